@@ -1,0 +1,22 @@
+#include <pybind11/pybind11.h>
+
+void bind_core(pybind11::module_&);
+void bind_text(pybind11::module_&);
+void bind_filter(pybind11::module_&);
+void bind_dedup(pybind11::module_&);
+void bind_decontam(pybind11::module_&);
+void bind_tokenizer(pybind11::module_&);
+void bind_nn(pybind11::module_&);
+void bind_optim(pybind11::module_&);
+
+PYBIND11_MODULE(_native, m) {
+  m.doc() = "Compiled ops of fasttrain. Private: call them through their Python faces.";
+  bind_core(m);
+  bind_text(m);
+  bind_filter(m);
+  bind_dedup(m);
+  bind_decontam(m);
+  bind_tokenizer(m);
+  bind_nn(m);
+  bind_optim(m);
+}

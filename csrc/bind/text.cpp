@@ -1,0 +1,24 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "bind/arrays.h"
+#include "text/hash128.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+using namespace fasttrain;
+
+void bind_text(py::module_& m) {
+  m.def("hash128_impls", [] { return runnable(text::hash128_impls()); });
+  m.def(
+      "hash128",
+      [](const bind::Array<std::uint8_t>& data, const bind::Array<std::int64_t>& offsets,
+         bind::Array<std::uint64_t>& out, std::uint32_t seed, int threads, const std::string& impl) {
+        const auto fn = pick(text::hash128_impls(), "hash128", impl);
+        const text::Hash128Args args{
+            data.data(), offsets.data(), out.mutable_data(), static_cast<std::size_t>(out.shape(0)), seed, threads};
+        py::gil_scoped_release nogil;
+        fn(args);
+      },
+      "data"_a.noconvert(), "offsets"_a.noconvert(), "out"_a.noconvert(), "seed"_a, "threads"_a, "impl"_a);
+}

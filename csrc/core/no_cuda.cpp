@@ -1,0 +1,5 @@
+#include "core/cuda.h"
+
+namespace fasttrain {
+bool cuda_built() noexcept { return false; }
+}  // namespace fasttrain

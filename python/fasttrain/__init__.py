@@ -1,0 +1,26 @@
+"""fasttrain: LLM pretraining from a data lake to a base model, and its fast parts for other people's code.
+
+Importing starts nothing: no MPI, no CUDA, no torch, no logging set-up. Each name below loads its room when first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fasttrain.text.hash128 import hash128 as hash128
+
+_ROOM = {"hash128": "fasttrain.text.hash128"}
+
+__all__ = ["hash128"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM:
+        raise AttributeError(f"module 'fasttrain' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(importlib.import_module(_ROOM[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""Floor 5: questions to the ledger."""

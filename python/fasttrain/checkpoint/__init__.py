@@ -1,0 +1,1 @@
+"""Floor 3: a training state on disk, for any layout."""

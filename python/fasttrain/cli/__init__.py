@@ -1,0 +1,1 @@
+"""Floor 7: argv -> a journey; one file a command."""

@@ -1,0 +1,1 @@
+"""Floor 0: errors, settings, checks, backend choice, log. Imports nothing of fasttrain."""

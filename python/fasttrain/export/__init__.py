@@ -1,0 +1,1 @@
+"""Floor 6: checkpoint -> Hugging Face folder."""

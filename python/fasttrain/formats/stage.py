@@ -1,0 +1,279 @@
+"""How a stage runs: in parts, on every rank, resumable, with the same bytes however often it was interrupted.
+
+A stage's folder holds `<phase>/part-00007.parquet` (or other files), `<phase>/part-00007.json` (the part is finished:
+its files, counts and hashes) and, at the end, `manifest.json`. A part is a pure function of its inputs and the stage's
+settings, so it may be made by any rank in any order.
+"""
+
+import json
+import logging
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fasttrain.comm.group import Group
+from fasttrain.core.config import Settings, fingerprint
+from fasttrain.core.log import progress
+from fasttrain.formats import atomic, ledger, manifest
+from fasttrain.formats.manifest import FileEntry, Manifest, Report
+
+log = logging.getLogger("fasttrain.stage")
+T = TypeVar("T")
+
+
+class PartReport(Settings):
+    """What one part did."""
+
+    files: tuple[FileEntry, ...]
+    """Output files, relative to the stage's folder."""
+    report: Report
+    """Counts."""
+    extra: dict[str, Any]
+    """Small results for the stage that joins the parts."""
+
+
+class PartWriter:
+    """Collects one part's output. Everything takes its place when the part is complete, the marker last."""
+
+    def __init__(self, folder: Path, phase: str, index: int) -> None:
+        self.folder, self.phase, self.index = folder, phase, index
+        self.kept = 0
+        self.dropped: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.extra: dict[str, Any] = {}
+        self._exit = ExitStack()
+        self._writers: dict[str, tuple[Path, Any, int]] = {}
+        self._files: list[tuple[Path, int]] = []
+
+    def __enter__(self) -> "PartWriter":
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._exit.__exit__(*exc)
+
+    def path(self, suffix: str, rows: int) -> Path:
+        """A temporary path for an output file of another kind; it becomes `<phase>/part-00007<suffix>`."""
+        final = self.folder / self.phase / f"part-{self.index:05d}{suffix}"
+        temporary = self._exit.enter_context(atomic.replacing(final))
+        self._files.append((final, rows))
+        return temporary
+
+    def write(self, batch: Any, *, name: str = "") -> None:
+        """Append a pa.RecordBatch or Table of documents (any schema, the same at every call) to the part's Parquet file.
+
+        `name` adds a second file, `part-00007.<name>.parquet`.
+        """
+        suffix = f".{name}.parquet" if name else ".parquet"
+        if suffix not in self._writers:
+            final = self.folder / self.phase / f"part-{self.index:05d}{suffix}"
+            temporary = self._exit.enter_context(atomic.replacing(final))
+            writer = self._exit.enter_context(_parquet(temporary, batch.schema))
+            self._writers[suffix] = (final, writer, 0)
+        final, writer, rows = self._writers[suffix]
+        writer.write(batch)
+        self._writers[suffix] = (final, writer, rows + len(batch))
+
+    def decide(self, stage: str, documents: Any, **columns: Any) -> None:
+        """Write ledger rows (see ledger.rows) and count what was kept and dropped, by reason."""
+        batch = ledger.rows(stage, documents, **columns)
+        self.write(batch, name="ledger")
+        for decision, reason in zip(columns["decision"], columns["reason"]):
+            if decision == ledger.DROPPED:
+                self.dropped[reason] += 1
+            else:
+                self.kept += 1
+
+    def close(self) -> PartReport:
+        """Finish the files; return the report that goes into the marker."""
+        self._exit.close()
+        paths = [(path, rows) for path, _, rows in self._writers.values()] + self._files
+        return PartReport(
+            files=tuple(manifest.entry(self.folder, path, rows) for path, rows in sorted(paths)),
+            report=Report(
+                kept=self.kept,
+                dropped=dict(sorted(self.dropped.items())),
+                counts=dict(sorted(self.counts.items())),
+                bytes_in=self.bytes_in,
+                bytes_out=self.bytes_out,
+            ),
+            extra=self.extra,
+        )
+
+
+class Stage:
+    """One stage of one run folder, seen by one rank."""
+
+    def __init__(self, name: str, folder: Path, inputs: Sequence[tuple[Path, Manifest]], world: Group) -> None:
+        self.name, self.folder, self.inputs, self.world = name, folder, tuple(inputs), world
+        self.extra: dict[str, Any] = {}
+        self._reports: dict[str, list[PartReport]] = {}
+        self._output: list[str] = []
+
+    def input_parts(self, which: int = 0, phase: str = "") -> list[Path]:
+        """Document files of the input stage number `which`, in order (only those below `phase/`, if given)."""
+        folder, m = self.inputs[which]
+        names = [f.path for f in m.files if f.path.endswith(".parquet") and not f.path.endswith(".ledger.parquet")]
+        return [folder / n for n in names if not phase or n.startswith(f"{phase}/")]
+
+    def map_parts(
+        self,
+        phase: str,
+        items: Sequence[T],
+        work: Callable[[T, PartWriter], None],
+        *,
+        key: Callable[[T], Any] = str,
+        output: bool = True,
+        label: str = "",
+    ) -> list[PartReport]:
+        """Run `work(item, writer)` for each item on some rank; return every part's report, on every rank, in order.
+
+        A part whose marker carries the same fingerprint of `key(item)` (plain data that says what the part reads) is
+        not made again. `output=False`: the files are intermediate and stay out of the manifest.
+        """
+        items = list(items)
+        if output and phase not in self._output:
+            self._output.append(phase)
+        mine = range(self.world.rank, len(items), self.world.size)
+        with progress(label or f"{self.name}/{phase}", len(mine), "parts", enabled=self.world.is_root) as bar:
+            for index in mine:
+                self._make_part(phase, index, items[index], work, fingerprint([phase, key(items[index])]))
+                bar.advance(1)
+        self.world.barrier()
+        reports = [self.read_part(phase, i) for i in range(len(items))]
+        self._reports[phase] = reports
+        return reports
+
+    def _make_part(self, phase: str, index: int, item: T, work: Callable[[T, PartWriter], None], key: str) -> None:
+        marker = self.folder / phase / f"part-{index:05d}.json"
+        if marker.exists():
+            found = atomic.read_json(marker)
+            files = [FileEntry.load(f) for f in found["files"]]
+            if found["key"] == key and all(_is_whole(self.folder, f) for f in files):
+                return
+            marker.unlink()
+        with PartWriter(self.folder, phase, index) as writer:
+            work(item, writer)
+            report = writer.close()
+        atomic.write_json(marker, {"key": key, **report.to_dict()})
+
+    def read_part(self, phase: str, index: int) -> PartReport:
+        """The report of a finished part."""
+        data = atomic.read_json(self.folder / phase / f"part-{index:05d}.json")
+        del data["key"]
+        return PartReport.load(data)
+
+    def on_root(self, work: Callable[[], Any]) -> Any:
+        """Run `work` on rank 0 while the others wait; its result, on every rank."""
+        return self.world.bcast(work() if self.world.is_root else None)
+
+    def report(self) -> Report:
+        """The sum over the parts of the output phases."""
+        total = Report()
+        for phase in self._output:
+            for part in self._reports[phase]:
+                total = _add(total, part.report)
+        return total
+
+    def files(self) -> tuple[FileEntry, ...]:
+        """Files of the output phases, in order of phase and part."""
+        return tuple(f for phase in self._output for part in self._reports[phase] for f in part.files)
+
+
+def run_stage(
+    name: str,
+    *,
+    folder: Path,
+    config: Settings,
+    inputs: Sequence[Path],
+    world: Group,
+    body: Callable[[Stage], Report | None],
+    source_fingerprint: Any = None,
+) -> Manifest:
+    """Bring the stage's folder to a finished state and return its manifest, on every rank.
+
+    A finished stage with the same settings, inputs and `source_fingerprint` (plain data that stands for inputs that are
+    not stages: the files of a lake) is not run again; one of other settings is made anew; an interrupted one goes on.
+    `body` returns the stage's report, or None to take the sum over its output parts.
+    """
+    manifests = [(path, manifest.read(path)) for path in inputs]
+    inputs_fp = fingerprint([manifest.input_fingerprint([m for _, m in manifests]), source_fingerprint])
+    identity = {"stage": name, "config": config.fingerprint(), "inputs": inputs_fp}
+    start = time.monotonic()
+
+    def prepare() -> Manifest | None:
+        if (folder / manifest.NAME).exists():
+            done = manifest.read(folder)
+            found = {"stage": done.stage, "config": done.config_fingerprint, "inputs": done.input_fingerprint}
+            if found == identity and not manifest.missing_files(folder, done):
+                log.info("%s: finished before, kept %d documents", name, done.report.kept)
+                return done
+        begun = folder / "begun.json"
+        if folder.exists() and not (begun.exists() and atomic.read_json(begun) == identity):
+            log.info("%s: settings or inputs changed, made anew", name)
+            shutil.rmtree(folder)
+        (folder / manifest.NAME).unlink(missing_ok=True)
+        atomic.write_json(begun, identity)
+        return None
+
+    done = world.bcast(prepare() if world.is_root else None)
+    if done is not None:
+        return Manifest.load(done.to_dict())
+    stage = Stage(name, folder, manifests, world)
+    result = body(stage) or stage.report()
+    world.barrier()
+    finished = Manifest(
+        stage=name,
+        config=config.to_dict(),
+        config_fingerprint=identity["config"],
+        input_fingerprint=inputs_fp,
+        files=stage.files(),
+        report=result.model_copy(update={"seconds": round(time.monotonic() - start, 3)}),
+        extra=stage.extra,
+        versions=manifest.versions(),
+    )
+    if world.is_root:
+        finished.write(folder)
+        drops = ", ".join(f"{k} {v}" for k, v in sorted(result.dropped.items(), key=lambda kv: -kv[1])[:4])
+        log.info("%s: kept %d, dropped %d (%s) in %.1f s", name, result.kept, sum(result.dropped.values()),
+                 drops or "nothing", finished.report.seconds)  # fmt: skip
+    world.barrier()
+    return finished
+
+
+def _parquet(path: Path, schema: Any) -> Any:
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+
+
+def _is_whole(folder: Path, file: FileEntry) -> bool:
+    path = folder / file.path
+    return path.is_file() and path.stat().st_size == file.bytes
+
+
+def _add(a: Report, b: Report) -> Report:
+    return Report(
+        kept=a.kept + b.kept,
+        dropped=dict(Counter(a.dropped) + Counter(b.dropped)),
+        bytes_in=a.bytes_in + b.bytes_in,
+        bytes_out=a.bytes_out + b.bytes_out,
+        counts=dict(Counter(a.counts) + Counter(b.counts)),
+    )
+
+
+def documents_bytes(batch: Any) -> int:
+    """UTF-8 bytes of a batch's texts."""
+    total = pa.compute.sum(pa.compute.binary_length(batch.column("text"))).as_py()
+    return int(total or 0)
+
+
+def evidence(**values: Any) -> str:
+    """A ledger evidence column's cell."""
+    return json.dumps(values, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,1 @@
+"""Floor 3: weights and epochs by source."""

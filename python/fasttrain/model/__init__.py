@@ -1,0 +1,1 @@
+"""Floor 4: config -> parameters and forward; knows no ranks."""

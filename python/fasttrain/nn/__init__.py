@@ -1,0 +1,1 @@
+"""Floor 3: layers and their kernels."""

@@ -1,0 +1,1 @@
+"""Floor 6: the journey from a lake to token shards."""

@@ -1,0 +1,1 @@
+"""Floor 6: run folder -> one self-contained HTML page."""

@@ -1,0 +1,1 @@
+"""Floor 3: byte-level BPE, trained and applied."""

@@ -1,0 +1,1 @@
+"""Floor 6: the journey from token shards to checkpoints."""
