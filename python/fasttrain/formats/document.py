@@ -7,7 +7,7 @@ source     mixture domain
 origin     URL, or path#record
 licence    SPDX expression, or "unknown"
 language   ISO 639 code; "" until the filter stage has named it
-timestamp  seconds UTC, null when unknown
+timestamp  milliseconds UTC (what Parquet stores), null when unknown
 meta       JSON object; what a stage learned and others may use (quality scores, HTTP status, edits)
 """
 
@@ -30,7 +30,7 @@ SCHEMA = pa.schema(
         pa.field("origin", pa.string(), nullable=False),
         pa.field("licence", pa.string(), nullable=False),
         pa.field("language", pa.string(), nullable=False),
-        pa.field("timestamp", pa.timestamp("s", tz="UTC")),
+        pa.field("timestamp", pa.timestamp("ms", tz="UTC")),
         pa.field("meta", pa.string(), nullable=False),
     ],
     metadata={"fasttrain.document": str(VERSION)},

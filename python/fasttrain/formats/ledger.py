@@ -6,6 +6,7 @@ Never holds the personal data that a filter found: evidence names kinds, counts 
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 KEPT, DROPPED, EDITED = "kept", "dropped", "edited"
 
@@ -36,7 +37,7 @@ def rows(
     """Ledger rows for a batch of documents (pa.RecordBatch or Table), one decision each; a pa.RecordBatch."""
     n = len(documents)
     column = {name: _flat(documents.column(name)) for name in ("doc_id", "source", "origin", "text")}
-    sizes = pa.compute.binary_length(column["text"]).cast(pa.int64())
+    sizes = pc.binary_length(column["text"]).cast(pa.int64())
     return pa.RecordBatch.from_arrays(
         [
             column["doc_id"],

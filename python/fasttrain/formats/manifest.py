@@ -1,4 +1,4 @@
-"""A stage's manifest: what it read, how it was configured, which files it wrote. Written last; its presence means done."""
+"""A stage's manifest: what it read, how it was configured, which files it wrote. Written last: it means done."""
 
 import platform
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fasttrain.comm.group import Group
@@ -68,9 +68,9 @@ class PartWriter:
         return temporary
 
     def write(self, batch: Any, *, name: str = "") -> None:
-        """Append a pa.RecordBatch or Table of documents (any schema, the same at every call) to the part's Parquet file.
+        """Append a pa.RecordBatch or Table (any schema, the same at every call) to the part's Parquet file.
 
-        `name` adds a second file, `part-00007.<name>.parquet`.
+        `name` writes to a second file, `part-00007.<name>.parquet`.
         """
         suffix = f".{name}.parquet" if name else ".parquet"
         if suffix not in self._writers:
@@ -270,7 +270,7 @@ def _add(a: Report, b: Report) -> Report:
 
 def documents_bytes(batch: Any) -> int:
     """UTF-8 bytes of a batch's texts."""
-    total = pa.compute.sum(pa.compute.binary_length(batch.column("text"))).as_py()
+    total = pc.sum(pc.binary_length(batch.column("text"))).as_py()
     return int(total or 0)
 
 

@@ -1,0 +1,180 @@
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fasttrain.comm.group import SoloGroup
+from fasttrain.core.config import Settings
+from fasttrain.core.errors import FormatError
+from fasttrain.formats import document, ledger, manifest
+from fasttrain.formats.stage import run_stage
+
+
+class Config(Settings):
+    factor: int = 2
+    """Something that shapes the output."""
+
+
+class FakeRank(SoloGroup):
+    """Rank `rank` of `size`, run one after the other: parts need no communication."""
+
+    def __init__(self, rank, size):
+        self.rank, self.size = rank, size
+
+
+def documents(texts, source="s"):
+    n = len(texts)
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array([bytes([i]) * 16 for i in range(n)], pa.binary(16)),
+            pa.array([bytes([i]) * 16 for i in range(n)], pa.binary(16)),
+            pa.array(texts, pa.large_string()),
+            pa.array([source] * n),
+            pa.array([f"o{i}" for i in range(n)]),
+            pa.array(["MIT"] * n),
+            pa.array([""] * n),
+            pa.array([None] * n, pa.timestamp("ms", tz="UTC")),
+            pa.array(["{}"] * n),
+        ],
+        schema=document.SCHEMA,
+    )
+
+
+def body(calls, items=range(5)):
+    def work(item, writer):
+        calls.append(item)
+        batch = documents([f"text {item} {k}" for k in range(item + 1)])
+        writer.write(batch)
+        decision = [ledger.KEPT] * item + [ledger.DROPPED]
+        writer.decide("demo", batch, decision=decision, reason=[""] * item + ["last"])
+        writer.bytes_in += 10
+
+    return lambda stage: stage.map_parts("docs", list(items), work) and None
+
+
+def run(folder, calls=None, config=None, world=None, **options):
+    return run_stage(
+        "demo",
+        folder=folder,
+        config=config or Config(),
+        inputs=options.pop("inputs", []),
+        world=world or SoloGroup(),
+        body=body([] if calls is None else calls),
+        **options,
+    )
+
+
+def tree(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_counts_and_files(tmp_path):
+    done = run(tmp_path / "a")
+    assert done.report.kept == 10
+    assert done.report.dropped == {"last": 5}
+    assert done.report.bytes_in == 50
+    assert [f.path for f in done.files][:2] == ["docs/part-00000.ledger.parquet", "docs/part-00000.parquet"]
+    assert sum(f.rows for f in done.files if f.path.endswith("ledger.parquet")) == 15
+    manifest.verify(tmp_path / "a", done)
+    assert document.read_documents(tmp_path / "a/docs/part-00004.parquet")["text"].to_pylist()[4] == "text 4 4"
+
+
+def test_finished_is_skipped_and_changed_is_made_anew(tmp_path):
+    calls = []
+    first = run(tmp_path / "a", calls)
+    assert run(tmp_path / "a", calls) == first
+    assert len(calls) == 5
+    run(tmp_path / "a", calls, config=Config(factor=3))
+    assert len(calls) == 10
+    run(tmp_path / "a", calls, config=Config(factor=3), source_fingerprint="other files")
+    assert len(calls) == 15
+
+
+def test_a_missing_or_cut_part_is_made_again(tmp_path):
+    calls = []
+    first = run(tmp_path / "a", calls)
+    (tmp_path / "a/docs/part-00002.parquet").write_bytes(b"cut")
+    again = run(tmp_path / "a", calls)
+    assert calls[5:] == [2]
+    assert again.files == first.files
+
+
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_bytes_do_not_depend_on_ranks(tmp_path, size):
+    one = run(tmp_path / "one")
+
+    def stop(stage):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):  # the stage is begun on root, no part is made yet
+        run_stage("demo", folder=tmp_path / "many", config=Config(), inputs=[], world=SoloGroup(), body=stop)
+    for rank in reversed(range(1, size)):  # the others' parts first, as if those ranks had been faster
+        with pytest.raises(FormatError, match="no such file"):  # it then looks for parts that rank 0 has not made
+            run(tmp_path / "many", world=FakeRank(rank, size))
+    calls = []
+    many = run(tmp_path / "many", calls, world=FakeRank(0, size))
+    assert calls == list(range(0, 5, size))
+    assert many.files == one.files
+    assert many.content_fingerprint == one.content_fingerprint
+
+
+def test_the_next_stage_sees_the_change(tmp_path):
+    run(tmp_path / "a")
+    calls = []
+    run(tmp_path / "b", calls, inputs=[tmp_path / "a"])
+    run(tmp_path / "a", config=Config(factor=9))
+    run(tmp_path / "b", calls, inputs=[tmp_path / "a"])
+    assert len(calls) == 10, "same documents, but other settings upstream: the input fingerprint must differ"
+
+
+def test_killed_at_any_part_and_restarted_gives_the_same_bytes(tmp_path):
+    """A process that dies with SIGKILL in the middle of part k leaves nothing that is taken as finished."""
+    whole = run(tmp_path / "whole")
+    for victim in range(5):
+        folder = tmp_path / f"killed{victim}"
+        code = f"""
+import importlib.util, os, signal, sys
+from pathlib import Path
+sys.path[:0] = {sys.path!r}
+spec = importlib.util.spec_from_file_location("this_test", {__file__!r})
+t = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(t)
+def work(item, writer):
+    batch = t.documents([f"text {{item}} {{k}}" for k in range(item + 1)])
+    writer.write(batch)
+    if item == {victim}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    writer.decide("demo", batch, decision=["kept"] * item + ["dropped"], reason=[""] * item + ["last"])
+    writer.bytes_in += 10
+t.run_stage("demo", folder=Path({str(folder)!r}), config=t.Config(), inputs=[], world=t.SoloGroup(),
+            body=lambda stage: stage.map_parts("docs", list(range(5)), work) and None)
+"""
+        died = subprocess.run([sys.executable, "-c", code], capture_output=True)
+        assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+        assert not (folder / "manifest.json").exists()
+        with pytest.raises(FormatError, match="no manifest, so this stage is not finished"):
+            manifest.read(folder)
+        calls = []
+        assert run(folder, calls).files == whole.files
+        assert calls == list(range(victim, 5))
+
+
+def test_a_document_file_of_another_schema_is_refused(tmp_path):
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"a": np.arange(3)}), path)
+    with pytest.raises(FormatError, match="must have the document schema v1"):
+        document.read_documents(path)
+    path.write_bytes(b"PAR1 no")
+    with pytest.raises(FormatError, match="not a readable Parquet file"):
+        document.read_documents(path)
+
+
+def test_ledger_rows_keep_sizes_and_no_text():
+    rows = ledger.rows("demo", documents(["äb", "c"]), decision=["kept", "dropped"], reason=["", "short"])
+    assert rows.column("bytes").to_pylist() == [3, 1]
+    assert "text" not in rows.schema.names

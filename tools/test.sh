@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The tests: set up, then style, types, the native ops under sanitizers, and pytest. What is longer is marked slow:
+# `tools/test.sh -m slow`. Arguments go to pytest; with arguments only pytest runs.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=tools/setup.sh
+source "$root/tools/setup.sh"
+cd "$root"
+if [ $# -gt 0 ]; then
+  exec python -m pytest "$@"
+fi
+start=$SECONDS
+ruff format --check --quiet .
+ruff check --quiet .
+mypy
+codespell README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md python csrc tools tests benchmarks
+python -m pytest -q -m "not slow" tests
+tools/test_native.sh
+echo "fasttrain: all tests passed in $((SECONDS - start)) s"

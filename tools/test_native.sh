@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# The native ops' own tests (tests/*/test_<op>.py) on a build with AddressSanitizer and UndefinedBehaviorSanitizer:
+# every implementation that this CPU runs reads and writes only what it was given. Needs GCC or Clang with their runtimes.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=tools/setup.sh
+source "$root/tools/setup.sh"
+build=$root/build/sanitize
+cxx=${CXX:-c++}
+cmake -S "$root" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DFASTTRAIN_SANITIZE=ON -DFASTTRAIN_CUDA=OFF \
+  -DPython_EXECUTABLE="$(command -v python)" -Dpybind11_DIR="$(python -m pybind11 --cmakedir)" >"$build.log" 2>&1 ||
+  { cat "$build.log" >&2; exit 1; }
+cmake --build "$build" >>"$build.log" 2>&1 || { tail -n 40 "$build.log" >&2; exit 1; }
+# A package folder of links: the sources with the sanitized module beside them.
+package=$build/package/fasttrain
+rm -rf "$build/package"
+mkdir -p "$package"
+for entry in "$root"/python/fasttrain/*; do
+  case $entry in *.so) ;; *) ln -s "$entry" "$package/" ;; esac
+done
+cp "$build"/_native*.so "$package/"
+tests=()
+for header in "$root"/csrc/*/*.h; do
+  room=$(basename "$(dirname "$header")") op=$(basename "$header" .h)
+  [ -f "$root/tests/$room/test_$op.py" ] && tests+=("tests/$room/test_$op.py")
+done
+cd "$root"
+# libstdc++ before torch's copy of it: ASan looks up __cxa_throw when it starts.
+preload=$("$cxx" -print-file-name=libasan.so):$("$cxx" -print-file-name=libstdc++.so)
+# -S and -P: no site customisation and no editable finder, so that the sanitized module is the one that loads.
+env LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
+  PYTHONPATH="$build/package:$(python -c 'import site; print(site.getsitepackages()[0])')" PYTHONMALLOC=malloc \
+  FASTTRAIN_SANITIZED=1 python -S -m pytest -q -p no:cacheprovider -p no:benchmark -m "not slow" "${tests[@]}"
