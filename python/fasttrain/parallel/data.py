@@ -1,0 +1,133 @@
+"""Data parallelism: a rank's parameters and gradients in flat buffers, gradients summed over replicas in buckets.
+
+Flat layout, from the end of the model to its start, because that is the order in which backward finishes gradients:
+
+    [ matrices, last layer first | vectors (norms), last layer first ]      decayed | not decayed by AdamW
+
+Buckets are cut from it once and always start in the same order, whatever finishes first, so that ranks agree and the
+sums have the same bits with and without overlap. Gradients come already divided by the tokens of the whole batch.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from fasttrain.parallel.wire import Reducing, Wire
+
+BUCKET_BYTES = 32 << 20  # large enough for bandwidth, small enough that the first one leaves early in backward
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a parameter lies in the flat buffers."""
+
+    start: int
+    stop: int
+    shape: torch.Size
+
+    def of(self, flat: torch.Tensor) -> torch.Tensor:
+        """The parameter's part of a flat buffer, in its shape."""
+        return flat[self.start : self.stop].view(self.shape)
+
+
+class FlatParameters:
+    """The parameters of `named` moved into one float32 buffer (and their gradients into another)."""
+
+    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], device: torch.device) -> None:
+        backwards = list(named)[::-1]
+        matrices = [(n, p) for n, p in backwards if p.ndim >= 2]
+        vectors = [(n, p) for n, p in backwards if p.ndim < 2]
+        self.spans: dict[str, Span] = {}
+        self.parameters: dict[str, nn.Parameter] = {}
+        start = 0
+        for name, p in matrices + vectors:
+            self.spans[name] = Span(start, start + p.numel(), p.shape)
+            self.parameters[name] = p
+            start += p.numel()
+        self.num_decayed = sum(p.numel() for _, p in matrices)
+        self.weights = torch.empty(start, dtype=torch.float32, device=device)
+        self.grads = torch.zeros(start, dtype=torch.float32, device=device)
+        for name, p in self.parameters.items():
+            view = self.spans[name].of(self.weights)
+            view.copy_(p.detach())
+            p.data = view
+            p.grad = self.spans[name].of(self.grads)
+
+    def grad(self, name: str) -> torch.Tensor:
+        """The gradient of one parameter, as a view."""
+        return self.spans[name].of(self.grads)
+
+    def zero_grads(self) -> None:
+        """Forget the gradients, in place: each parameter's `.grad` stays a view of the flat buffer."""
+        self.grads.zero_()
+
+
+class BucketReducer:
+    """Sums the flat gradients over the replicas, bucket by bucket, while backward is still running."""
+
+    def __init__(
+        self, flat: FlatParameters, wire: Wire, *, bucket_bytes: int = BUCKET_BYTES, overlap: bool = True
+    ) -> None:
+        self.flat, self.wire = flat, wire
+        self.buckets = _cut(list(flat.spans.values()), bucket_bytes // 4)
+        self._bucket_of = {
+            name: next(i for i, (a, b) in enumerate(self.buckets) if a <= s.start < b)
+            for name, s in flat.spans.items()
+            if s.stop > s.start
+        }
+        self._missing: list[int] = []
+        self._armed = False
+        self._started: list[Reducing] = []
+        if wire.size > 1 and overlap:
+            for name in self._bucket_of:
+                parameter: Any = flat.parameters[name]  # torch leaves the method untyped
+                parameter.register_post_accumulate_grad_hook(self._hook(name))
+
+    def arm(self) -> None:
+        """Say that the next backward is the last one of the step."""
+        self._armed = True
+        self._missing = [0] * len(self.buckets)
+        for i in self._bucket_of.values():
+            self._missing[i] += 1
+
+    def finish(self) -> None:
+        """Start what has not started yet, and return when every gradient is the sum over the replicas."""
+        self._armed = False
+        if self.wire.size > 1:
+            while len(self._started) < len(self.buckets):
+                self._start_next()
+            for reducing in self._started:
+                reducing.wait()
+        self._started = []
+
+    def _start_next(self) -> None:
+        start, stop = self.buckets[len(self._started)]
+        self._started.append(self.wire.start_all_reduce_(self.flat.grads[start:stop]))
+
+    def _hook(self, name: str) -> Callable[[torch.Tensor], None]:
+        bucket = self._bucket_of[name]
+
+        def ready(_: torch.Tensor) -> None:
+            if not self._armed:
+                return
+            self._missing[bucket] -= 1
+            while len(self._started) < len(self.buckets) and not self._missing[len(self._started)]:
+                self._start_next()
+            if self._started:  # Open MPI moves data only inside MPI calls
+                self._started[-1].test()
+
+        return ready
+
+
+def _cut(spans: list[Span], size: int) -> list[tuple[int, int]]:
+    """Cut [0, total) at parameter boundaries into pieces of at least `size` elements (the last may be smaller)."""
+    buckets: list[tuple[int, int]] = []
+    start = 0
+    for span in spans:
+        if span.stop - start >= size or (span is spans[-1] and span.stop > start):
+            buckets.append((start, span.stop))
+            start = span.stop
+    return buckets
