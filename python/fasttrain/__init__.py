@@ -7,11 +7,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fasttrain.nn.attention import attention as attention
+    from fasttrain.optim.adamw import AdamW as AdamW
     from fasttrain.text.hash128 import hash128 as hash128
 
-_ROOM = {"hash128": "fasttrain.text.hash128"}
+_ROOM = {
+    "AdamW": "fasttrain.optim.adamw",
+    "attention": "fasttrain.nn.attention",
+    "hash128": "fasttrain.text.hash128",
+}
 
-__all__ = ["hash128"]
+__all__ = ["AdamW", "attention", "hash128"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,186 @@
+"""The transformer. It knows no ranks: head counts are read off the weights, so whoever slices wq, wk, wv and wo by heads,
+or the feed-forward by hidden units, from outside gets a working slice of the model.
+
+x (B,T,C) -> norm -> q (B,T,H,D), k, v (B,T,Hkv,D) -> rope -> attention (B,T,H,D) -> + x
+          -> norm -> swiglu (B,T,F) -> + x
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fasttrain.model.config import ModelConfig
+from fasttrain.model.context import Cache, Context
+from fasttrain.nn.attention import attention
+from fasttrain.nn.dropout import DropoutKey, dropout
+from fasttrain.nn.loss import IGNORED, token_loss
+from fasttrain.nn.norm import RMSNorm
+from fasttrain.nn.rope import positions, rope, rope_tables
+from fasttrain.nn.segments import check_segments
+from fasttrain.nn.swiglu import swiglu
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with RoPE."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer, self.head_dim = layer, config.D
+        self.wq = nn.Linear(config.dim, config.num_heads * config.D, bias=False)
+        self.wk = nn.Linear(config.dim, config.Hkv * config.D, bias=False)
+        self.wv = nn.Linear(config.dim, config.Hkv * config.D, bias=False)
+        self.wo = nn.Linear(config.num_heads * config.D, config.dim, bias=False)
+        self.q_norm = RMSNorm(config.D, config.norm_eps) if config.qk_norm else None
+        self.k_norm = RMSNorm(config.D, config.norm_eps) if config.qk_norm else None
+
+    def forward(self, x_BTC: Tensor, context: Context) -> Tensor:
+        """Shapes: x (B, T, C) -> (B, T, C)."""
+        q, k, v = (w(x_BTC).unflatten(-1, (-1, self.head_dim)) for w in (self.wq, self.wk, self.wv))
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k = rope(q, context.cos, context.sin), rope(k, context.cos, context.sin)
+        if context.cache is not None:
+            k, v = context.cache.append(self.layer, k, v)
+        out = attention(q, k, v, causal=True, segments=context.segments, impl=context.impl)
+        y: Tensor = self.wo(out.flatten(-2))
+        return y
+
+
+class FeedForward(nn.Module):
+    """SwiGLU feed-forward."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.w_gate = nn.Linear(config.dim, config.F, bias=False)
+        self.w_up = nn.Linear(config.dim, config.F, bias=False)
+        self.w_down = nn.Linear(config.F, config.dim, bias=False)
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        """Shapes: x (B, T, C) -> (B, T, C)."""
+        y: Tensor = self.w_down(swiglu(self.w_gate(x_BTC), self.w_up(x_BTC)))
+        return y
+
+
+class Block(nn.Module):
+    """One layer: pre-norm attention, then pre-norm feed-forward, each added to the stream."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer, self.dropout = layer, config.dropout
+        self.attn_norm = RMSNorm(config.dim, config.norm_eps)
+        self.attn = Attention(config, layer)
+        self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
+        self.ffn = FeedForward(config)
+
+    def forward(self, x_BTC: Tensor, context: Context) -> Tensor:
+        """Shapes: x (B, T, C) -> (B, T, C)."""
+        key = context.dropout
+        x = x_BTC + dropout(self.attn(self.attn_norm(x_BTC), context), self.dropout, key, self.layer, "attn")
+        return x + dropout(self.ffn(self.ffn_norm(x)), self.dropout, key, self.layer, "ffn")
+
+
+class Head(nn.Module):
+    """The output matrix (V, C), its own or the embedding's, and the loss of each token."""
+
+    def __init__(self, config: ModelConfig, embed: nn.Embedding) -> None:
+        super().__init__()
+        weight = None if config.tied_embeddings else nn.Parameter(torch.empty(config.vocab_size, config.dim))
+        self.register_parameter("weight", weight)
+        self._tied = [embed] if weight is None else []  # in a list, so that the embedding is not registered twice
+
+    def matrix(self) -> Tensor:
+        """(V, C): the weight that is multiplied, also when it is the embedding's."""
+        weight = self._tied[0].weight if self._tied else self.weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    def logits(self, x_BTC: Tensor) -> Tensor:
+        """Shapes: x (B, T, C), after the last norm -> (B, T, V), in the dtype of the matrix product."""
+        return F.linear(x_BTC, self.matrix())
+
+    def forward(self, x_BTC: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (nll, z2), each (B, T) fp32: -log p(target) and logsumexp(logits)^2; 0 where target is -100."""
+        return token_loss(self.logits(x_BTC), targets_BT)
+
+
+class Transformer(nn.Module):
+    """embed -> blocks -> norm -> head; the parts may also be called one by one (pipeline stages do)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if config.vocab_size < 1:
+            raise ValueError("Transformer: vocab_size must be at least 1, got 0; set it to the tokenizer's vocab_size")
+        self.config = config
+        self.embed = nn.Embedding(config.vocab_size, config.dim)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
+        self.norm = RMSNorm(config.dim, config.norm_eps)
+        self.head = Head(config, self.embed)
+
+    def context(
+        self,
+        num_tokens: int,
+        *,
+        segments: Tensor | None = None,
+        dropout: DropoutKey | None = None,
+        cache: Cache | None = None,
+        device: torch.device | None = None,
+        impl: str | None = None,
+    ) -> Context:
+        """Build what the blocks need for micro-batches of `num_tokens` (T) tokens a row. `dropout=None`: no dropout."""
+        if segments is not None:
+            check_segments("context", segments, (segments.shape[0], num_tokens))
+        start = 0 if cache is None else cache.num_tokens
+        where = positions(num_tokens, segments, start=start, device=device)
+        cos, sin = rope_tables(where, self.config.D, self.config.rope_theta)
+        return Context(cos=cos, sin=sin, segments=segments, dropout=dropout, cache=cache, impl=impl)
+
+    def embed_tokens(self, tokens_BT: Tensor, context: Context | None = None) -> Tensor:
+        """Shapes: tokens (B, T) integer -> (B, T, C), after dropout when the context has a key."""
+        x: Tensor = self.embed(tokens_BT)
+        return x if context is None else dropout(x, self.config.dropout, context.dropout, -1, "embed")
+
+    def hidden(self, tokens_BT: Tensor, context: Context) -> Tensor:
+        """Shapes: tokens (B, T) -> (B, T, C), after the last norm."""
+        x = self.embed_tokens(tokens_BT, context)
+        for block in self.blocks:
+            x = block(x, context)
+        y: Tensor = self.norm(x)
+        return y
+
+    def forward(
+        self,
+        tokens_BT: Tensor,
+        targets_BT: Tensor,
+        segments: Tensor | None = None,
+        *,
+        dropout: DropoutKey | None = None,
+        context: Context | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return (nll, z2), each (B, T) fp32: the loss of each token and logsumexp^2; 0 where target is -100."""
+        if context is None:
+            context = self.context(tokens_BT.shape[1], segments=segments, dropout=dropout, device=tokens_BT.device)
+        nll, z2 = self.head(self.hidden(tokens_BT, context), targets_BT)
+        return nll, z2
+
+    def logits(self, tokens_BT: Tensor, segments: Tensor | None = None) -> Tensor:
+        """Shapes: tokens (B, T) -> logits (B, T, V)."""
+        context = self.context(tokens_BT.shape[1], segments=segments, device=tokens_BT.device)
+        return self.head.logits(self.hidden(tokens_BT, context))
+
+    def new_cache(self, max_tokens: int) -> Cache:
+        """An empty KV cache for `decode`: room for the prompt and what is generated."""
+        return Cache(self.config.num_layers, max_tokens)
+
+    @torch.no_grad()
+    def decode(self, tokens_BT: Tensor, cache: Cache) -> Tensor:
+        """Append tokens (the prompt, then one at a time) to the cache; return the logits (B, V) after the last one."""
+        num_tokens = tokens_BT.shape[1]
+        if num_tokens == 0:
+            raise ValueError("decode: tokens must hold at least one token a row, got none")
+        context = self.context(num_tokens, cache=cache, device=tokens_BT.device)
+        x = self.hidden(tokens_BT, context)
+        cache.num_tokens += num_tokens
+        return self.head.logits(x[:, -1])
+
+
+__all__ = ["IGNORED", "Attention", "Block", "FeedForward", "Head", "Transformer"]
