@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fasttrain.model.config import ModelConfig
 
 FLOPS_FORMULA = "6 * (non-embedding matrix weights + V * C of the head) + 6 * L * H * D * T"
-"""FLOPs a token of training: 2 a weight forward and 4 backward, and causal attention's 12 L H D T halved because a query
+"""FLOPs a trained token: 2 a weight forward and 4 backward, and causal attention's 12 L H D T halved because a query
 sees T / 2 keys on average (PaLM's formula, Chowdhery et al. 2022, appendix B, counts the full square)."""
 
 

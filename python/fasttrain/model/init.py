@@ -1,7 +1,8 @@
 """Initial weights: each tensor is drawn whole from a generator of (seed, its global name): every layout starts alike.
 
 Scheme: N(0, init_std) for all matrices, N(0, init_std / sqrt(2 L)) for the two that write to the residual stream (wo,
-w_down), ones for norms. Source: GPT-2 (Radford et al. 2019), 0.02 and the scaled residual projections; OLMo 2 keeps N(0, 0.02).
+w_down), ones for norms.
+Source: GPT-2 (Radford et al. 2019), 0.02 and the scaled residual projections; OLMo 2 keeps N(0, 0.02).
 """
 
 import math

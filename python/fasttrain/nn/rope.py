@@ -1,4 +1,4 @@
-"""Rotary position embedding (Su et al. 2021) in the rotate-half convention of Hugging Face's Llama, so that an export needs
+"""Rotary positions (Su et al. 2021) in the rotate-half convention of Hugging Face's Llama, so that an export needs
 no permutation: pair d of a head is (x[d], x[d + D/2]), turned by position * theta^(-2d/D)."""
 
 import torch

@@ -1,4 +1,4 @@
-"""Documents within a row: segments (B, T) int32 hold an id for each token. A document is a run of equal ids; a negative id
+"""Documents in a row: segments (B, T) int32 hold an id for each token. A document is a run of equal ids; a negative id
 is padding, which attends to nothing and is seen by nothing."""
 
 import torch
