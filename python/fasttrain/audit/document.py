@@ -108,7 +108,8 @@ def _by_origin(ledger: Ledger, key: str, limit: int) -> dict[str, str]:
         return {row[0]: "origin" for row in exact}
     partly = ledger.query(
         "SELECT DISTINCT doc_id, origin FROM (SELECT doc_id, origin FROM documents "
-        "WHERE stage = ? AND contains(origin, ?) UNION ALL SELECT doc_id, origin FROM ledger WHERE contains(origin, ?)) "
+        "WHERE stage = ? AND contains(origin, ?) UNION ALL "
+        "SELECT doc_id, origin FROM ledger WHERE contains(origin, ?)) "
         "ORDER BY origin, doc_id LIMIT ?",
         [_first(ledger), key, key, limit],
     ).rows

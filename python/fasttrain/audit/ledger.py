@@ -88,7 +88,7 @@ class Ledger:
         parts = [(s, p, f) for s in STAGES for p, f in document_files(self.run, s).items()]
         selects = [
             f"SELECT {_text(stage)} AS stage, {_text(phase)} AS phase, lower(hex(doc_id)) AS doc_id, "
-            "lower(hex(text_hash)) AS text_hash, text, octet_length(encode(text)) AS bytes, source, origin, licence, "
+            "lower(hex(text_hash)) AS text_hash, text, strlen(text) AS bytes, source, origin, licence, "
             f"language, timestamp, meta, doc_id AS doc_key FROM read_parquet({_list(files)})"
             for stage, phase, files in parts
         ]
