@@ -1,3 +1,72 @@
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
-void bind_optim(pybind11::module_&) {}
+#include <cstring>
+
+#include "bind/arrays.h"
+#include "core/cuda.h"
+#include "optim/adamw.h"
+#include "optim/sum_squares.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+using namespace fasttrain;
+
+namespace {
+
+// The coefficients cross as eight floats in the order of the struct.
+optim::AdamwCoefficients coefficients(const bind::Array<float>& c) {
+  optim::AdamwCoefficients out;
+  static_assert(sizeof(out) == 8 * sizeof(float));
+  if (c.size() != 8) throw std::invalid_argument("adamw: coefficients must hold 8 numbers");
+  std::memcpy(&out, c.data(), sizeof(out));
+  return out;
+}
+
+}  // namespace
+
+void bind_optim(py::module_& m) {
+  m.def("adamw_impls", [] { return runnable(optim::adamw_impls()); });
+  m.def(
+      "adamw",
+      [](bind::Array<float>& param, const bind::Array<float>& grad, bind::Array<float>& mean, bind::Array<float>& var,
+         const bind::Array<float>& c, int threads, const std::string& impl) {
+        const auto fn = pick(optim::adamw_impls(), "adamw", impl);
+        const optim::AdamwArgs args{param.mutable_data(),
+                                    grad.data(),
+                                    mean.mutable_data(),
+                                    var.mutable_data(),
+                                    static_cast<std::size_t>(param.size()),
+                                    coefficients(c),
+                                    threads};
+        py::gil_scoped_release nogil;
+        fn(args);
+      },
+      "param"_a.noconvert(), "grad"_a.noconvert(), "m"_a.noconvert(), "v"_a.noconvert(), "coefficients"_a.noconvert(),
+      "threads"_a, "impl"_a);
+  m.def(
+      "adamw_cuda",
+      [](std::uintptr_t param, std::uintptr_t grad, std::uintptr_t mean, std::uintptr_t var, std::size_t N,
+         const bind::Array<float>& c, std::uintptr_t stream) {
+        const optim::AdamwArgs args{reinterpret_cast<float*>(param),
+                                    reinterpret_cast<const float*>(grad),
+                                    reinterpret_cast<float*>(mean),
+                                    reinterpret_cast<float*>(var),
+                                    N,
+                                    coefficients(c),
+                                    1};
+        py::gil_scoped_release nogil;
+        return optim::adamw_cuda(args, reinterpret_cast<void*>(stream));
+      },
+      "param"_a, "grad"_a, "m"_a, "v"_a, "N"_a, "coefficients"_a.noconvert(), "stream"_a);
+  m.def("sum_squares_impls", [] { return runnable(optim::sum_squares_impls()); });
+  m.def(
+      "sum_squares",
+      [](const bind::Array<float>& x, bind::Array<double>& out, int threads, const std::string& impl) {
+        const auto fn = pick(optim::sum_squares_impls(), "sum_squares", impl);
+        const optim::SumSquaresArgs args{x.data(), out.mutable_data(), static_cast<std::size_t>(x.size()), threads};
+        py::gil_scoped_release nogil;
+        fn(args);
+      },
+      "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a, "impl"_a);
+}

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from fasttrain.core.errors import ConfigError
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import flops_per_token, num_params

@@ -2,6 +2,7 @@ import itertools
 import math
 
 import pytest
+
 from fasttrain.core.errors import ConfigError
 from fasttrain.optim.config import OptimConfig, learning_rate
 

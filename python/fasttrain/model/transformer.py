@@ -1,5 +1,5 @@
-"""The transformer. It knows no ranks: head counts are read off the weights, so whoever slices wq, wk, wv and wo by heads or
-the feed-forward by hidden units, from outside gets a working slice of the model.
+"""The transformer. It knows no ranks: head counts are read off the weights, so that whoever slices wq, wk, wv and wo by
+heads, or the feed-forward by hidden units, from outside gets a working slice of the model.
 
 x (B,T,C) -> norm -> q (B,T,H,D), k, v (B,T,Hkv,D) -> rope -> attention (B,T,H,D) -> + x
           -> norm -> swiglu (B,T,F) -> + x

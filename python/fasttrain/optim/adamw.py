@@ -48,26 +48,47 @@ def adamw_(
         check.array(op, name, array, np.float32, param.shape)
     if step < 1:
         raise ValueError(f"{op}: step must be at least 1, got {step}")
-    backend.choose(op, impl)
-    adamw_ref.adamw(
-        param,
-        grad,
-        m,
-        v,
-        step=step,
-        lr=lr,
-        beta1=betas[0],
-        beta2=betas[1],
-        eps=eps,
-        weight_decay=weight_decay,
-        grad_scale=grad_scale,
-    )
+    impl = backend.choose(op, impl)
+    c = adamw_ref.coefficients(step, lr, betas, eps, weight_decay, grad_scale).astype(np.float32)
+    if impl == "reference":
+        adamw_ref.adamw(param, grad, m, v, c)
+    else:
+        backend.native(op)(param, grad, m, v, c, threads or backend.num_threads(), impl)
+
+
+def adamw_cuda_(
+    param: Tensor,
+    grad: Tensor,
+    m: Tensor,
+    v: Tensor,
+    *,
+    step: int,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.95),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    grad_scale: float = 1.0,
+) -> None:
+    """Do the same on the current stream of the tensors' device; all four float32, contiguous, on one CUDA device."""
+    op = "adamw"
+    for name, x in (("param", param), ("grad", grad), ("m", m), ("v", v)):
+        if x.dtype != torch.float32 or not x.is_cuda or x.device != param.device:
+            raise TypeError(f"{op}: {name} must be float32 on param's CUDA device, got {x.dtype} on {x.device}")
+        if x.shape != param.shape or not x.is_contiguous():
+            raise ValueError(f"{op}: {name} must be contiguous with shape {tuple(param.shape)}, got {tuple(x.shape)}")
+    c = adamw_ref.coefficients(step, lr, betas, eps, weight_decay, grad_scale).astype(np.float32)
+    with torch.cuda.device(param.device):
+        stream = torch.cuda.current_stream().cuda_stream
+        pointers = (x.data_ptr() for x in (param, grad, m, v))
+        status = backend.native("adamw_cuda")(*pointers, param.numel(), c, stream)
+    if status:
+        raise RuntimeError(f"{op}: the CUDA kernel must launch, got cudaError {status}")
 
 
 class AdamW(torch.optim.Optimizer):
     """AdamW on fp32 parameters with fp32 moments; clipping and loss scaling are folded into the step.
 
-    `state[p]` holds `m` and `v` (the parameter's shape) and `step`; groups may set lr, betas, eps, weight_decay.
+    `state[p]` holds `m`, `v` (shaped as p) and `step`; groups may set lr, betas, eps, weight_decay.
     Args:
         params: parameters or groups, as for torch.optim; fp32 and contiguous.
         impl: an implementation's name; the fastest that runs here when None.
@@ -111,17 +132,13 @@ class AdamW(torch.optim.Optimizer):
                 if not state:
                     state["m"], state["v"], state["step"] = torch.zeros_like(p), torch.zeros_like(p), 0
                 state["step"] += 1
-                adamw_(
-                    *(_flat(x) for x in (p, p.grad.contiguous(), state["m"], state["v"])),
-                    step=state["step"],
-                    lr=group["lr"],
-                    betas=group["betas"],
-                    eps=group["eps"],
-                    weight_decay=group["weight_decay"],
-                    grad_scale=grad_scale,
-                    threads=threads,
-                    impl=self._impl,
-                )
+                settings = {key: group[key] for key in ("lr", "betas", "eps", "weight_decay")}
+                settings |= {"step": state["step"], "grad_scale": grad_scale}
+                arrays = p, p.grad.contiguous(), state["m"], state["v"]  # an expanded gradient has stride 0
+                if p.is_cuda:
+                    adamw_cuda_(*arrays, **settings)
+                else:
+                    adamw_(*(_flat(x) for x in arrays), **settings, threads=threads, impl=self._impl)
         return loss
 
 

@@ -3,26 +3,24 @@
 import math
 from collections.abc import Iterable
 
-import numpy as np
 from torch import Tensor
 
-_BLOCK = 1 << 16  # fixed, so that the sum has one order for any thread count
+from fasttrain.optim.sum_squares import sum_squares
 
 
-def sum_squares(x: Tensor) -> float:
-    """Sum of squares in fp64, over blocks of fixed length, in order: the same bits for any thread count."""
-    flat = x.detach().contiguous().view(-1).float().cpu().numpy()
-    return math.fsum(
-        float(np.square(flat[i : i + _BLOCK], dtype=np.float64).sum()) for i in range(0, len(flat), _BLOCK)
-    )
+def tensor_sum_squares(x: Tensor) -> float:
+    """Sum of squares of a tensor's values in fp64: the same bits for any thread count and instruction set.
+
+    On another device than the CPU it is torch's sum, which is as repeatable as torch makes it there.
+    """
+    if x.device.type != "cpu":
+        return float(x.detach().double().square().sum())
+    return sum_squares(x.detach().contiguous().view(-1).float().numpy())
 
 
 def global_norm(tensors: Iterable[Tensor]) -> float:
     """Euclidean norm of all values together, in fp64; inf or nan when a value is."""
-    total = 0.0
-    for x in tensors:
-        total += sum_squares(x)
-    return math.sqrt(total)
+    return math.sqrt(math.fsum(tensor_sum_squares(x) for x in tensors))
 
 
 def clip_coefficient(norm: float, clip_norm: float) -> float:

@@ -1,0 +1,37 @@
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "core/parallel.h"
+#include "optim/adamw.h"
+
+namespace fasttrain::optim {
+namespace {
+
+FT_AVX2 void range(const AdamwArgs& p, std::size_t begin, std::size_t end) noexcept {
+  const __m256 grad_scale = _mm256_set1_ps(p.c.grad_scale), m_rate = _mm256_set1_ps(p.c.one_minus_beta1);
+  const __m256 beta2 = _mm256_set1_ps(p.c.beta2), v_rate = _mm256_set1_ps(p.c.one_minus_beta2);
+  const __m256 keep = _mm256_set1_ps(p.c.keep), v_scale = _mm256_set1_ps(p.c.v_scale);
+  const __m256 eps = _mm256_set1_ps(p.c.eps), lr = _mm256_set1_ps(p.c.lr);
+  std::size_t i = begin;
+  for (; i + 8 <= end; i += 8) {
+    const __m256 g = _mm256_mul_ps(_mm256_loadu_ps(p.grad + i), grad_scale);
+    __m256 m = _mm256_loadu_ps(p.m + i), v = _mm256_loadu_ps(p.v + i);
+    m = _mm256_add_ps(m, _mm256_mul_ps(_mm256_sub_ps(g, m), m_rate));
+    v = _mm256_add_ps(_mm256_mul_ps(v, beta2), _mm256_mul_ps(_mm256_mul_ps(g, g), v_rate));
+    const __m256 root = _mm256_add_ps(_mm256_mul_ps(_mm256_sqrt_ps(v), v_scale), eps);
+    const __m256 update = _mm256_mul_ps(_mm256_div_ps(m, root), lr);
+    _mm256_storeu_ps(p.m + i, m);
+    _mm256_storeu_ps(p.v + i, v);
+    _mm256_storeu_ps(p.param + i, _mm256_sub_ps(_mm256_mul_ps(_mm256_loadu_ps(p.param + i), keep), update));
+  }
+  adamw_range(p, i, end);
+}
+
+}  // namespace
+
+void adamw_avx2(const AdamwArgs& p) noexcept {
+  parallel_ranges(p.N, adamw_grain, p.threads, [&](std::size_t begin, std::size_t end) { range(p, begin, end); });
+}
+
+}  // namespace fasttrain::optim
+#endif
