@@ -7,6 +7,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 source "$root/tools/setup.sh"
 build=$root/build/sanitize
 cxx=${CXX:-c++}
+mkdir -p "$root/build"
 cmake -S "$root" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DFASTTRAIN_SANITIZE=ON -DFASTTRAIN_CUDA=OFF \
   -DPython_EXECUTABLE="$(command -v python)" -Dpybind11_DIR="$(python -m pybind11 --cmakedir)" >"$build.log" 2>&1 ||
   { cat "$build.log" >&2; exit 1; }
@@ -27,7 +28,11 @@ done
 cd "$root"
 # libstdc++ before torch's copy of it: ASan looks up __cxa_throw when it starts.
 preload=$("$cxx" -print-file-name=libasan.so):$("$cxx" -print-file-name=libstdc++.so)
-# -S and -P: no site customisation and no editable finder, so that the sanitized module is the one that loads.
-env LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
-  PYTHONPATH="$build/package:$(python -c 'import site; print(site.getsitepackages()[0])')" PYTHONMALLOC=malloc \
-  FASTTRAIN_SANITIZED=1 python -S -m pytest -q -p no:cacheprovider -p no:benchmark -m "not slow" "${tests[@]}"
+# -S: no site customisation and no editable finder, so that the sanitized module is the one that loads.
+sanitized() {
+  env LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    PYTHONPATH="$build/package:$(python -c 'import site; print(site.getsitepackages()[0])')" PYTHONMALLOC=malloc \
+    python -S "$@"
+}
+sanitized -c "import fasttrain._native as n; assert n.__file__.startswith('$build'), n.__file__"
+sanitized -m pytest -q -p no:cacheprovider -p no:benchmark -m "not slow" "${tests[@]}"
