@@ -1,0 +1,115 @@
+"""A short calibration: forward and backward of one and of two layers at the model's real width, timed here.
+
+A step's time is linear in the number of layers, so t(L) = t(1) + (L - 1) (t(2) - t(1)): a model of any depth is
+estimated in the memory and time of two layers. The optimizer's time is measured on the same parameters and scaled.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from fasttrain.comm.group import Group
+from fasttrain.model.config import ModelConfig
+from fasttrain.model.cost import num_params
+from fasttrain.model.init import init_
+from fasttrain.model.transformer import Transformer
+from fasttrain.optim.adamw import AdamW
+
+METHOD = (
+    "median of {repeats} forward + backward passes of 1 and of 2 layers at full width on {tokens} tokens, extrapolated "
+    "in layers and tokens; optimizer measured and scaled by parameters; all ranks at once, the slowest counts"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Measured times of this machine for one model's width."""
+
+    first_layer_s: float  # forward + backward of embedding, one layer and head
+    layer_s: float  # each further layer
+    tokens: int  # of those passes
+    optimizer_s: float  # a parameter
+    allreduce_bytes_per_s: float | None  # of the ranks; None on one rank
+    method: str
+
+    def micro_s(self, num_layers: int, tokens: int) -> float:
+        """Seconds of forward and backward of a micro-batch."""
+        return (self.first_layer_s + (num_layers - 1) * self.layer_s) * tokens / self.tokens
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def calibrate(
+    model: ModelConfig,
+    *,
+    seq_len: int,
+    micro_rows: int,
+    precision: str,
+    world: Group,
+    device: str = "cpu",
+    max_tokens: int = 4096,
+    repeats: int = 3,
+) -> Calibration:
+    """Time this machine; every rank must call it. Takes about 2 * (repeats + 1) passes of at most `max_tokens` tokens.
+
+    A micro-batch of more tokens is measured with fewer rows; a sequence is never shortened, since attention's cost
+    is not linear in it.
+    """
+    rows = max(1, min(micro_rows, max_tokens // seq_len))
+    times = []
+    optimizer_s = 0.0
+    for num_layers in (1, 2):
+        net = init_(Transformer(model.model_copy(update={"num_layers": num_layers, "dropout": 0.0})), 0).to(device)
+        tokens = torch.randint(0, model.vocab_size, (rows, seq_len), device=device)
+
+        def step(net: Transformer = net, tokens: torch.Tensor = tokens) -> None:
+            with _autocast(precision, device):
+                nll, _ = net(tokens, tokens)
+            nll.mean().backward()
+
+        times.append(_median(step, repeats, device, world))
+        if num_layers == 1:
+            optimizer = AdamW(net.parameters(), lr=0.0)
+            count = sum(p.numel() for p in net.parameters())
+            optimizer_s = _median(lambda: optimizer.step(), repeats, device, world) / count  # noqa: B023
+    return Calibration(
+        first_layer_s=world.reduce(times[0], "max"),
+        layer_s=world.reduce(max(times[1] - times[0], 0.0), "max"),
+        tokens=rows * seq_len,
+        optimizer_s=world.reduce(optimizer_s, "max"),
+        allreduce_bytes_per_s=_allreduce_rate(world, num_params(model).total),
+        method=METHOD.format(repeats=repeats, tokens=rows * seq_len),
+    )
+
+
+def _allreduce_rate(world: Group, params: int) -> float | None:
+    if world.size == 1:
+        return None
+    buffer = np.zeros(min(params, 1 << 22), np.float32)
+    seconds = world.reduce(_median(lambda: world.allreduce_(buffer), 3, "cpu", world), "max")
+    return buffer.nbytes / seconds
+
+
+def _median(work: Callable[[], object], repeats: int, device: str, world: Group) -> float:
+    work()  # pages are mapped, kernels are chosen
+    times = []
+    for _ in range(repeats):
+        world.barrier()
+        start = time.perf_counter()
+        work()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _autocast(precision: str, device: str) -> Any:
+    kind = torch.bfloat16 if precision == "bf16" else torch.float16
+    return torch.autocast(device.split(":")[0], kind, enabled=precision != "fp32")

@@ -1,0 +1,152 @@
+import io
+
+import pytest
+import torch
+from rich.console import Console
+
+from fasttrain.comm.mesh import LayoutConfig
+from fasttrain.core.errors import ConfigError
+from fasttrain.estimate import calibrate, memory
+from fasttrain.estimate.estimate import Estimate, contexts, error, estimate, kv_cache, load, save
+from fasttrain.estimate.table import format_error, format_estimate
+from fasttrain.formats.run_folder import RunFolder
+from fasttrain.model.config import ModelConfig
+from fasttrain.model.init import init_
+from fasttrain.model.transformer import Transformer
+
+SMALL = ModelConfig(vocab_size=500, num_layers=4, dim=64, num_heads=4, num_kv_heads=2, ffn_dim=192)
+RUN = {"seq_len": 32, "batch_rows": 8, "micro_rows": 2, "num_steps": 10}
+
+
+def printed(renderable):
+    out = io.StringIO()
+    Console(file=out, width=160).print(renderable)
+    return out.getvalue()
+
+
+def test_counts_are_those_of_the_model():
+    found = estimate(SMALL, **RUN, run_calibration=False)
+    assert found.params["total"] == sum(p.numel() for p in Transformer(SMALL).parameters())
+    assert found.total_tokens == 10 * 8 * 32
+    assert found.total_flops == found.flops_per_token * 10 * 8 * 32
+    assert (found.step_s, found.total_s, found.price) == (None, None, None)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("qk_norm", [True, False])
+def test_one_rank_holds_the_whole_model(tied, qk_norm):
+    config = SMALL.model_copy(update={"tied_embeddings": tied, "qk_norm": qk_norm})
+    params, _ = memory.rank_params(config, LayoutConfig(dp=1))
+    assert params == sum(p.numel() for p in Transformer(config).parameters())
+
+
+def test_layouts_divide_what_they_divide():
+    whole, _ = memory.rank_params(SMALL, LayoutConfig(dp=1))
+    assert memory.rank_params(SMALL, LayoutConfig(dp=4))[0] == whole
+    tp, _ = memory.rank_params(SMALL, LayoutConfig(dp=1, tp=2))
+    norms = 4 * 2 * 64 + 64
+    assert tp == (whole - norms) // 2 + norms
+    pp, _ = memory.rank_params(SMALL, LayoutConfig(dp=1, pp=4))
+    block = (whole - 2 * 500 * 64 - 64) // 4
+    assert pp == block + 500 * 64 + 64  # a layer and one of the two tables
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_activations_are_what_autograd_keeps(precision):
+    """The closed form against the bytes that a layer more really saves."""
+    kept = {}
+    for layers in (1, 2):
+        net = init_(Transformer(SMALL.model_copy(update={"num_layers": layers})), 0)
+        sizes = {}
+
+        def pack(x, sizes=sizes):
+            if x.numel() % 121 == 0:  # of the tokens, not of the weights: none of their sizes is a multiple of 11
+                sizes[x.untyped_storage().data_ptr()] = (x.untyped_storage().nbytes(), x)
+            return x
+
+        tokens = torch.zeros(11, 11, dtype=torch.long)
+        with (
+            torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x),
+            torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+        ):
+            net(tokens, tokens)
+        kept[layers] = sum(size for size, _ in sizes.values())
+    formula = memory.activation_bytes(SMALL, 121, precision)
+    # An upper bound, and a close one: kernels that recompute may keep less, none keeps more.
+    assert 0.8 * formula <= kept[2] - kept[1] <= formula
+
+
+def test_kv_cache_by_hand():
+    assert kv_cache(SMALL) == {"this model": 2 * 4 * 2 * 16 * 2, "all heads (MHA)": 2 * 4 * 4 * 16 * 2,
+                               "one head (MQA)": 2 * 4 * 1 * 16 * 2}  # fmt: skip
+
+
+def test_longer_contexts_cost_more_attention():
+    rows = contexts(SMALL, [128, 256])
+    extra = rows[1]["flops_per_token"] - rows[0]["flops_per_token"]
+    assert extra == 6 * 4 * 4 * 16 * 128  # 6 L H D a token of context
+    assert rows[1]["kv_cache_bytes"] == 2 * rows[0]["kv_cache_bytes"]
+    assert 0 < rows[0]["attention_share"] < rows[1]["attention_share"] < 1
+
+
+def test_calibration_predicts_a_step():
+    found = estimate(SMALL, **RUN, price_per_rank_hour=36.0)
+    assert found.step_s > 0
+    assert found.total_s == pytest.approx(10 * found.step_s)
+    assert found.tokens_per_s == pytest.approx(256 / found.step_s)
+    assert found.price == pytest.approx(found.total_s / 100)
+    assert "1 and of 2 layers" in found.calibration["method"]
+    assert found.calibration["tokens"] == 64
+
+
+def test_time_by_hand(monkeypatch):
+    times = calibrate.Calibration(first_layer_s=1.0, layer_s=0.5, tokens=64, optimizer_s=1e-6,
+                                  allreduce_bytes_per_s=1e6, method="")  # fmt: skip
+    monkeypatch.setattr("fasttrain.estimate.estimate.calibrate", lambda *a, **k: times)
+    micro = 1.0 + 3 * 0.5
+    params = memory.rank_params(SMALL, LayoutConfig(dp=1))[0]
+    one = estimate(SMALL, **RUN)
+    assert one.step_s == pytest.approx(4 * micro + 1e-6 * params)
+    two = estimate(SMALL, **RUN, layout=LayoutConfig(dp=2), num_ranks=2)
+    assert two.step_s == pytest.approx(2 * micro + 1e-6 * params + 4 * params / 1e6)
+    pipe = estimate(SMALL, **RUN, layout=LayoutConfig(pp=2), num_ranks=2)
+    held = memory.rank_params(SMALL, LayoutConfig(dp=1, pp=2))[0]
+    assert pipe.step_s == pytest.approx((4 + 1) * micro / 2 + 1e-6 * held)
+
+
+def test_saved_and_compared(tmp_path):
+    run = RunFolder(tmp_path)
+    assert load(run) is None
+    found = Estimate(**{**estimate(SMALL, **RUN, run_calibration=False).to_dict(), "step_s": 2.0})
+    save(run, found)
+    assert load(run) == found
+    errors = error(found, [9.0, 1.0, 1.0, 1.0], memory_bytes=found.memory["total"] / 2)
+    assert errors["step_s"] == {"predicted": 2.0, "measured": 1.0, "error": 1.0}
+    assert errors["total_s"] == {"predicted": 8.0, "measured": 12.0, "error": pytest.approx(-1 / 3)}
+    assert errors["memory_bytes"]["error"] == 1.0
+    text = printed(format_error(errors))
+    assert "step predicted 2.000 s, measured 1.000 s, error +100%" in text
+
+
+def test_the_table_prints_the_formula():
+    text = printed(format_estimate(estimate(SMALL, **RUN, run_calibration=False)))
+    assert "6 * (non-embedding matrix weights" in text
+    assert "KV cache, one head (MQA)" in text
+    assert "calibration was switched off" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch_rows": 7}, "must be a multiple of layout.dp"),
+        ({"layout": LayoutConfig(dp=3), "num_ranks": 2}, "dp \\* tp \\* pp must be the number of ranks"),
+    ],
+)
+def test_refuses(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        estimate(SMALL, **{**RUN, **changes}, run_calibration=False)
+
+
+def test_refuses_a_model_without_a_vocabulary():
+    with pytest.raises(ConfigError, match="model.vocab_size"):
+        estimate(SMALL.model_copy(update={"vocab_size": 0}), **RUN)
