@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fasttrain
 import pytest
+
+import fasttrain
 from fasttrain.comm.launch import mpirun
 
 JOBS = Path(__file__).parent / "jobs"

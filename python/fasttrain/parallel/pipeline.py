@@ -8,7 +8,7 @@ receives in the order in which its neighbour sends, so that no cycle of waiting 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, TypeVar
 
 import torch
@@ -32,19 +32,21 @@ def schedule(num_micro: int, stage: int, num_stages: int) -> Iterator[tuple[Lite
 
 
 def run(
-    micro_batches: list[M],
+    micro_batches: Sequence[M],
     wire: Wire,
     *,
     boundary: Callable[[M], torch.Tensor],
     forward: Callable[[M, torch.Tensor | None], torch.Tensor],
-    backward: Callable[[M, torch.Tensor], None] | None,
+    backward: Callable[[M, torch.Tensor], None] | None = None,
+    before_last_backward: Callable[[], None] = lambda: None,
 ) -> None:
     """Run every micro-batch through this stage's `forward` and `backward`, exchanging boundaries with its neighbours.
 
     Args:
-        boundary: a tensor with the shape, dtype and device of what crosses stages for this micro-batch.
+        boundary: room for what crosses stages for this micro-batch: shape, dtype and device.
         forward: (micro-batch, input or None on the first stage) -> output; on the last stage whatever `backward` takes.
         backward: called on the last stage with `forward`'s output to start its gradients; None: forward only.
+        before_last_backward: called once before the last micro-batch's gradients.
     """
     first, last = wire.rank == 0, wire.rank == wire.size - 1
     inputs: deque[torch.Tensor | None] = deque()
@@ -66,6 +68,8 @@ def run(
         else:
             assert backward is not None
             x, y = inputs.popleft(), outputs.popleft()
+            if i == len(micro_batches) - 1:
+                before_last_backward()
             if last:
                 backward(micro, y)
             else:

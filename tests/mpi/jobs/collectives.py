@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from fasttrain.comm.group import world
 from fasttrain.comm.mesh import LayoutConfig, build_mesh
 from fasttrain.core.errors import CommError

@@ -1,6 +1,7 @@
 """Rank 0 waits for a message that no one sends."""
 
 import numpy as np
+
 from fasttrain.comm.group import world
 
 everyone = world()

@@ -1,0 +1,295 @@
+"""The engine: a model on a mesh of ranks. Forward, backward, one global gradient, one step, state by global names.
+
+What it returns is the same on every rank, so that ranks can decide alike. One process is the mesh of one rank.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from fasttrain.comm.mesh import Mesh
+from fasttrain.model.config import ModelConfig
+from fasttrain.nn.dropout import DropoutKey
+from fasttrain.optim.adamw import AdamW
+from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares
+from fasttrain.optim.config import OptimConfig
+from fasttrain.parallel import pipeline
+from fasttrain.parallel.data import BUCKET_BYTES, BucketReducer, FlatParameters
+from fasttrain.parallel.plan import Plan
+from fasttrain.parallel.precision import Precision, make_scaler
+from fasttrain.parallel.stage import MicroBatch, Stage
+from fasttrain.parallel.wire import Clock, Wire
+
+_TIED = 3  # message tag
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """Totals over the global batch."""
+
+    loss: float
+    """Sum of -log p(target), in nats."""
+    z2: float
+    """Sum of logsumexp(logits)^2."""
+    num_tokens: int
+    """Targets."""
+    loss_by_source: npt.NDArray[np.float64]
+    """(S,) nats."""
+    tokens_by_source: npt.NDArray[np.int64]
+    """(S,) targets."""
+
+    @property
+    def mean_loss(self) -> float:
+        """Nats a token; nan when there is no target."""
+        return self.loss / self.num_tokens if self.num_tokens else math.nan
+
+    def mean_by_source(self, names: Sequence[str]) -> dict[str, float]:
+        """Nats a token of each source that has targets."""
+        pairs = zip(names, self.loss_by_source, self.tokens_by_source)
+        return {name: float(nats / n) for name, nats, n in pairs if n}
+
+
+class Engine:
+    """One rank's part of a model that is trained on a mesh."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        mesh: Mesh,
+        optim: OptimConfig,
+        *,
+        seed: int,
+        num_sources: int = 1,
+        precision: Precision = "fp32",
+        device: torch.device | None = None,
+        bucket_bytes: int = BUCKET_BYTES,
+        overlap: bool = True,
+    ) -> None:
+        """Cut the model and draw its initial weights, a pure function of (config, seed).
+
+        Args:
+            seed: of the weights and of dropout.
+            num_sources: S, sources are numbered 0..S-1 in `MicroBatch.sources`.
+            overlap: whether gradients are reduced while backward still runs; the bits are the same.
+        Raises: ConfigError: the model cannot be cut so.
+        """
+        self.config, self.mesh, self.optim, self.seed = config, mesh, optim, seed
+        self.num_sources = num_sources
+        self.device = device or torch.device("cpu")
+        self.clock = Clock()
+        self._tp, self._dp, self._pp = (Wire(group, self.clock) for group in (mesh.tp, mesh.dp, mesh.pp))
+        self.plan = Plan(config, mesh)
+        self.stage = Stage(self.plan, seed=seed, wire=self._tp, device=self.device, precision=precision)
+        self.scaler = make_scaler(precision)
+        self.flat = FlatParameters(self.stage.named.items(), self.device)
+        self._reducer = BucketReducer(self.flat, self._dp, bucket_bytes=bucket_bytes, overlap=overlap)
+        self._optimizer = self._make_optimizer()
+
+    def _make_optimizer(self) -> AdamW:
+        """AdamW over two parameters, the decayed and the other part of the flat buffer: one pass over memory each."""
+        flat, split = self.flat, self.flat.num_decayed
+        groups = []
+        for part, decay in ((slice(0, split), self.optim.weight_decay), (slice(split, None), 0.0)):
+            parameter = nn.Parameter(flat.weights[part])
+            parameter.grad = flat.grads[part]
+            groups.append({"params": [parameter], "weight_decay": decay})
+        optimizer = AdamW(groups, lr=self.optim.lr, betas=self.optim.betas, eps=self.optim.eps)
+        self._moments = {key: torch.zeros_like(flat.weights) for key in ("m", "v")}
+        for group, part in zip(optimizer.param_groups, (slice(0, split), slice(split, None))):
+            state = {key: moment[part] for key, moment in self._moments.items()}
+            optimizer.state[group["params"][0]] = {**state, "step": 0}
+        return optimizer
+
+    # ---- one step
+
+    def forward_backward(self, micro_batches: Sequence[MicroBatch], *, step: int) -> Sums:
+        """Put the gradient of the global batch's mean loss (times the loss scale) into every replica's flat buffer.
+
+        loss = (sum nll + z_loss * sum z2) / targets of the whole global batch, so that neither accumulation nor the
+        number of replicas changes what a token weighs.
+        Args:
+            micro_batches: this replica's rows; the same on every stage and tensor-parallel rank.
+            step: what dropout masks depend on, beside the seed and the rows.
+        """
+        self.flat.zero_grads()
+        local = sum(int((m.targets >= 0).sum()) for m in micro_batches)
+        with self.clock.running():
+            num_tokens = int(self.mesh.dp.reduce(local))
+        scale = self.scaler.scale / max(num_tokens, 1)
+        totals = self._new_totals()
+
+        def forward(micro: MicroBatch, x: torch.Tensor | None) -> torch.Tensor:
+            key = DropoutKey(seed=self.seed, step=step, rows=micro.rows) if self.config.dropout else None
+            return self.stage.forward(micro, x, key)
+
+        def backward(micro: MicroBatch, y: torch.Tensor) -> None:
+            self._add(totals, micro, y)
+            ((y[0].sum() + self.config.z_loss * y[1].sum()) * scale).backward()  # type: ignore[no-untyped-call]
+
+        pipeline.run(
+            micro_batches,
+            self._pp,
+            boundary=self.stage.boundary,
+            forward=forward,
+            backward=backward,
+            before_last_backward=self._reducer.arm,
+        )
+        self._reducer.finish()
+        self._sum_shared_gradients()
+        return self._reduce(totals)
+
+    def _sum_shared_gradients(self) -> None:
+        """Sum what several ranks hold a part of: the tied embedding of the outer stages, norms applied to own heads."""
+        if self.plan.is_tied_apart and (self.mesh.is_first_stage or self.mesh.is_last_stage):
+            grad = self.flat.grad("embed.weight")
+            other = self._pp.size - 1 - self._pp.rank
+            mine = grad.clone()
+            sending = self._pp.isend(mine, other, _TIED)
+            grad += self._pp.recv(grad, other, _TIED)
+            sending.wait()
+        for name in self.plan.partial():
+            self._tp.all_reduce_(self.flat.grad(name))
+
+    def grad_norm(self) -> float:
+        """Euclidean norm of the whole model's gradient, loss scale removed; each parameter counted once.
+
+        inf or nan when any rank's copy of any gradient is.
+        """
+        counted, others = 0.0, 0.0
+        for name in self.plan.names:
+            square = tensor_sum_squares(self.flat.grad(name))
+            if self.plan.is_counted(name):
+                counted += square
+            else:
+                others += square
+        with self.clock.running():
+            total = np.array([counted if math.isfinite(others) else math.nan])
+            self.mesh.tp.allreduce_(total)
+            self.mesh.pp.allreduce_(total)
+        return math.sqrt(total[0]) / self.scaler.scale if math.isfinite(total[0]) else float(total[0])
+
+    def update(self, *, lr: float, grad_norm: float) -> None:
+        """Clip by `grad_norm` and do one AdamW step."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._optimizer.step(grad_scale=clip_coefficient(grad_norm, self.optim.clip_norm) / self.scaler.scale)
+
+    @torch.no_grad()
+    def evaluate(self, micro_batches: Sequence[MicroBatch]) -> Sums:
+        """Totals over all replicas' micro-batches, without dropout."""
+        totals = self._new_totals()
+
+        def forward(micro: MicroBatch, x: torch.Tensor | None) -> torch.Tensor:
+            y = self.stage.forward(micro, x, None)
+            if self.mesh.is_last_stage:
+                self._add(totals, micro, y)
+            return y
+
+        pipeline.run(micro_batches, self._pp, boundary=self.stage.boundary, forward=forward)
+        return self._reduce(totals)
+
+    def _new_totals(self) -> npt.NDArray[np.float64]:
+        return np.zeros((2 + 2 * self.num_sources), np.float64)
+
+    def _add(self, totals: npt.NDArray[np.float64], micro: MicroBatch, y: torch.Tensor) -> None:
+        if self.mesh.tp.rank:  # all tensor-parallel ranks know the same loss; one counts it
+            return
+        nll, z2 = y.detach().to("cpu", torch.float64).numpy()
+        sources, S = micro.sources.numpy().ravel(), self.num_sources
+        is_target = (micro.targets >= 0).cpu().numpy().ravel()
+        totals[0] += nll.sum()
+        totals[1] += z2.sum()
+        totals[2 : 2 + S] += np.bincount(sources, nll.ravel(), minlength=S)
+        totals[2 + S :] += np.bincount(sources, is_target, minlength=S)
+
+    def _reduce(self, totals: npt.NDArray[np.float64]) -> Sums:
+        with self.clock.running():
+            self.mesh.world.allreduce_(totals)
+        S = self.num_sources
+        by_source = totals[2 + S :].astype(np.int64)
+        return Sums(
+            loss=float(totals[0]),
+            z2=float(totals[1]),
+            num_tokens=int(by_source.sum()),
+            loss_by_source=totals[2 : 2 + S].copy(),
+            tokens_by_source=by_source,
+        )
+
+    # ---- state by global names
+
+    def state_names(self) -> list[str]:
+        """Names of every tensor of a checkpoint: weights, then `optim.m.*` and `optim.v.*`."""
+        return [prefix + name for prefix in _PREFIXES for name in self.plan.shapes]
+
+    def gather(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield (global name, whole tensor on the CPU) of this rank's share; over all ranks each name comes once.
+
+        Every rank must run it to the end. Whole tensors exist one at a time; weights may alias the live ones.
+        """
+        if self.mesh.dp.rank:
+            return
+        for prefix, part in self._parts():
+            for name in self.plan.names:
+                whole = self._gather_one(name, part(name))
+                if whole is not None and not (name == "embed.weight" and not self.mesh.is_first_stage):
+                    yield prefix + name, whole
+
+    def _gather_one(self, name: str, mine: torch.Tensor) -> torch.Tensor | None:
+        """The whole tensor on tensor-parallel rank 0, None on the others."""
+        cut = self.plan.cut(name)
+        if cut.dim is None:
+            return mine.detach().cpu() if self.mesh.tp.rank == 0 else None
+        if self.mesh.tp.rank:
+            self._tp.isend(mine, 0, 0).wait()
+            return None
+        slices = [mine.detach().cpu()]
+        for rank in range(1, self.mesh.tp.size):
+            shape = list(cut.shape)
+            shape[cut.dim] = len(self.plan.cut(name, rank).kept)
+            slices.append(self._tp.recv(torch.empty(shape), rank, 0))
+        return torch.cat(slices, cut.dim)
+
+    def load(self, tensors: Mapping[str, torch.Tensor], *, optimizer_steps: int | None) -> None:
+        """Take this rank's slices of whole tensors under their global names, whatever layout wrote them.
+
+        Args:
+            optimizer_steps: AdamW steps done so far; None: weights only, the optimizer starts afresh.
+        Raises: KeyError, ValueError: a tensor is missing or has another shape.
+        """
+        for prefix, part in self._parts():
+            if prefix and optimizer_steps is None:
+                break
+            for name in self.plan.names:
+                whole = tensors[prefix + name]
+                if tuple(whole.shape) != self.plan.shapes[name]:
+                    raise ValueError(
+                        f"load: {prefix + name} must have shape {self.plan.shapes[name]}, got {tuple(whole.shape)}; "
+                        "the checkpoint is of another model"
+                    )
+                part(name).copy_(self.plan.cut(name).of(whole))
+        if optimizer_steps is None:
+            for moment in self._moments.values():
+                moment.zero_()
+        for state in self._optimizer.state.values():
+            state["step"] = optimizer_steps or 0
+
+    @property
+    def optimizer_steps(self) -> int:
+        """AdamW steps done; skipped ones do not count."""
+        return max(int(state["step"]) for state in self._optimizer.state.values())
+
+    def _parts(self) -> list[tuple[str, Callable[[str], torch.Tensor]]]:
+        """(prefix, name -> this rank's part, a view) of weights and of both moments."""
+        buffers = (self.flat.weights, self._moments["m"], self._moments["v"])
+        return [
+            (prefix, lambda name, buffer=buffer: self.flat.spans[name].of(buffer))  # type: ignore[misc]
+            for prefix, buffer in zip(_PREFIXES, buffers)
+        ]
+
+
+_PREFIXES = ("", "optim.m.", "optim.v.")

@@ -1,0 +1,88 @@
+"""This rank's part of the model: its layers, its slices of their matrices, and one forward pass over a micro-batch."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from fasttrain.model.init import initial
+from fasttrain.model.transformer import Block, Transformer
+from fasttrain.nn.dropout import DropoutKey
+from fasttrain.parallel.plan import Plan
+from fasttrain.parallel.precision import Precision, autocast
+from fasttrain.parallel.tensor import VocabParallelEmbedding, copy_to_group, sum_over_group, vocab_parallel_loss
+from fasttrain.parallel.wire import Wire
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """Rows that go through the model together."""
+
+    tokens: torch.Tensor
+    """(B, T) int64."""
+    targets: torch.Tensor
+    """(B, T) int64, -100 where there is none."""
+    segments: torch.Tensor | None
+    """(B, T) int32 document ids; None: one document a row."""
+    sources: torch.Tensor
+    """(B, T) int64, index of each target's source; on the CPU."""
+    rows: tuple[int, ...]
+    """Index of each row in the global batch."""
+
+
+class Stage:
+    """The modules of `Transformer` with this rank's parameters; what belongs to other ranks stays without memory."""
+
+    def __init__(self, plan: Plan, *, seed: int, wire: Wire, device: torch.device, precision: Precision) -> None:
+        self.plan, self.device, self.precision = plan, device, precision
+        self._wire = wire
+        with torch.device("meta"):
+            self.model = Transformer(plan.config)
+        self.named: dict[str, nn.Parameter] = {}
+        for name in plan.names:  # one whole tensor at a time
+            whole = initial(plan.config, name, seed)
+            self._put(name, nn.Parameter(plan.cut(name).of(whole).clone().to(device)))
+        self.blocks = [module for i in plan.layers if isinstance(module := self.model.blocks[i], Block)]
+        if wire.size > 1:
+            self._share_matrices()
+
+    def _put(self, name: str, parameter: nn.Parameter) -> None:
+        self.named[name] = parameter
+        module, _, attribute = name.rpartition(".")
+        setattr(self.model.get_submodule(module), attribute, parameter)
+
+    def _share_matrices(self) -> None:
+        wire = self._wire
+        for block in self.blocks:
+            block.attn.register_forward_pre_hook(lambda _, args: (copy_to_group(args[0], wire), *args[1:]))
+            block.attn.wo.register_forward_hook(lambda _, args, y: sum_over_group(y, wire))
+            block.ffn.register_forward_pre_hook(lambda _, args: (copy_to_group(args[0], wire), *args[1:]))
+            block.ffn.w_down.register_forward_hook(lambda _, args, y: sum_over_group(y, wire))
+        if self.plan.mesh.is_first_stage:
+            embedding = VocabParallelEmbedding(self.named["embed.weight"], self.plan.vocab().start, wire)
+            setattr(self.model, "embed", embedding)  # noqa: B010 - torch types the attribute as the class it replaces
+
+    def boundary(self, micro: MicroBatch) -> torch.Tensor:
+        """Room for what crosses stages: the residual stream (B, T, C), always float32."""
+        return torch.empty((*micro.tokens.shape, self.plan.config.dim), device=self.device)
+
+    def forward(self, micro: MicroBatch, x: torch.Tensor | None, dropout: DropoutKey | None) -> torch.Tensor:
+        """(B, T, C) float32 for the next stage; on the last stage (2, B, T) float32: nll and z2 of each token."""
+        with autocast(self.precision, self.device):
+            context = self.model.context(
+                micro.tokens.shape[1], segments=micro.segments, dropout=dropout, device=self.device
+            )
+            if x is None:
+                x = self.model.embed_tokens(micro.tokens, context)
+            for block in self.blocks:
+                x = block(x, context)
+            if not self.plan.mesh.is_last_stage:
+                return x.float()
+            return torch.stack(self._loss(self.model.norm(x), micro.targets))
+
+    def _loss(self, x: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._wire.size == 1:
+            nll, z2 = self.model.head(x, targets)
+            return nll, z2
+        name = "embed.weight" if self.plan.config.tied_embeddings else "head.weight"
+        return vocab_parallel_loss(x, self.named[name], targets, self.plan.vocab().start, self._wire)
