@@ -25,6 +25,17 @@ def test_the_cache_changes_nothing(prompt):
     assert got.ended == (wanted[-1] == 256)
 
 
+def test_documents_kept_apart_see_no_token_before():
+    net = model(seed=3)
+    ids = [*b"The quick"]
+    (got,) = generate(net, Bytes(), ["The quick"], max_new_tokens=1, document_mask=True)
+    with torch.no_grad():
+        assert got.text == Bytes().decode([int(net.logits(torch.tensor([ids]))[0, -1].argmax())])
+    assert generate(net, Bytes(), [""], max_new_tokens=3, document_mask=True) == generate(
+        net, Bytes(), [""], max_new_tokens=3
+    )
+
+
 def test_a_seed_is_a_text_and_prompts_are_independent():
     net = model()
     options = {"max_new_tokens": 12, "temperature": 1.0}

@@ -27,7 +27,7 @@ def test_an_overlap_that_leaves_nothing_is_refused():
         score.windows(np.array([9]), 8, 8)
 
 
-def naive(net, shard, context, overlap):
+def naive(net, shard, context, overlap, mask=False):
     """One window at a time, one token at a time."""
     total = 0.0
     for i in range(shard.num_docs):
@@ -36,7 +36,8 @@ def naive(net, shard, context, overlap):
         start = 0
         while done < len(ids) - 1:
             window = ids[start : start + context + 1]
-            logp = net.logits(torch.tensor([window[:-1]]))[0].double().log_softmax(-1)
+            segments = torch.tensor([[min(start + t, 1) for t in range(len(window) - 1)]], dtype=torch.int32)
+            logp = net.logits(torch.tensor([window[:-1]]), segments if mask else None)[0].double().log_softmax(-1)
             for t in range(done - start, len(window) - 1):
                 total -= float(logp[t, window[t + 1]])
             done = start + len(window) - 1
@@ -44,13 +45,16 @@ def naive(net, shard, context, overlap):
     return total
 
 
+@pytest.mark.parametrize("mask", [False, True])
 @pytest.mark.parametrize(("context", "overlap"), [(16, 0), (16, 5), (48, 0), (200, 0)])
 @torch.no_grad()
-def test_equals_one_token_at_a_time(tmp_path, context, overlap):
+def test_equals_one_token_at_a_time(tmp_path, context, overlap, mask):
     net = model()
     for shard in write(tmp_path, TEXTS).values():
-        got = score.score_shard(net, shard, eot_id=256, context_tokens=context, overlap_tokens=overlap, batch_tokens=96)
-        single, double = naive(net, shard, context, overlap), naive(model().double(), shard, context, overlap)
+        got = score.score_shard(
+            net, shard, eot_id=256, context_tokens=context, overlap_tokens=overlap, batch_tokens=96, document_mask=mask
+        )
+        single, double = (naive(n, shard, context, overlap, mask) for n in (net, model().double()))
         rounding = np.finfo(np.float32).eps * double
         assert abs(got.nll - double) <= 2 * abs(single - double) + rounding
         assert (got.tokens, got.documents, got.num_bytes) == (shard.num_tokens, shard.num_docs, shard.num_bytes)

@@ -49,6 +49,7 @@ def generate(
     temperature: float = 0.0,
     top_k: int = 0,
     seed: int = 0,
+    document_mask: bool = False,
 ) -> list[Generation]:
     """Continue each prompt until the end-of-text token, `max_new_tokens` or the model's context.
 
@@ -57,6 +58,7 @@ def generate(
             loses its beginning.
         temperature: divides the logits; 0 takes the likeliest token (the lowest id among equals).
         top_k: sample among this many likeliest tokens; 0 among all.
+        document_mask: whether documents were kept apart in training: then no token is read before the prompt.
         seed: with the prompt's number, of the stream it draws from: no prompt moves another's text.
     Raises: ValueError: max_new_tokens that leaves no place for a prompt in the model's context.
     Cost: one forward pass of the prompt and one of a single token for each new token; cache of
@@ -69,14 +71,32 @@ def generate(
             f"got {max_new_tokens}"
         )
     return [
-        _one(model, tokenizer, prompt, max_new_tokens, temperature, top_k, np.random.default_rng([seed, index]))
+        _one(
+            model,
+            tokenizer,
+            _start(model, tokenizer, prompt, max_new_tokens, document_mask),
+            prompt,
+            max_new_tokens,
+            temperature,
+            top_k,
+            np.random.default_rng([seed, index]),
+        )
         for index, prompt in enumerate(prompts)
     ]
+
+
+def _start(model: Transformer, tokenizer: Codec, prompt: str, max_new_tokens: int, document_mask: bool) -> list[int]:
+    known, _ = tokenizer.encode_batch([prompt])
+    ids = [tokenizer.eot_id, *known.tolist()]
+    if document_mask and len(ids) > 1:
+        del ids[0]
+    return ids[-(model.config.max_seq_len - max_new_tokens) :]
 
 
 def _one(
     model: Transformer,
     tokenizer: Codec,
+    start: list[int],
     prompt: str,
     max_new_tokens: int,
     temperature: float,
@@ -84,8 +104,6 @@ def _one(
     rng: np.random.Generator,
 ) -> Generation:
     device = next(model.parameters()).device
-    known, _ = tokenizer.encode_batch([prompt])
-    start = [tokenizer.eot_id, *known.tolist()][-(model.config.max_seq_len - max_new_tokens) :]
     cache = model.new_cache(len(start) + max_new_tokens)
     ids: list[int] = []
     fed = start

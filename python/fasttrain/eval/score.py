@@ -1,7 +1,8 @@
 """How well a model predicts texts it has not seen: perplexity per token and bits per byte, by source.
 
 Each document is scored alone and each of its tokens once, the end-of-text token included: what is predicted is the
-document and where it ends. It is read after one end-of-text token, as in training.
+document and where it ends. Its first token is predicted from one end-of-text token, as in training;
+where training keeps documents apart (`document_mask`), the others do not see that token.
 
 nll = sum of -ln p(token | tokens before it, in its window)      perplexity = exp(nll / tokens)
 bpb = nll / ln 2 / bytes, bytes being the UTF-8 bytes of the same texts: comparable between tokenizers.
@@ -115,6 +116,7 @@ def score_shard(
     context_tokens: int,
     overlap_tokens: int = 0,
     batch_tokens: int = 8192,
+    document_mask: bool = False,
     world: Group | None = None,
     label: str = "",
 ) -> Score:
@@ -126,6 +128,7 @@ def score_shard(
         context_tokens: longest input of one forward pass.
         overlap_tokens: context that a long document's later windows read again, unscored.
         batch_tokens: of one forward pass; bounds the logits to batch_tokens * V values.
+        document_mask: whether the model was trained with attention that stops at document boundaries.
     Cost: shard.num_tokens * context / (context - overlap) tokens of forward passes, shared by the ranks.
     """
     group = world or SoloGroup()
@@ -138,8 +141,9 @@ def score_shard(
     with progress(label or f"eval/{shard.source}", len(mine), "batches", enabled=group.is_root) as bar:
         for index in mine:
             rows = batches[index]
-            tokens, targets = _fill(shard, cut, rows, eot_id)
-            loss, _ = model(tokens.to(device), targets.to(device))
+            tokens, targets = (x.to(device) for x in _fill(shard, cut, rows, eot_id))
+            segments = _segments(cut, rows, tokens) if document_mask else None
+            loss, _ = model(tokens, targets, segments)
             nll[rows] = loss.double().sum(1).cpu().numpy()
             bar.advance(1)
     group.allreduce_(nll)  # each window was scored by one rank: adding zeros is exact, whatever their number
@@ -172,3 +176,10 @@ def _fill(shard: Shard, cut: Windows, rows: npt.NDArray[np.int64], eot_id: int) 
         if start > 0:
             tokens[row, 0] = shard.tokens[base + start - 1]
     return torch.from_numpy(tokens), torch.from_numpy(targets)
+
+
+def _segments(cut: Windows, rows: npt.NDArray[np.int64], tokens: torch.Tensor) -> torch.Tensor:
+    """A document's first window: the end-of-text token by itself, then the document."""
+    segments = torch.ones_like(tokens, dtype=torch.int32)
+    segments[:, 0] = torch.from_numpy(cut.start[rows] > 0).to(tokens.device)
+    return segments

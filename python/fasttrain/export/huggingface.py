@@ -1,0 +1,128 @@
+"""A checkpoint as a Hugging Face folder: config.json, safetensors, tokenizer, generation settings, model card.
+
+Loads offline in transformers and whatever reads its format (vLLM, llama.cpp's converter). The folder is there whole or
+not at all: it is written beside, synced and renamed.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import save_file
+
+from fasttrain.core.errors import FormatError
+from fasttrain.export.names import hf_config, hf_name
+from fasttrain.formats import atomic
+from fasttrain.model.config import ModelConfig
+from fasttrain.model.init import param_shapes
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+MAX_SHARD_BYTES = 5 << 30  # the hub's own limit for one file
+
+
+def write_folder(
+    model: ModelConfig,
+    tensors: Mapping[str, torch.Tensor],
+    tokenizer: Path,
+    folder: Path,
+    *,
+    card: str = "",
+    dtype: Dtype = "float32",
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> Path:
+    """Write the folder and return it; an older export in its place is replaced when the new one is complete.
+
+    Args:
+        tensors: full parameters under fasttrain's names; others (optimizer state) are left out.
+        tokenizer: tokenizer.json.
+        card: README.md.
+    Raises: FormatError: a parameter is missing or of another shape, no tokenizer.json, a full disk.
+    """
+    _check(model, tensors)
+    special = end_of_text(tokenizer)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        _write_weights(model, tensors, temporary, getattr(torch, dtype), max_shard_bytes)
+        atomic.write_json(temporary / "config.json", hf_config(model, eot_id=special["id"], dtype=dtype))
+        ids = {"bos_token_id": special["id"], "eos_token_id": special["id"], "pad_token_id": special["id"]}
+        atomic.write_json(temporary / "generation_config.json", ids)
+        atomic.write_bytes(temporary / "tokenizer.json", tokenizer.read_bytes())
+        atomic.write_json(temporary / "tokenizer_config.json", _tokenizer_config(model, special["content"]))
+        if card:
+            atomic.write_bytes(temporary / "README.md", card.encode())
+        _take_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def end_of_text(tokenizer: Path) -> dict[str, Any]:
+    """The end-of-text token of a tokenizer.json: {"id", "content"}, its special token of the lowest id."""
+    added = atomic.read_json(tokenizer).get("added_tokens", [])
+    special = sorted((t for t in added if t.get("special")), key=lambda t: int(t["id"]))
+    named = [t for t in special if "endoftext" in t["content"]]
+    if not special:
+        raise FormatError(f"{tokenizer}: must hold a special end-of-text token, got none; train the tokenizer again")
+    found = (named or special)[0]
+    return {"id": int(found["id"]), "content": str(found["content"])}
+
+
+def _check(model: ModelConfig, tensors: Mapping[str, torch.Tensor]) -> None:
+    for name, shape in param_shapes(model).items():
+        if name not in tensors:
+            raise FormatError(f"export: the checkpoint lacks {name}; it is not of this model")
+        if tuple(tensors[name].shape) != shape:
+            raise FormatError(f"export: {name} must have shape {shape}, got {tuple(tensors[name].shape)}")
+
+
+def _write_weights(
+    model: ModelConfig, tensors: Mapping[str, torch.Tensor], folder: Path, dtype: torch.dtype, max_bytes: int
+) -> None:
+    groups: list[dict[str, torch.Tensor]] = [{}]
+    size = 0
+    for name in param_shapes(model):
+        tensor = tensors[name].detach().to("cpu", dtype).contiguous()
+        if groups[-1] and size + tensor.nbytes > max_bytes:
+            groups.append({})
+            size = 0
+        groups[-1][hf_name(name)] = tensor
+        size += tensor.nbytes
+    where: dict[str, str] = {}
+    for number, group in enumerate(groups, 1):
+        one = len(groups) == 1
+        file = "model.safetensors" if one else f"model-{number:05d}-of-{len(groups):05d}.safetensors"
+        with atomic.replacing(folder / file) as path:
+            save_file(group, path, metadata={"format": "pt"})
+        where |= dict.fromkeys(group, file)
+    if len(groups) > 1:
+        total = sum(t.nbytes for g in groups for t in g.values())
+        atomic.write_json(
+            folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": where}
+        )
+
+
+def _tokenizer_config(model: ModelConfig, end: str) -> dict[str, Any]:
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": end,
+        "eos_token": end,
+        "pad_token": end,
+        "model_max_length": model.max_seq_len,
+        "clean_up_tokenization_spaces": False,
+    }
+
+
+def _take_place(temporary: Path, folder: Path) -> None:
+    atomic.sync_folder(temporary)
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(temporary, folder)
+    atomic.sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,184 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from eval.bytes_codec import model as small_model
+from fasttrain.core.errors import FormatError
+from fasttrain.export.card import model_card
+from fasttrain.export.huggingface import write_folder
+from fasttrain.export.names import hf_name
+from fasttrain.model.init import param_shapes
+
+SHAPES = {
+    "tied": {"tied_embeddings": True},
+    "untied, grouped": {"tied_embeddings": False, "num_kv_heads": 2},
+    "multi-query": {"num_kv_heads": 1},
+    "wide heads": {"head_dim": 12},
+    "qk-norm": {"qk_norm": True, "head_dim": 16},
+    "long rope": {"rope_theta": 500_000.0, "norm_eps": 1e-6},
+    "many files": {},
+}
+MANY_FILES = "many files"
+# transformers in a process of its own: offline, with its own warnings, as a user runs it.
+SCRIPT = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folders, tokens, texts = json.loads(sys.argv[1])
+said = {}
+for folder in folders:
+    net, info = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info.get("mismatched_keys"), info
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    new = net.generate(torch.tensor([tokens[0][:4]]), max_new_tokens=5, do_sample=False)
+    with torch.no_grad():
+        single, double = net(torch.tensor(tokens)).logits, net.double()(torch.tensor(tokens)).logits
+    torch.save({"fp32": single, "fp64": double}, folder + "/logits.pt")
+    ids = [tokenizer(t)["input_ids"] for t in texts]
+    said[folder] = {"ids": ids, "back": [tokenizer.decode(i) for i in ids], "new": new[0].tolist(),
+                    "kind": type(net).__name__, "eos": tokenizer.eos_token_id}
+print(json.dumps(said))
+"""
+TEXTS = ["Hello, world!", "κόσμε\n\ttab", "<|endoftext|>"]
+TOKENS = np.random.default_rng(0).integers(0, 257, (3, 40)).tolist()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(["<|endoftext|>"])
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    made.save(str(path))
+    return path
+
+
+def build(shape):
+    net = small_model(seed=11, **SHAPES[shape])
+    with torch.no_grad():  # norms away from one, so that a norm in the wrong place is seen
+        for name, parameter in net.named_parameters():
+            if "norm" in name:
+                parameter.copy_(torch.linspace(0.5, 1.5, len(parameter)))
+    return net
+
+
+@pytest.fixture(scope="module")
+def loaded(tokenizer, tmp_path_factory):
+    """Every shape exported, and what transformers says of each."""
+    root = tmp_path_factory.mktemp("exports")
+    folders = {}
+    for number, shape in enumerate(SHAPES):
+        net = build(shape)
+        limit = 20_000 if shape == MANY_FILES else 1 << 30
+        folder = write_folder(net.config, net.state_dict(), tokenizer, root / str(number), card="# card",
+                              max_shard_bytes=limit)  # fmt: skip
+        folders[shape] = str(folder)
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, json.dumps([list(folders.values()), TOKENS, TEXTS])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    return {shape: (Path(folder), said[folder]) for shape, folder in folders.items()}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_transformers_computes_the_same_model(shape, loaded, tokenizer):
+    folder, said = loaded[shape]
+    theirs = torch.load(folder / "logits.pt", weights_only=True)
+    net = build(shape)
+    with torch.no_grad():
+        ours = net.logits(torch.tensor(TOKENS)).double()
+        exact = net.double().logits(torch.tensor(TOKENS))
+    # Norms are computed in fp32 in both, whatever the weights: also the float64 runs differ by fp32 rounding.
+    fp32_error = (ours - exact).abs().max()
+    rounding = 4 * torch.finfo(torch.float32).eps * exact.abs().max()
+    for name in ("fp64", "fp32"):
+        assert (theirs[name].double() - exact).abs().max() <= 2 * fp32_error + rounding, name
+    assert said["kind"] == ("Qwen3ForCausalLM" if net.config.qk_norm else "LlamaForCausalLM")
+    reference = Tokenizer.from_file(str(tokenizer))
+    assert said["ids"] == [reference.encode(t).ids for t in TEXTS]
+    assert said["back"] == TEXTS
+    assert said["eos"] == 256
+    assert said["new"][:4] == TOKENS[0][:4]
+    assert len(said["new"]) > 4
+
+
+def test_a_large_model_is_many_files(loaded):
+    folder, _ = loaded[MANY_FILES]
+    files = sorted(p.name for p in folder.glob("*.safetensors"))
+    assert len(files) > 2
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    assert sorted(set(index["weight_map"].values())) == files
+    assert not (folder / "model.safetensors").exists()
+
+
+def test_every_parameter_has_a_name():
+    config = small_model(qk_norm=True).config
+    names = [hf_name(n) for n in param_shapes(config)]
+    assert len(set(names)) == len(names)
+    with pytest.raises(KeyError, match="is no parameter"):
+        hf_name("optim.m.embed.weight")
+
+
+def test_a_failed_export_leaves_the_old_one(tokenizer, tmp_path, monkeypatch):
+    net = small_model()
+    folder = write_folder(net.config, net.state_dict(), tokenizer, tmp_path / "export", card="old")
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fasttrain.export.huggingface.save_file", full)
+    with pytest.raises(FormatError, match="No space left"):
+        write_folder(net.config, net.state_dict(), tokenizer, folder, card="new")
+    assert (folder / "README.md").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["export"]
+
+
+def test_a_new_export_takes_its_place(tokenizer, tmp_path):
+    net = small_model()
+    folder = write_folder(net.config, net.state_dict(), tokenizer, tmp_path / "export", card="old")
+    (folder / "stale.txt").write_text("x")
+    write_folder(net.config, net.state_dict(), tokenizer, folder, card="new")
+    assert (folder / "README.md").read_text() == "new"
+    assert not (folder / "stale.txt").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["export"]
+
+
+def test_refuses_another_models_checkpoint(tokenizer, tmp_path):
+    net = small_model()
+    wide = small_model(dim=64)
+    tensors = net.state_dict()
+    mixed = {**wide.state_dict(), "blocks.0.attn.wq.weight": tensors["blocks.0.attn.wq.weight"]}
+    with pytest.raises(FormatError, match=r"blocks.0.attn.wq.weight must have shape \(64, 64\), got \(32, 32\)"):
+        write_folder(wide.config, mixed, tokenizer, tmp_path / "x")
+    del tensors["norm.weight"]
+    with pytest.raises(FormatError, match=r"lacks norm.weight"):
+        write_folder(net.config, tensors, tokenizer, tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tokenizer_without_an_end_is_refused(tmp_path):
+    net = small_model()
+    (tmp_path / "tokenizer.json").write_text('{"added_tokens": []}')
+    with pytest.raises(FormatError, match="special end-of-text token, got none"):
+        write_folder(net.config, net.state_dict(), tmp_path / "tokenizer.json", tmp_path / "x")
+
+
+def test_the_card_says_what_it_was_trained_on(tmp_path):
+    from audit import small_run
+
+    run = small_run.build(tmp_path / "small")
+    small_run.write_metrics(run)
+    text = model_card(small_model().config, {"step": 40, "tokens": 20480}, run)
+    assert text.startswith("---\nlibrary_name: transformers")
+    assert "| books | CC0-1.0 | 1 |" in text
+    assert "| training tokens | 20,480 |" in text
+    assert "unknown" in model_card(small_model().config, {})
