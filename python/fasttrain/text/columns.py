@@ -58,4 +58,4 @@ def from_texts(texts: Iterable[str | bytes]) -> TextColumn:
 def to_arrow(column: TextColumn) -> Any:
     """The column as a pa.LargeStringArray that shares its memory. The bytes must be valid UTF-8."""
     buffers = [None, pa.py_buffer(column.offsets), pa.py_buffer(column.data)]
-    return pa.LargeStringArray.from_buffers(pa.large_string(), len(column), buffers)
+    return pa.Array.from_buffers(pa.large_string(), len(column), buffers)
