@@ -1,0 +1,68 @@
+"""What a recipe says about its lake."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from fasttrain.core.config import Settings
+
+Kind = Literal["auto", "warc", "jsonl", "parquet", "text", "code"]
+
+
+class SourceConfig(Settings):
+    """One source: a mixture domain, where it lies and how it is read."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the mixture domain; several entries may share one."""
+    path: str = Field(min_length=1)
+    """Folder, file or glob (`**` crosses folders), relative to the recipe; `package:demo_lake/...` ships with us."""
+    kind: Kind = "auto"
+    """Reader; `auto` goes by each file's extension and passes over what it does not know."""
+    licence: str = "unknown"
+    """SPDX expression of the source; a record's own licence field or a source tree's licence file goes before it."""
+    priority: int = 0
+    """Survivor of a duplicate: the higher priority stays."""
+    text_field: str = "text"
+    """JSONL, Parquet: the field that holds the text; `a.b` reaches into objects."""
+    id_field: str | None = None
+    """JSONL, Parquet: names the record in its origin (path#id); its number in the file does otherwise."""
+    url_field: str | None = None
+    """JSONL, Parquet: the field that holds the URL, which is then the origin."""
+    licence_field: str | None = None
+    """JSONL, Parquet: the field that holds the record's licence."""
+    language_field: str | None = None
+    """JSONL, Parquet: the field that holds the record's language."""
+    timestamp_field: str | None = None
+    """JSONL, Parquet: ISO 8601 text, or seconds since 1970."""
+    language: str = ""
+    """ISO 639 code of every document, when known beforehand; empty leaves it to the filter stage."""
+    encoding: str = "utf-8"
+    """Character encoding of text files, JSONL and sources; HTML says its own."""
+    include: tuple[str, ...] = ()
+    """Only files whose relative path matches one of these globs (`*` crosses folders)."""
+    exclude: tuple[str, ...] = ()
+    """Not those whose relative path matches one of these."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            "".encode(value)
+        except LookupError:
+            raise ValueError("must be a character encoding that Python knows, such as utf-8 or latin-1") from None
+        return value
+
+
+class CorpusConfig(Settings):
+    """The lake: its sources, and the limits that keep bad input from harming a run."""
+
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    """Where the text comes from, in order."""
+    max_document_bytes: int = Field(default=50_000_000, ge=1)
+    """Longer records are quarantined without ever being held in memory."""
+    max_invalid_fraction: float = Field(default=0.01, ge=0, le=1)
+    """Undecodable characters are replaced (and counted) up to this share of a text; beyond it, quarantine."""
+    part_bytes: int = Field(default=32_000_000, ge=1)
+    """Bytes of input in one part (compressed files count fourfold); a larger file is a part of its own."""
+    extraction_timeout_s: float = Field(default=30.0, gt=0)
+    """One HTML page may take so long; then it is quarantined."""

@@ -1,0 +1,172 @@
+"""What every reader hands its records to: documents become Arrow batches, bad records ledger rows."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fasttrain.corpus.config import CorpusConfig, SourceConfig
+from fasttrain.corpus.streams import Damaged
+from fasttrain.formats import document, ledger
+from fasttrain.text import columns
+from fasttrain.text.hash128 import hash128
+
+STAGE = "corpus"
+_ROWS = 4096
+_BYTES = 16_000_000
+
+
+class Intake:
+    """One part's documents on their way in. `emit` takes batches of document.SCHEMA, `reject` of ledger.SCHEMA.
+
+    Origins are unique within a part: a second record of the same origin gets ` (2)` behind it, and is counted.
+    """
+
+    def __init__(
+        self,
+        source: SourceConfig,
+        config: CorpusConfig,
+        emit: Callable[[Any], None],
+        reject: Callable[[Any], None],
+    ) -> None:
+        self.source, self.config = source, config
+        self.counts: Counter[str] = Counter()
+        self._emit, self._reject = emit, reject
+        self._seen: Counter[bytes] = Counter()
+        self._text: list[bytes] = []
+        self._rows: list[tuple[str, str, str, int | None, str]] = []  # origin, licence, language, timestamp, meta
+        self._bytes = 0
+        self._bad: list[tuple[str, str, int, str]] = []  # origin, kind, size, evidence
+
+    def document(
+        self,
+        text: bytes,
+        origin: str,
+        *,
+        licence: str = "",
+        language: str = "",
+        timestamp: int | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> None:
+        """Take one text (valid UTF-8). An empty one, or one over the limit, is quarantined."""
+        if len(text) > self.config.max_document_bytes:
+            return self.quarantine("too_large", origin, len(text))
+        if not text.strip():
+            return self.quarantine("empty", origin, len(text))
+        self._text.append(text)
+        self._rows.append(
+            (
+                self._unique(origin),
+                licence or self.source.licence,
+                language or self.source.language,
+                timestamp,
+                json.dumps(meta, ensure_ascii=False, sort_keys=True) if meta else "{}",
+            )
+        )
+        self._bytes += len(text)
+        if len(self._rows) >= _ROWS or self._bytes >= _BYTES:
+            self._flush_documents()
+        return None
+
+    def decoded(self, raw: bytes, encoding: str) -> bytes | None:
+        """`raw` as UTF-8 without a byte order mark; None when more than max_invalid_fraction cannot be decoded."""
+        try:
+            text = raw.decode(encoding)
+        except UnicodeDecodeError:
+            text = raw.decode(encoding, "replace")
+            replaced = text.count("\ufffd")
+            if replaced > self.config.max_invalid_fraction * len(text):
+                return None
+            self.counts["repaired_texts"] += 1
+            self.counts["replaced_characters"] += replaced
+        return text.removeprefix("\ufeff").encode()
+
+    def encoded(self, text: str) -> bytes | None:
+        """A Python string as UTF-8; lone surrogates (JSON can name them) count as undecodable bytes."""
+        try:
+            return text.removeprefix("\ufeff").encode()
+        except UnicodeEncodeError:
+            return self.decoded(text.encode("utf-8", "surrogatepass"), "utf-8")
+
+    def quarantine(self, kind: str, origin: str, size: int = 0, **evidence: Any) -> None:
+        """Set a record aside: a ledger row `quarantine:<kind>` that says where it lies. Its text stays where it was."""
+        self._bad.append((origin, f"quarantine:{kind}", size, json.dumps(evidence, ensure_ascii=False, sort_keys=True)))
+        self.counts["quarantined"] += 1
+        if len(self._bad) >= _ROWS:
+            self._flush_bad()
+
+    def damage(self, damage: Damaged, name: str, record: int) -> None:
+        """The rest of file `name`, from `record` on, cannot be read."""
+        origin = f"{name}#{record}"
+        self.quarantine(damage.kind, origin, detail=damage.detail, file=name, record=record, position=damage.position)
+
+    def flush(self) -> None:
+        """Hand over what is left."""
+        self._flush_documents()
+        self._flush_bad()
+
+    def _unique(self, origin: str) -> str:
+        key = hashlib.blake2b(origin.encode("utf-8", "surrogateescape"), digest_size=8).digest()  # not the URL: memory
+        self._seen[key] += 1
+        if self._seen[key] == 1:
+            return origin
+        self.counts["repeated_origins"] += 1
+        return f"{origin} ({self._seen[key]})"
+
+    def _flush_documents(self) -> None:
+        if not self._rows:
+            return
+        origin, licence, language, timestamp, meta = (list(column) for column in zip(*self._rows))
+        n = len(origin)
+        text = columns.from_texts(self._text)
+        batch = pa.RecordBatch.from_arrays(
+            [
+                doc_ids(self.source.name, origin),
+                _binary16(hash128(text)),
+                columns.to_arrow(text),
+                pa.array([self.source.name] * n, pa.string()),
+                pa.array(origin, pa.string()),
+                pa.array(licence, pa.string()),
+                pa.array(language, pa.string()),
+                pa.array(timestamp, pa.timestamp("s", tz="UTC")),
+                pa.array(meta, pa.string()),
+            ],
+            schema=document.SCHEMA,
+        )
+        self._text, self._rows, self._bytes = [], [], 0
+        self._emit(batch)
+
+    def _flush_bad(self) -> None:
+        if not self._bad:
+            return
+        origin, reason, size, evidence = (list(column) for column in zip(*self._bad))
+        n = len(origin)
+        batch = pa.RecordBatch.from_arrays(
+            [
+                doc_ids(self.source.name, origin),
+                pa.array([STAGE] * n, pa.string()),
+                pa.array([self.source.name] * n, pa.string()),
+                pa.array(origin, pa.string()),
+                pa.array([ledger.DROPPED] * n, pa.string()),
+                pa.array(reason, pa.string()),
+                pa.array([None] * n, pa.float64()),
+                pa.array(size, pa.int64()),
+                pa.array(evidence, pa.string()),
+            ],
+            schema=ledger.SCHEMA,
+        )
+        self._bad = []
+        self._reject(batch)
+
+
+def doc_ids(source: str, origins: list[str]) -> Any:
+    """doc_id of each origin: 128-bit hash of source, NUL, origin; a pa.FixedSizeBinaryArray."""
+    return _binary16(hash128(columns.from_texts([f"{source}\0{origin}" for origin in origins])))
+
+
+def _binary16(hashes: np.ndarray[Any, np.dtype[np.uint64]]) -> Any:
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(hashes), [None, pa.py_buffer(hashes)])

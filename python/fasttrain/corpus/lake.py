@@ -1,0 +1,170 @@
+"""Which files a source has, in an order that no rank, file system or run changes; and how they are cut into parts."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from fasttrain.core.errors import ConfigError
+from fasttrain.corpus import languages, licences
+from fasttrain.corpus.config import CorpusConfig, SourceConfig
+from fasttrain.formats import atomic
+
+PACKAGE_DATA = Path(__file__).parents[1] / "data"
+_PREFIX = "package:"
+_COMPRESSED = (".gz", ".zst")
+_KIND_OF = {
+    ".warc": "warc", ".wet": "warc", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet",
+    ".txt": "text", ".text": "text", ".md": "text", ".markdown": "text", ".rst": "text", ".html": "text",
+    ".htm": "text",
+} | dict.fromkeys(languages.EXTENSIONS, "code")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LakeFile:
+    """One file of a source."""
+
+    path: Path
+    name: str  # relative to the source's folder, with forward slashes
+    kind: str  # warc, jsonl, parquet, text or code
+    size: int  # bytes on disk
+    version: str  # changes when the content does: time of modification, or SHA-256 for files of the package
+    licence: str = ""  # of the nearest licence file above it (source trees)
+
+    @property
+    def key(self) -> list[Any]:
+        """Plain data that stands for the file's content."""
+        return [self.name, self.kind, self.size, self.version, self.licence]
+
+    @property
+    def weight(self) -> int:
+        """Bytes it is likely to decode to."""
+        return self.size * 4 if self.name.endswith(_COMPRESSED) else self.size
+
+
+@dataclass(frozen=True)
+class Part:
+    """Files that one call reads, all of one source."""
+
+    source: int  # number of the entry in the settings
+    files: tuple[LakeFile, ...]
+
+
+def extension(name: str) -> str:
+    """Lower-case extension below a compression suffix: `.warc` of `a.warc.gz`."""
+    for suffix in _COMPRESSED:
+        name = name.removesuffix(suffix)
+    return os.path.splitext(name)[1].lower()
+
+
+def files(source: SourceConfig, base: Path, where: str) -> list[LakeFile]:
+    """Every file of a source, by name. Raises ConfigError when there is none, naming `where`."""
+    in_package = source.path.startswith(_PREFIX)
+    pattern = source.path.removeprefix(_PREFIX)
+    root = PACKAGE_DATA if in_package else base
+    found = [(p, n) for p, n in sorted(_matching(root, pattern), key=lambda pn: pn[1]) if _is_wanted(source, n)]
+    folders: dict[str, list[Path]] = {}
+    for path, name in found:
+        if licences.is_licence_file(name.rsplit("/", 1)[-1].removesuffix(".zst").removesuffix(".gz")):
+            folders.setdefault(name.rpartition("/")[0], []).append(path)
+    stated = {folder: licences.of_folder(paths) for folder, paths in folders.items()}
+    result = []
+    for path, name in found:
+        kind = _KIND_OF.get(extension(name), "") if source.kind == "auto" else source.kind
+        if not kind or (source.kind == "code" and extension(name) not in languages.EXTENSIONS and not source.include):
+            continue
+        try:
+            status = path.stat()
+            version = atomic.sha256(path) if in_package else str(status.st_mtime_ns)
+            size = status.st_size
+        except OSError:  # the reader will say so in the ledger
+            size, version = -1, "unreadable"
+        licence = _nearest(stated, name) if kind == "code" else ""
+        result.append(LakeFile(path, name, kind, size, version, licence))
+    if not result:
+        what = "holds no file of this kind" if (root / pattern).exists() else "matches no file"
+        raise ConfigError(
+            f"{where}.path: source {source.name!r}: {source.path!r} {what} (looked below {root}); "
+            "correct the path, or fetch the lake with tools/fetch_lake.py"
+        )
+    return result
+
+
+def plan(config: CorpusConfig, base: Path) -> list[Part]:
+    """Cut the lake into parts of about `part_bytes`: neighbours in name order together, a large file alone."""
+    parts: list[Part] = []
+    for number, source in enumerate(config.sources):
+        group: list[LakeFile] = []
+        weight = 0
+        for file in files(source, base, f"corpus.sources.{number}"):
+            if group and weight + file.weight > config.part_bytes:
+                parts.append(Part(number, tuple(group)))
+                group, weight = [], 0
+            group.append(file)
+            weight += file.weight
+        parts.append(Part(number, tuple(group)))
+    return parts
+
+
+def _is_wanted(source: SourceConfig, name: str) -> bool:
+    included = not source.include or any(fnmatchcase(name, glob) for glob in source.include)
+    return included and not any(fnmatchcase(name, glob) for glob in source.exclude)
+
+
+def _nearest(stated: dict[str, str], name: str) -> str:
+    folder = name
+    while folder:
+        folder = folder.rpartition("/")[0]
+        if licence := stated.get(folder):
+            return licence
+    return ""
+
+
+def _matching(root: Path, pattern: str) -> Iterator[tuple[Path, str]]:
+    """(path, name) of the files of a folder, file or glob. Links below it are not followed: trees link their twins."""
+    path = root / pattern
+    if path.is_file():
+        yield path, path.name
+    elif path.is_dir():
+        yield from _walk(path)
+    else:
+        parts = Path(pattern).parts
+        fixed = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts))
+        if fixed == len(parts):
+            return
+        regex = re.compile(_regex("/".join(parts[fixed:])) + r"(/.*)?")
+        for file, name in _walk(root.joinpath(*parts[:fixed])):
+            if regex.fullmatch(name):
+                yield file, name
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
+    for here, folders, names in os.walk(folder):
+        folders.sort()
+        for name in names:
+            path = Path(here, name)
+            if not path.is_symlink():
+                yield path, path.relative_to(folder).as_posix()
+
+
+def _regex(glob: str) -> str:
+    """A glob as a regular expression: `**` crosses folders, `*` and `?` do not."""
+    out, i = "", 0
+    while i < len(glob):
+        if glob.startswith("**/", i):
+            out, i = out + "(?:.*/)?", i + 3
+        elif glob.startswith("**", i):
+            out, i = out + ".*", i + 2
+        elif glob[i] == "*":
+            out, i = out + "[^/]*", i + 1
+        elif glob[i] == "?":
+            out, i = out + "[^/]", i + 1
+        elif glob[i] == "[" and (end := glob.find("]", i + 2)) > 0:
+            chars = glob[i + 1 : end]
+            out, i = out + "[" + ("^" + chars[1:] if chars[0] == "!" else chars).replace("\\", "\\\\") + "]", end + 1
+        else:
+            out, i = out + re.escape(glob[i]), i + 1
+    return out

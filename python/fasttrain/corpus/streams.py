@@ -1,0 +1,214 @@
+"""Bytes of a file, decompressed, in pieces of bounded size; what lies before a damaged place comes to the last byte.
+
+The standard readers lose what they decoded in the call that meets the damage (gzip, zstandard) or say nothing when a
+zstd frame is cut, so both formats are driven here: gzip by a decoder that is copied before each step, zstd block by
+block (RFC 8878), each of which gives at most 128 KiB.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import zstandard
+
+_READ = 1 << 18
+_STEP = 1 << 20  # most bytes that one step of inflate may give: bounds the memory of a compression bomb
+_MAX_WINDOW = 1 << 27  # what the zstd command line takes without --long=31
+_ZSTD = 0xFD2FB528
+_MAX_BLOCK = 1 << 17
+
+
+class Damaged(Exception):
+    """The rest of a file cannot be read. `kind`: truncated, corrupt or unreadable; `position`: decoded bytes before."""
+
+    def __init__(self, kind: str, detail: str, position: int = 0) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind, self.detail, self.position = kind, detail, position
+
+
+def chunks(path: Path) -> Iterator[bytes]:
+    """Yield the file's decoded bytes (gzip and zstd by their first bytes). Raises Damaged after all that is good."""
+    position = 0
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+            file.seek(0)
+            for piece in _decoder(path, head)(file):
+                yield piece
+                position += len(piece)
+    except OSError as error:
+        raise Damaged("unreadable", error.strerror or str(error), position) from None
+    except Damaged as damage:
+        damage.position = position
+        raise
+
+
+def _decoder(path: Path, head: bytes) -> Any:
+    if head[:2] == b"\x1f\x8b":
+        return _gzip
+    if len(head) == 4 and _is_zstd(int.from_bytes(head, "little")):
+        return _zstd
+    if head and path.suffix in (".gz", ".zst"):
+        raise Damaged("corrupt", f"does not begin as a {path.suffix} file does")
+    return _plain
+
+
+def _plain(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(_READ):
+        yield piece
+
+
+def _gzip(file: BinaryIO) -> Iterator[bytes]:
+    decoder = zlib.decompressobj(wbits=31)
+    data = b""
+    while True:
+        data = data or file.read(_READ)
+        before = decoder.copy() if data else decoder
+        try:
+            piece = decoder.decompress(data, _STEP)
+        except zlib.error as error:
+            yield from _salvage(before, data)
+            raise Damaged("corrupt", str(error)) from None
+        if piece:
+            yield piece
+        if decoder.eof:
+            data = decoder.unused_data or file.read(_READ)
+            while data and not (data := data.lstrip(b"\0")):  # padding between members is allowed
+                data = file.read(_READ)
+            if not data:
+                return
+            decoder = zlib.decompressobj(wbits=31)
+        elif not data and not piece:
+            raise Damaged("truncated", "the gzip stream has no end")
+        else:
+            data = decoder.unconsumed_tail
+
+
+def _salvage(decoder: Any, data: bytes) -> Iterator[bytes]:
+    """What the bytes before the damaged one decode to."""
+    try:
+        for i in range(len(data)):
+            if piece := decoder.decompress(data[i : i + 1]):
+                yield piece
+    except zlib.error:
+        return
+
+
+def _is_zstd(magic: int) -> bool:
+    return magic == _ZSTD or magic & 0xFFFFFFF0 == 0x184D2A50
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) < size:
+        raise Damaged("truncated", "the zstd frame has no end")
+    return data
+
+
+def _zstd(file: BinaryIO) -> Iterator[bytes]:
+    while head := file.read(4):
+        magic = int.from_bytes(head, "little")
+        if len(head) < 4 or not _is_zstd(magic):
+            raise Damaged("truncated" if len(head) < 4 else "corrupt", "no zstd frame where one must begin")
+        if magic != _ZSTD:
+            size = int.from_bytes(_exactly(file, 4), "little")
+            while size:
+                size -= len(_exactly(file, min(size, _READ)))
+            continue
+        try:
+            yield from _zstd_frame(file, head)
+        except zstandard.ZstdError as error:
+            raise Damaged("corrupt", str(error)) from None
+
+
+def _zstd_frame(file: BinaryIO, magic: bytes) -> Iterator[bytes]:
+    """One frame: header, blocks (3-byte header: last, type, size), checksum."""
+    decoder = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).decompressobj()
+    descriptor = _exactly(file, 1)
+    single_segment = descriptor[0] >> 5 & 1
+    content_size = (single_segment, 2, 4, 8)[descriptor[0] >> 6]
+    header = _exactly(file, 1 - single_segment + (0, 1, 2, 4)[descriptor[0] & 3] + content_size)
+    decoder.decompress(magic + descriptor + header)
+    last = 0
+    while not last:
+        head = _exactly(file, 3)
+        block = int.from_bytes(head, "little")
+        last, kind, size = block & 1, block >> 1 & 3, block >> 3
+        if kind == 3 or size > _MAX_BLOCK:
+            raise Damaged("corrupt", "a zstd block of no known kind or size")
+        if piece := decoder.decompress(head + _exactly(file, 1 if kind == 1 else size)):
+            yield piece
+    if descriptor[0] >> 2 & 1 and (piece := decoder.decompress(_exactly(file, 4))):
+        yield piece
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a file."""
+
+    number: int  # from 1
+    position: int  # of its first byte, decoded
+    size: int
+    data: bytes | None  # without its end; None when it is longer than the limit
+
+
+class Lines:
+    """Iterate over a file's lines, holding at most `max_bytes` of one. `damage` says afterwards why it ended early.
+
+    The unfinished line before the damage is given too, with `cut` set: it may be whole.
+    """
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._path, self._max = path, max_bytes
+        self.damage: Damaged | None = None
+        self.cut = False
+
+    def __iter__(self) -> Iterator[Line]:
+        number, position = 1, 0
+        pieces: list[bytes] = []
+        size = 0
+        source = chunks(self._path)
+        while True:
+            try:
+                chunk = next(source, b"")
+            except Damaged as damage:
+                self.damage = damage
+                chunk = b""
+            if not chunk:
+                break
+            *ended, rest = chunk.split(b"\n")
+            for end in ended:
+                size += len(end)
+                pieces.append(end)
+                yield Line(number, position, size, b"".join(pieces) if size <= self._max else None)
+                number, position, size, pieces = number + 1, position + size + 1, 0, []
+            size += len(rest)
+            if size <= self._max:
+                pieces.append(rest)
+            else:
+                pieces = []
+        if size:
+            self.cut = self.damage is not None
+            yield Line(number, position, size, b"".join(pieces) if size <= self._max else None)
+
+
+class Whole:
+    """All bytes of a file, unless they are more than the limit."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        pieces: list[bytes] = []
+        self.size = 0
+        self.damage: Damaged | None = None
+        try:
+            for chunk in chunks(path):
+                self.size += len(chunk)
+                if self.size > max_bytes:
+                    pieces = []
+                    break
+                pieces.append(chunk)
+        except Damaged as damage:
+            self.damage = damage
+        self.is_too_large = self.size > max_bytes
+        self.data = b"".join(pieces)

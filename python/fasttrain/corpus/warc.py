@@ -1,0 +1,122 @@
+"""WARC, plain or compressed: pages of a crawl. HTML is extracted, plain text (also WET files) passes through."""
+
+from typing import Any
+
+from fastwarc.warc import ArchiveIterator, WarcRecordType
+
+from fasttrain.corpus.fields import seconds_of
+from fasttrain.corpus.html import Extractor
+from fasttrain.corpus.intake import Intake
+from fasttrain.corpus.lake import LakeFile
+from fasttrain.corpus.streams import Damaged, chunks
+
+_HTML = ("text/html", "application/xhtml+xml")
+_WANTED = WarcRecordType.response | WarcRecordType.conversion | WarcRecordType.resource
+
+
+class _Stream:
+    """The decoded file for fastwarc; a damaged place is its end, and is remembered."""
+
+    def __init__(self, file: LakeFile) -> None:
+        self._chunks = chunks(file.path)
+        self._rest = memoryview(b"")
+        self._position = 0
+        self.damage: Damaged | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._rest:
+            try:
+                self._rest = memoryview(next(self._chunks, b""))
+            except Damaged as damage:
+                self.damage = damage
+        piece = self._rest if size < 0 else self._rest[:size]
+        self._rest = self._rest[len(piece) :]
+        self._position += len(piece)
+        return bytes(piece)
+
+    def tell(self) -> int:
+        return self._position
+
+
+def read(file: LakeFile, intake: Intake, extractor: Extractor) -> None:
+    """Hand over the text of every page. What is no page (requests, redirects, images) is counted by what it is."""
+    if file.size == 0:
+        return intake.quarantine("empty", file.name)
+    stream: Any = _Stream(file)
+    number = 0
+    problem: Damaged | None = None
+    try:
+        for record in ArchiveIterator(
+            stream, parse_http=False, record_types=WarcRecordType.any_type, stream_detect=False
+        ):
+            number += 1
+            _take(record, number, file, intake, extractor)
+    except OSError as error:  # a record that does not begin as records do
+        problem = Damaged("corrupt", str(error))
+    problem = stream.damage or problem
+    if problem is None and number == 0:
+        problem = Damaged("corrupt", "holds no WARC record")
+    if problem is not None:
+        intake.damage(problem, file.name, number + 1)
+    return None
+
+
+def _take(record: Any, number: int, file: LakeFile, intake: Intake, extractor: Extractor) -> None:
+    if not record.record_type & _WANTED:
+        intake.counts[f"warc_{record.record_type.name}"] += 1
+        return None
+    url = (record.headers.get("WARC-Target-URI") or "").strip("<>")
+    origin = url or f"{file.name}#{number}"
+    limit = intake.config.max_document_bytes
+    stated = _int(record.headers.get("Content-Length"))
+    where = {"file": file.name, "record": number, "position": record.stream_pos}
+    if stated > limit:
+        return intake.quarantine("too_large", origin, stated, **where)
+    block = record.reader.read(limit + 1)
+    if len(block) < stated:
+        return intake.quarantine("truncated", origin, stated, present=len(block), **where)
+    meta: dict[str, Any] = {"record": f"{file.name}#{number}"}
+    date = seconds_of(record.headers.get("WARC-Date") or "")
+    content_type, charset, body = record.headers.get("Content-Type") or "", "", block
+    if content_type.replace(" ", "").startswith("application/http") or record.record_type == WarcRecordType.response:
+        try:
+            record.set_bytes_content(block)
+            record.parse_http(auto_decode="all")
+            http = record.http_headers
+            status = http.status_code if http is not None else None
+            if status != 200:
+                intake.counts[f"http_status_{status or 'none'}"] += 1
+                return None
+            content_type, charset = http.get("Content-Type") or "", record.http_charset or ""
+            body = record.reader.read(limit + 1)
+        except (OSError, ValueError) as error:  # chunked or compressed otherwise than the header says
+            return intake.quarantine("http", origin, stated, detail=str(error), **where)
+        if len(body) > limit:
+            return intake.quarantine("too_large", origin, len(body), **where)
+    media = content_type.split(";")[0].strip().lower()
+    if media == "text/plain":
+        text = intake.decoded(body, charset if _is_encoding(charset) else "utf-8")
+        if text is None:
+            return intake.quarantine("encoding", origin, len(body), **where)
+    elif media in _HTML or not media:
+        page = extractor.extract(body, charset=charset)
+        if page.problem:
+            return intake.quarantine(page.problem, origin, len(body), detail=page.detail, **where)
+        intake.counts["repaired_texts"] += bool(page.replaced)
+        intake.counts["replaced_characters"] += page.replaced
+        text = page.text
+    else:
+        intake.counts[f"media_{media.split('/')[0]}"] += 1
+        return None
+    return intake.document(text, origin, timestamp=date, meta=meta)
+
+
+def _int(text: str | None) -> int:
+    return int(text) if text and text.strip().isdigit() else 0
+
+
+def _is_encoding(name: str) -> bool:
+    try:
+        return bool(name) and "".encode(name) is not None
+    except LookupError:
+        return False
