@@ -170,7 +170,7 @@ def go_licence(go: Path) -> str:
 
 
 def web(lake: Path, dolma: Path, python_doc: Path) -> None:
-    """Four creativecommons.org pages as crawled, and twelve pages of Python's documentation beside their source."""
+    """Four creativecommons.org pages as crawled, and twenty pages of Python's documentation beside their source."""
     sample = io.BytesIO(packages.member(dolma, "tests/data/warc/sample-0001.warc.gz"))
     out = []
     for record in ArchiveIterator(sample, record_types=WarcRecordType.response, parse_http=False):
@@ -179,19 +179,18 @@ def web(lake: Path, dolma: Path, python_doc: Path) -> None:
             out.append(warc_record(url, record.headers["WARC-Date"], record.reader.read()))
     write_warc(lake / "web" / "creativecommons.warc.gz", out)
     root = next(python_doc.rglob("_sources")).parent
-    pages = sorted(
-        p.relative_to(root).as_posix()
-        for p in root.rglob("*.html")
-        if not p.is_symlink()
-        and 12_000 <= p.stat().st_size <= 28_000
-        and (root / "_sources" / p.relative_to(root).with_suffix(".rst.txt")).exists()
-    )
+    sources = {
+        p.relative_to(root).as_posix(): root / "_sources" / p.relative_to(root).with_suffix(".rst.txt")
+        for p in sorted(root.rglob("*.html"))
+        if not p.is_symlink() and 12_000 <= p.stat().st_size <= 28_000
+    }
+    pages = sorted((n for n, rst in sources.items() if rst.exists()), key=lambda n: (-sources[n].stat().st_size, n))
     out, gold = [], []
-    for name in evenly(pages, 12):
+    for name in sorted(pages[:20]):  # the most text for their markup
         url = f"https://docs.python.org/3.11/{name}"
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
         out.append(warc_record(url, "2023-04-06T00:00:00Z", head + (root / name).read_bytes()))
-        gold.append({"url": url, "text": (root / "_sources" / name).with_suffix(".rst.txt").read_text()})
+        gold.append({"url": url, "text": sources[name].read_text()})
     write_warc(lake / "web" / "python-docs.warc.gz", out)
     write_jsonl(lake / "gold" / "python-docs.jsonl.zst", gold)
 

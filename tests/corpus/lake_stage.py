@@ -1,0 +1,81 @@
+"""Run the corpus stage over small lakes, on one rank or as one of several simulated ones."""
+
+import contextlib
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fasttrain.comm.group import SoloGroup
+from fasttrain.corpus.config import CorpusConfig
+from fasttrain.corpus.stage import PHASE, run, source_fingerprint
+from fasttrain.formats.document import SCHEMA, read_documents
+from fasttrain.formats.stage import run_stage
+
+
+class Outcome:
+    """What a finished stage holds."""
+
+    def __init__(self, folder, manifest):
+        self.folder, self.manifest, self.report = folder, manifest, manifest.report
+        files = [folder / f.path for f in manifest.files]
+        parts = [read_documents(f) for f in files if not f.name.endswith(".ledger.parquet")]
+        self.documents = pa.concat_tables([SCHEMA.empty_table(), *parts]).to_pylist()
+        rows = [pq.read_table(f).to_pylist() for f in files if f.name.endswith(".ledger.parquet")]
+        self.ledger = [row for table in rows for row in table]
+        self.texts = [d["text"] for d in self.documents]
+        self.bad = [
+            (row["reason"].removeprefix("quarantine:"), row) for row in self.ledger if row["decision"] == "dropped"
+        ]
+
+
+def config(sources, **limits):
+    return CorpusConfig.load({"sources": sources, **limits}, where="corpus")
+
+
+def read(base, sources, out, world=None, **limits):
+    """Run the stage over `sources` (plain tables) below `base`."""
+    settings = config(sources, **limits)
+    manifest = run_stage(
+        "corpus",
+        folder=out,
+        config=settings,
+        inputs=[],
+        world=world or SoloGroup(),
+        body=lambda stage: run(stage, settings, base),
+        source_fingerprint=source_fingerprint(settings, base),
+    )
+    return Outcome(out, manifest)
+
+
+def read_one(tmp_path, path, limits=None, **source):
+    """The outcome of one file or folder as the only source."""
+    table = {"name": "s", "path": path.relative_to(tmp_path).as_posix(), "licence": "CC0-1.0", **source}
+    return read(tmp_path, [table], tmp_path / "out", **(limits or {}))
+
+
+class OneOf(SoloGroup):
+    """Rank `rank` of `size`, alone: it makes its own parts and cannot finish, as when the others are not there yet."""
+
+    def __init__(self, rank, size):
+        self.rank, self.size = rank, size
+
+    def barrier(self):
+        raise InterruptedError
+
+
+def make_parts_as(base, sources, out, rank, size):
+    """Make one rank's share of the parts."""
+    settings = config(sources)
+    fingerprint = source_fingerprint(settings, base)
+    with contextlib.suppress(InterruptedError):
+        run_stage(
+            "corpus", folder=out, config=settings, inputs=[], world=_AsRoot(rank, size),
+            body=lambda stage: run(stage, settings, base), source_fingerprint=fingerprint,
+        )  # fmt: skip
+    return sorted(p.name for p in (out / PHASE).glob("part-*.json"))
+
+
+class _AsRoot(OneOf):
+    @property
+    def is_root(self):  # what the root decides alone is decided here: the plan, and whether to begin
+        return True
