@@ -3,6 +3,7 @@
 
 #include "bind/arrays.h"
 #include "text/hash128.h"
+#include "text/shingle.h"
 
 namespace py = pybind11;
 using namespace py::literals;
@@ -21,4 +22,25 @@ void bind_text(py::module_& m) {
         fn(args);
       },
       "data"_a.noconvert(), "offsets"_a.noconvert(), "out"_a.noconvert(), "seed"_a, "threads"_a, "impl"_a);
+
+  m.def("shingle_impls", [] { return runnable(text::shingle_impls()); });
+  m.def(
+      "shingle",
+      [](const bind::Array<std::uint8_t>& data, const bind::Array<std::int64_t>& offsets,
+         bind::Array<std::uint64_t>& out, bind::Array<std::int64_t>& out_offsets, std::size_t n, bool sets, int threads,
+         const std::string& impl) {
+        const auto fn = pick(text::shingle_impls(), "shingle", impl);
+        const text::ShingleArgs args{data.data(),
+                                     offsets.data(),
+                                     out.mutable_data(),
+                                     out_offsets.mutable_data(),
+                                     static_cast<std::size_t>(out_offsets.shape(0) - 1),
+                                     n,
+                                     sets,
+                                     threads};
+        py::gil_scoped_release nogil;
+        fn(args);
+      },
+      "data"_a.noconvert(), "offsets"_a.noconvert(), "out"_a.noconvert(), "out_offsets"_a.noconvert(), "n"_a, "sets"_a,
+      "threads"_a, "impl"_a);
 }

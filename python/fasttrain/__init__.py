@@ -7,17 +7,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fasttrain.dedup.minhash import minhash as minhash
     from fasttrain.nn.attention import attention as attention
     from fasttrain.optim.adamw import AdamW as AdamW
     from fasttrain.text.hash128 import hash128 as hash128
+    from fasttrain.text.shingle import shingle as shingle
 
 _ROOM = {
     "AdamW": "fasttrain.optim.adamw",
     "attention": "fasttrain.nn.attention",
     "hash128": "fasttrain.text.hash128",
+    "minhash": "fasttrain.dedup.minhash",
+    "shingle": "fasttrain.text.shingle",
 }
 
-__all__ = ["AdamW", "attention", "hash128"]
+__all__ = ["AdamW", "attention", "hash128", "minhash", "shingle"]
 
 
 def __getattr__(name: str) -> Any:
