@@ -1,0 +1,270 @@
+// Text is almost all bytes that can start nothing, so the cost is finding the next digit, '@', '+' or '(' : the
+// portable search looks at one byte a step, AVX2 at 32. The rules behind are shared and run at those bytes only.
+
+#include "filter/pii.h"
+
+#include <array>
+
+#include "filter/pii_scan.h"
+
+namespace fasttrain::filter {
+namespace {
+
+enum Kind : std::uint8_t { email, ip, phone, card, iban };
+
+constexpr PiiSpan nothing{0, 0, 0};
+
+bool digit(int c) noexcept { return c >= '0' && c <= '9'; }
+bool upper(int c) noexcept { return c >= 'A' && c <= 'Z'; }
+bool letter(int c) noexcept { return upper(c) || (c >= 'a' && c <= 'z'); }
+bool alnum(int c) noexcept { return letter(c) || digit(c); }
+// A neighbour that makes a candidate part of something longer. Bytes from 0x80 are letters of other scripts, mostly.
+bool word(int c) noexcept { return alnum(c) || c == '_' || c >= 0x80; }
+bool local(int c) noexcept { return alnum(c) || c == '.' || c == '_' || c == '%' || c == '+' || c == '-'; }
+int before(const PiiText& t, std::size_t i) noexcept { return i > 0 ? t.s[i - 1] : -1; }
+
+PiiSpan find_email(const PiiText& t, std::size_t at, std::size_t last) noexcept {
+  std::size_t begin = at;
+  while (begin > last && local(t.s[begin - 1])) --begin;
+  while (begin < at && !alnum(t.s[begin]) && t.s[begin] != '_') ++begin;
+  if (begin == at || at - begin > 64 || t.s[at - 1] == '.' || (begin > last && before(t, begin) >= 0x80))
+    return nothing;
+  std::size_t end = at + 1;
+  while (alnum(t.at(end)) || t.at(end) == '.' || t.at(end) == '-') ++end;
+  while (end > at + 1 && !alnum(t.s[end - 1])) --end;
+  std::size_t label = end;  // start of the last label
+  while (label > at + 1 && t.s[label - 1] != '.') {
+    if (!letter(t.s[label - 1])) return nothing;
+    --label;
+  }
+  if (label <= at + 2 || end - label < 2 || end - label > 24 || end - at > 254) return nothing;
+  for (std::size_t k = at + 1; k + 1 < end; ++k)  // no empty label, none that starts with a hyphen
+    if (!alnum(t.s[k]) && (k == at + 1 || t.s[k - 1] == '.')) return nothing;
+  if (word(t.at(end)) || t.at(end) == '@') return nothing;
+  return {begin, end, email};
+}
+
+// Public: routed on the internet. Private, loopback, link-local, shared, documentation, multicast and reserved are not.
+bool is_public_v4(const int b[4]) noexcept {
+  if (b[0] == 0 || b[0] == 10 || b[0] == 127 || b[0] >= 224) return false;
+  if (b[0] == 100 && b[1] >= 64 && b[1] < 128) return false;
+  if (b[0] == 169 && b[1] == 254) return false;
+  if (b[0] == 172 && b[1] >= 16 && b[1] < 32) return false;
+  if (b[0] == 192 && (b[1] == 168 || (b[1] == 0 && (b[2] == 0 || b[2] == 2)))) return false;
+  if (b[0] == 198 && (b[1] == 18 || b[1] == 19 || (b[1] == 51 && b[2] == 100))) return false;
+  return !(b[0] == 203 && b[1] == 0 && b[2] == 113);
+}
+
+PiiSpan find_ipv4(const PiiText& t, std::size_t i) noexcept {
+  if (before(t, i) == '.') return nothing;
+  int bytes[4];
+  std::size_t k = i;
+  for (int part = 0; part < 4; ++part) {
+    if (part > 0 && t.at(k++) != '.') return nothing;
+    if (!digit(t.at(k))) return nothing;
+    const std::size_t start = k;
+    int value = 0;
+    while (digit(t.at(k)) && k - start < 4) value = value * 10 + (t.s[k++] - '0');
+    if (value > 255 || k - start > 3 || (t.s[start] == '0' && k - start > 1)) return nothing;
+    bytes[part] = value;
+  }
+  if (word(t.at(k)) || (t.at(k) == '.' && digit(t.at(k + 1)))) return nothing;
+  return is_public_v4(bytes) ? PiiSpan{i, k, ip} : nothing;
+}
+
+bool hex(int c) noexcept { return digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+
+// Global unicast (2000::/3) only, without 2001:db8::/32, which is for documentation.
+PiiSpan find_ipv6(const PiiText& t, std::size_t i) noexcept {
+  if (before(t, i) == ':' || (t.s[i] != '2' && t.s[i] != '3')) return nothing;
+  std::size_t k = i;
+  int groups = 0;
+  bool gap = false;
+  while (hex(t.at(k))) {
+    const std::size_t start = k;
+    while (hex(t.at(k)) && k - start < 5) ++k;
+    if (k - start > 4 || (groups == 0 && k - start != 4)) return nothing;
+    ++groups;
+    if (t.at(k) != ':') break;
+    if (t.at(k + 1) == ':') {
+      if (gap) return nothing;
+      gap = true;
+      k += 2;
+    } else if (hex(t.at(k + 1))) {
+      ++k;
+    } else {
+      break;
+    }
+  }
+  if (word(t.at(k)) || t.at(k) == ':' || groups > 8 || (gap ? groups > 7 || groups < 2 : groups != 8)) return nothing;
+  // 2001:db8: and 2001:0db8:
+  std::size_t second = i + 5;
+  if (t.at(second) == '0') ++second;
+  if (t.s[i] == '2' && t.at(i + 1) == '0' && t.at(i + 2) == '0' && t.at(i + 3) == '1' && (t.at(second) | 0x20) == 'd' &&
+      (t.at(second + 1) | 0x20) == 'b' && t.at(second + 2) == '8' && !hex(t.at(second + 3)))
+    return nothing;
+  return {i, k, ip};
+}
+
+bool luhn(const std::uint8_t* digits, std::size_t n) noexcept {
+  int sum = 0;
+  for (std::size_t k = 0; k < n; ++k) {
+    int d = digits[n - 1 - k];
+    if (k % 2 == 1) d = d > 4 ? 2 * d - 9 : 2 * d;
+    sum += d;
+  }
+  return sum % 10 == 0;
+}
+
+// Issuer ranges by the first digits (ISO/IEC 7812) with the lengths that they use.
+bool is_issued(const std::uint8_t* d, std::size_t n) noexcept {
+  const int two = d[0] * 10 + d[1], three = two * 10 + d[2], four = three * 10 + d[3];
+  if (d[0] == 4) return n == 13 || n == 16 || n == 19;
+  if (two == 34 || two == 37) return n == 15;
+  if (two == 36 || two == 38 || (three >= 300 && three <= 305)) return n == 14;
+  if ((two >= 51 && two <= 55) || (four >= 2221 && four <= 2720) || two == 35) return n == 16;
+  return (four == 6011 || two == 65 || (three >= 644 && three <= 649)) && n >= 16;
+}
+
+PiiSpan find_card(const PiiText& t, std::size_t i) noexcept {
+  std::uint8_t digits[20];
+  std::size_t n = 0, k = i;
+  int separator = -1;  // of the first pair of groups: the others must have the same
+  while (digit(t.at(k))) {
+    if (n == 20) return nothing;
+    digits[n++] = static_cast<std::uint8_t>(t.s[k++] - '0');
+    const int c = t.at(k);
+    if ((c == ' ' || c == '-') && digit(t.at(k + 1)) && (separator < 0 || c == separator)) {
+      separator = c;
+      ++k;
+    }
+  }
+  if (n < 13 || n > 19 || word(t.at(k)) || !is_issued(digits, n) || !luhn(digits, n)) return nothing;
+  return {i, k, card};
+}
+
+PiiSpan find_international(const PiiText& t, std::size_t i) noexcept {
+  if (t.at(i + 1) < '1' || t.at(i + 1) > '9') return nothing;
+  std::size_t k = i + 1, end = k, count = 0, gap = 0;
+  for (; k < t.size; ++k) {
+    const int c = t.s[k];
+    if (digit(c)) {
+      ++count;
+      end = k + 1;
+      gap = 0;
+    } else if ((c == ' ' || c == '.' || c == '-' || c == '(' || c == ')' || c == '/') && ++gap <= 2) {
+      continue;
+    } else {
+      break;
+    }
+  }
+  if (count < 8 || count > 15 || word(t.at(end))) return nothing;
+  return {i, end, phone};
+}
+
+// (ddd) ddd-dddd, ddd-ddd-dddd and ddd.ddd.dddd of the North American plan: area and exchange start with 2-9.
+PiiSpan find_national(const PiiText& t, std::size_t i) noexcept {
+  const bool bracket = t.s[i] == '(';
+  std::size_t k = i + (bracket ? 1 : 0);
+  const auto group = [&](std::size_t n, bool leading) {
+    if (leading && (t.at(k) < '2' || t.at(k) > '9')) return false;
+    for (std::size_t j = 0; j < n; ++j)
+      if (!digit(t.at(k + j))) return false;
+    k += n;
+    return true;
+  };
+  if (!group(3, true)) return nothing;
+  int separator = -1;
+  if (bracket) {
+    if (t.at(k++) != ')') return nothing;
+    if (t.at(k) == ' ') ++k;
+  } else {
+    separator = t.at(k++);
+    if (separator != '-' && separator != '.') return nothing;
+    if (before(t, i) == separator) return nothing;
+  }
+  if (!group(3, true)) return nothing;
+  const int c = t.at(k++);
+  if (bracket ? (c != '-' && c != '.' && c != ' ') : c != separator) return nothing;
+  if (!group(4, false) || word(t.at(k))) return nothing;
+  if ((t.at(k) == '-' || t.at(k) == '.') && digit(t.at(k + 1))) return nothing;
+  return {i, k, phone};
+}
+
+// Total length by country (ISO 13616 registry).
+int iban_length(int a, int b) noexcept {
+  struct Country {
+    char code[3];
+    int length;
+  };
+  static constexpr Country countries[] = {
+      {"AD", 24}, {"AE", 23}, {"AL", 28}, {"AT", 20}, {"AZ", 28}, {"BA", 20}, {"BE", 16}, {"BG", 22}, {"BH", 22},
+      {"BR", 29}, {"BY", 28}, {"CH", 21}, {"CR", 22}, {"CY", 28}, {"CZ", 24}, {"DE", 22}, {"DK", 18}, {"DO", 28},
+      {"EE", 20}, {"EG", 29}, {"ES", 24}, {"FI", 18}, {"FO", 18}, {"FR", 27}, {"GB", 22}, {"GE", 22}, {"GI", 23},
+      {"GL", 18}, {"GR", 27}, {"GT", 28}, {"HR", 21}, {"HU", 28}, {"IE", 22}, {"IL", 23}, {"IQ", 23}, {"IS", 26},
+      {"IT", 27}, {"JO", 30}, {"KW", 30}, {"KZ", 20}, {"LB", 28}, {"LI", 21}, {"LT", 20}, {"LU", 20}, {"LV", 21},
+      {"LY", 25}, {"MC", 27}, {"MD", 24}, {"ME", 22}, {"MK", 19}, {"MR", 27}, {"MT", 31}, {"MU", 30}, {"NL", 18},
+      {"NO", 15}, {"PK", 24}, {"PL", 28}, {"PS", 29}, {"PT", 25}, {"QA", 29}, {"RO", 24}, {"RS", 22}, {"SA", 24},
+      {"SC", 31}, {"SE", 24}, {"SI", 19}, {"SK", 24}, {"SM", 27}, {"TN", 24}, {"TR", 26}, {"UA", 29}, {"VA", 22},
+      {"VG", 24}, {"XK", 20}};
+  for (const Country& c : countries)
+    if (c.code[0] == a && c.code[1] == b) return c.length;
+  return 0;
+}
+
+PiiSpan find_iban(const PiiText& t, std::size_t at, std::size_t last) noexcept {
+  if (at < last + 2) return nothing;
+  const std::size_t i = at - 2;
+  const int length = iban_length(t.s[i], t.s[i + 1]);
+  if (length == 0 || word(before(t, i)) || !digit(t.at(i + 3))) return nothing;
+  char text[34];
+  int n = 0;
+  std::size_t k = i;
+  while (n < length) {
+    const int c = t.at(k);
+    if (digit(c) || upper(c)) {
+      text[n++] = static_cast<char>(c);
+    } else if (c != ' ' || n % 4 != 0) {  // printed in groups of four
+      return nothing;
+    }
+    ++k;
+  }
+  if (word(t.at(k))) return nothing;
+  int rest = 0;  // ISO 7064 mod 97-10: the first four characters go last, letters count as 10..35
+  for (int j = 0; j < length; ++j) {
+    const char c = text[(j + 4) % length];
+    rest = digit(c) ? (rest * 10 + (c - '0')) % 97 : (rest * 100 + (c - 'A' + 10)) % 97;
+  }
+  return rest == 1 ? PiiSpan{i, k, iban} : nothing;
+}
+
+}  // namespace
+
+PiiSpan pii_at(const PiiText& t, std::size_t i, std::size_t last) noexcept {
+  const int c = t.s[i], previous = before(t, i);
+  if (c == '@') return find_email(t, i, last);
+  if (digit(c) && upper(previous) && i >= 2 && upper(t.s[i - 2])) return find_iban(t, i, last);
+  if (word(previous)) return nothing;
+  if (c == '+') return find_international(t, i);
+  if (c == '(') return find_national(t, i);
+  for (const auto find : {find_card, find_ipv4, find_ipv6, find_national})
+    if (const PiiSpan found = find(t, i); found.end > 0) return found;
+  return nothing;
+}
+
+void pii_scalar(const PiiArgs& p) noexcept {
+  pii_run(p, [](const PiiText& t, std::size_t i) noexcept {
+    while (i < t.size && !is_trigger(t.s[i])) ++i;
+    return i;
+  });
+}
+
+std::span<const Impl<PiiFn>> pii_impls() {
+  static constexpr std::array<Impl<PiiFn>, 2> impls{{
+      {"avx2", Isa::avx2, pii_avx2},
+      {"scalar", Isa::any, pii_scalar},
+  }};
+  return impls;
+}
+
+}  // namespace fasttrain::filter

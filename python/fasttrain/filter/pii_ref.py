@@ -1,0 +1,202 @@
+"""Personal data in text: the rules, in plain Python, that every other implementation must equal.
+
+A text is read from left to right. At a digit, `@`, `+` or `(` that lies behind the last finding the rules below are
+tried; the first that holds is a finding. A *word* neighbour (letter, digit, `_`, or a byte of another script) makes a
+candidate part of something longer, which is then no finding.
+
+e-mail   RFC 5321 in its common form: up to 64 of [A-Za-z0-9._%+-] beginning with a letter, digit or `_` and not ending
+         in `.`, then `@`, labels of [A-Za-z0-9-] joined by dots, the last of 2-24 letters
+ip       public IPv4 (no private, loopback, link-local, shared, documentation, multicast or reserved range), no leading
+         zeros; global unicast IPv6 (2000::/3 without 2001:db8::/32)
+phone    `+` and 8-15 digits with separators (E.164); (ddd) ddd-dddd, ddd-ddd-dddd, ddd.ddd.dddd of the North American
+         plan
+card     13-19 digits, alone or in groups with one kind of separator, of an issuer's range and length, with Luhn's
+         checksum
+iban     a country's code and length (ISO 13616), alone or in groups of four, with the mod-97 checksum
+"""
+
+import ipaddress
+import re
+
+KINDS = ("email", "ip", "phone", "card", "iban")
+
+_TRIGGER = re.compile(rb"[0-9@+(]")
+_WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]")
+_LOCAL = re.compile(rb"[A-Za-z0-9._%+-]*\Z")
+_DOMAIN = re.compile(rb"[A-Za-z0-9.-]*")
+_IPV4 = re.compile(rb"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
+_IPV6 = re.compile(rb"[0-9A-Fa-f:]+")
+_INTERNATIONAL = re.compile(rb"\+[1-9](?:[ .\-()/]{0,2}\d)*")
+_BRACKET = re.compile(rb"\([2-9]\d\d\) ?[2-9]\d\d[-. ]\d{4}")
+_DASHED = re.compile(rb"[2-9]\d\d([-.])[2-9]\d\d\1\d{4}")
+_CARD = (re.compile(rb"\d(?: ?\d)*"), re.compile(rb"\d(?:-?\d)*"))
+
+IBAN_LENGTHS = {
+    "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29, "BY": 28,
+    "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "DO": 28, "EE": 20, "EG": 29, "ES": 24, "FI": 18,
+    "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28, "HR": 21, "HU": 28, "IE": 22,
+    "IL": 23, "IQ": 23, "IS": 26, "IT": 27, "JO": 30, "KW": 30, "KZ": 20, "LB": 28, "LI": 21, "LT": 20, "LU": 20,
+    "LV": 21, "LY": 25, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MR": 27, "MT": 31, "MU": 30, "NL": 18, "NO": 15,
+    "PK": 24, "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22, "SA": 24, "SC": 31, "SE": 24, "SI": 19,
+    "SK": 24, "SM": 27, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
+}  # fmt: skip
+
+# What RFC 6890 and its successors keep off the public internet.
+_NOT_PUBLIC = [
+    ipaddress.ip_network(n)
+    for n in [
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/3",
+    ]
+]
+_GLOBAL_V6, _DOCUMENTATION_V6 = ipaddress.ip_network("2000::/3"), ipaddress.ip_network("2001:db8::/32")
+
+
+def find(text: bytes) -> list[tuple[int, int, int]]:
+    """(begin, end, kind) of every finding, in order; kind indexes KINDS."""
+    found, last, i = [], 0, 0
+    while (match := _TRIGGER.search(text, i)) is not None:
+        i = match.start()
+        span = _at(text, i, last)
+        if span is None:
+            i += 1
+        else:
+            found.append(span)
+            last = i = span[1]
+    return found
+
+
+def _at(text: bytes, i: int, last: int) -> tuple[int, int, int] | None:
+    c = text[i : i + 1]
+    if c == b"@":
+        return _email(text, i, last)
+    if c.isdigit() and re.fullmatch(rb"[A-Z]{2}", text[max(0, i - 2) : i]):
+        return _iban(text, i - 2, last) if i - 2 >= last else None
+    if _is_word(text, i - 1):
+        return None
+    if c == b"+":
+        return _international(text, i)
+    if c == b"(":
+        return _national(text, i, _BRACKET)
+    return _card(text, i) or _ipv4(text, i) or _ipv6(text, i) or _national(text, i, _DASHED)
+
+
+def _is_word(text: bytes, i: int) -> bool:
+    return 0 <= i < len(text) and _WORD.match(text, i) is not None
+
+
+def _email(text: bytes, at: int, last: int) -> tuple[int, int, int] | None:
+    local = _LOCAL.search(text[last:at])
+    name = local.group().lstrip(b".%+-") if local else b""
+    begin = at - len(name)
+    if not name or len(name) > 64 or name.endswith(b".") or (begin > last and text[begin - 1] >= 0x80):
+        return None
+    match = _DOMAIN.match(text, at + 1)
+    domain = match.group().rstrip(b".-") if match else b""
+    labels = domain.split(b".")
+    end = at + 1 + len(domain)
+    if len(labels) < 2 or len(domain) + 1 > 254 or any(not x or x.startswith(b"-") for x in labels):
+        return None
+    if not (labels[-1].isalpha() and 2 <= len(labels[-1]) <= 24) or _is_word(text, end) or text[end : end + 1] == b"@":
+        return None
+    return begin, end, 0
+
+
+def _ipv4(text: bytes, i: int) -> tuple[int, int, int] | None:
+    match = _IPV4.match(text, i)
+    if match is None or (i > 0 and text[i - 1] == ord(".")):
+        return None
+    if any(int(g) > 255 or (len(g) > 1 and g.startswith(b"0")) for g in match.groups()):
+        return None
+    if _is_word(text, match.end()) or re.match(rb"\.\d", text[match.end() : match.end() + 2]):
+        return None
+    address = ipaddress.ip_address(match.group().decode())
+    return None if any(address in net for net in _NOT_PUBLIC) else (i, match.end(), 1)
+
+
+def _ipv6(text: bytes, i: int) -> tuple[int, int, int] | None:
+    match = _IPV6.match(text, i)
+    if match is None or (i > 0 and text[i - 1] == ord(":")) or _is_word(text, match.end()):
+        return None
+    candidate = match.group()
+    if candidate.endswith(b":") and not candidate.endswith(b"::"):  # a colon of the sentence
+        return None
+    few = candidate.endswith(b"::") and candidate.count(b":") < 3  # "2001::" alone: a gap and one group
+    if len(candidate.split(b":")[0]) != 4 or few:
+        return None
+    try:
+        address = ipaddress.ip_address(candidate.decode())
+    except ValueError:
+        return None
+    if not isinstance(address, ipaddress.IPv6Address) or address not in _GLOBAL_V6 or address in _DOCUMENTATION_V6:
+        return None
+    return i, match.end(), 1
+
+
+def _international(text: bytes, i: int) -> tuple[int, int, int] | None:
+    match = _INTERNATIONAL.match(text, i)
+    if match is None or _is_word(text, match.end()):
+        return None
+    return (i, match.end(), 2) if 8 <= sum(48 <= c <= 57 for c in match.group()) <= 15 else None
+
+
+def _national(text: bytes, i: int, pattern: re.Pattern[bytes]) -> tuple[int, int, int] | None:
+    match = pattern.match(text, i)
+    if match is None or _is_word(text, match.end()):
+        return None
+    if match.re is _DASHED and i > 0 and text[i - 1 : i] == match.group(1):
+        return None
+    return None if re.match(rb"[-.]\d", text[match.end() : match.end() + 2]) else (i, match.end(), 2)
+
+
+def _card(text: bytes, i: int) -> tuple[int, int, int] | None:
+    match = max(
+        (m for p in (rb"\d(?: ?\d)*", rb"\d(?:-?\d)*") if (m := re.compile(p).match(text, i))), key=lambda m: m.end()
+    )
+    digits = [c - 48 for c in match.group() if 48 <= c <= 57]
+    if not 13 <= len(digits) <= 19 or _is_word(text, match.end()):
+        return None
+    doubled = [d if k % 2 == 0 else (2 * d - 9 if d > 4 else 2 * d) for k, d in enumerate(reversed(digits))]
+    return (i, match.end(), 3) if _is_issued(digits) and sum(doubled) % 10 == 0 else None
+
+
+def _is_issued(digits: list[int]) -> bool:
+    n = len(digits)
+    four = digits[0] * 1000 + digits[1] * 100 + digits[2] * 10 + digits[3]
+    two, three = four // 100, four // 10
+    if digits[0] == 4:
+        return n in (13, 16, 19)
+    if two in (34, 37):
+        return n == 15
+    if two in (36, 38) or 300 <= three <= 305:
+        return n == 14
+    if 51 <= two <= 55 or 2221 <= four <= 2720 or two == 35:
+        return n == 16
+    return (four == 6011 or two == 65 or 644 <= three <= 649) and n >= 16
+
+
+def _iban(text: bytes, i: int, last: int) -> tuple[int, int, int] | None:
+    length = IBAN_LENGTHS.get(text[i : i + 2].decode("latin-1"), 0)
+    if length == 0 or _is_word(text, i - 1) or not text[i + 3 : i + 4].isdigit():
+        return None
+    number, k = "", i
+    while len(number) < length:
+        c = chr(text[k]) if k < len(text) else "\0"
+        if c.isascii() and (c.isdigit() or c.isupper()):
+            number += c
+        elif c != " " or len(number) % 4:
+            return None
+        k += 1
+    value = int("".join(str(int(c, 36)) for c in number[4:] + number[:4]))
+    return (i, k, 4) if value % 97 == 1 and not _is_word(text, k) else None

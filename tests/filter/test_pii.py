@@ -1,0 +1,144 @@
+import string
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fasttrain.core import backend
+from fasttrain.filter import pii
+from fasttrain.filter.pii_ref import KINDS
+from fasttrain.text import columns
+from fasttrain.text.columns import TextColumn
+
+OP = "pii"
+
+FOUND = [
+    ("email", "jane.doe+x@mail.example.co.uk"),
+    ("email", "a_b@x-y.org"),
+    ("ip", "8.8.8.8"),
+    ("ip", "193.99.144.80"),
+    ("ip", "2a00:1450:4001:82a::200e"),
+    ("ip", "2606:4700:4700:0:0:0:0:1111"),
+    ("phone", "+44 20 7946 0958"),
+    ("phone", "+1-202-555-0123"),
+    ("phone", "(202) 555-0123"),
+    ("phone", "202-555-0123"),
+    ("phone", "202.555.0123"),
+    ("card", "4111 1111 1111 1111"),
+    ("card", "4111-1111-1111-1111"),
+    ("card", "378282246310005"),
+    ("card", "5555555555554444"),
+    ("card", "6011000990139424"),
+    ("iban", "DE89370400440532013000"),
+    ("iban", "GB29 NWBK 6016 1331 9268 19"),
+    ("iban", "NO9386011117947"),
+]
+NOT_FOUND = [
+    "user@localhost",
+    "@decorator.name",
+    "a@b.c",
+    "foo@bar..com",
+    ".@x.com",
+    "10.0.0.1",
+    "192.168.1.1",
+    "127.0.0.1",
+    "203.0.113.9",
+    "1.2.3",
+    "1.2.3.4.5",
+    "256.1.1.1",
+    "08.8.8.8",
+    "2001:db8::1",
+    "2001:0db8::1",
+    "fe80::1",
+    "12:30:45",
+    "4111 1111 1111 1112",
+    "4111 1111-1111 1111",
+    "1234567890123456",
+    "DE89370400440532013001",
+    "XX89370400440532013000",
+    "+12",
+    "+0123456789",
+    "123-456-7890",
+    "202-155-0123",
+    "2024-11-23",
+    "3.14159265358979",
+    "0x41414141",
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), FOUND)
+@pytest.mark.parametrize("around", ["{}", "call {} now", "({}),", "a\n{}\n", "é {} é", "{}."])
+def test_found_whole_and_by_kind(impl, kind, text, around):
+    whole = around.format(text).encode()
+    found = pii.find(columns.from_texts([whole]), impl=impl)
+    spans = [(whole[b:e].decode(), KINDS[k]) for b, e, k in zip(found.begins, found.ends, found.kinds)]
+    assert spans == [(text, kind)]
+
+
+@pytest.mark.parametrize("text", NOT_FOUND)
+def test_not_found(impl, text):
+    assert len(pii.find(columns.from_texts([f"see {text} there"]), impl=impl).begins) == 0
+
+
+@pytest.mark.parametrize(("kind", "text"), [f for f in FOUND if f[0] in ("card", "iban")])
+def test_one_changed_digit_of_a_checksum_is_not_found(impl, kind, text):
+    at = max(i for i, c in enumerate(text) if c.isdigit())
+    wrong = text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :]
+    found = pii.find(columns.from_texts([wrong]), impl=impl)
+    assert kind not in [KINDS[k] for k in found.kinds]
+
+
+PIECES = (
+    [t for _, t in FOUND] + NOT_FOUND + ["@", ".", "::", "+", "(", ")", " ", "-", "é", "x", "0", "2", "GB", "_", "4111"]
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.lists(st.sampled_from(PIECES) | st.text(string.printable, max_size=4), max_size=8), max_size=4))
+def test_native_equals_reference(lists):
+    column = columns.from_texts(["".join(pieces) for pieces in lists])
+    want = pii.find(column, impl="reference")
+    for impl in backend.implementations(OP):
+        got = pii.find(column, impl=impl)
+        for name in ("starts", "begins", "ends", "kinds"):
+            np.testing.assert_array_equal(getattr(got, name), getattr(want, name), err_msg=f"{impl} {name}")
+
+
+def test_masking_keeps_everything_else(impl):
+    texts = ["mail a.b@c.org or 8.8.8.8!", "nothing", "", "DE89370400440532013000 é a@b.fr"]
+    masked = pii.mask(columns.from_texts(texts), impl=impl)
+    assert [masked.column[i].decode() for i in range(4)] == ["mail <EMAIL> or <IP>!", "nothing", "", "<IBAN> é <EMAIL>"]
+    assert masked.counts.tolist() == [[1, 1, 0, 0, 0], [0] * 5, [0] * 5, [1, 0, 0, 0, 1]]
+
+
+def test_only_the_wanted_kinds_are_masked(impl):
+    masked = pii.mask(columns.from_texts(["a@b.org 8.8.8.8"]), kinds=["ip"], impl=impl)
+    assert masked.column[0] == b"a@b.org <IP>"
+    assert masked.counts.tolist() == [[0, 1, 0, 0, 0]]
+
+
+def test_a_slice_of_a_column_is_masked_as_itself(impl):
+    whole = columns.from_texts(["x@y.org", "keep", "8.8.4.4 z"])
+    part = TextColumn(whole.data, whole.offsets[1:])
+    masked = pii.mask(part, impl=impl)
+    assert [masked.column[i] for i in range(2)] == [b"keep", b"<IP> z"]
+
+
+def test_masking_again_finds_nothing(impl):
+    column = columns.from_texts(["; ".join(t for _, t in FOUND)])
+    once = pii.mask(column, impl=impl).column
+    assert pii.mask(once, impl=impl).counts.sum() == 0
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_do_not_matter(threads):
+    column = columns.from_texts([t for _, t in FOUND] * 40)
+    np.testing.assert_array_equal(pii.find(column, threads=threads).begins, pii.find(column, threads=1).begins)
+
+
+def test_refuses():
+    with pytest.raises(ValueError, match=r"pii: kinds must be of .*, got \['name'\]"):
+        pii.mask(columns.from_texts(["x"]), kinds=["name"])
+    with pytest.raises(TypeError, match="pii: data must have dtype uint8"):
+        pii.find(TextColumn(np.zeros(3, np.int8), np.array([0, 3])))
