@@ -10,6 +10,7 @@ decisions   the ledger joined with what is known of the document: licence, langu
 Nothing is copied or indexed; memory stays bounded by DuckDB's limit, whatever the corpus's size.
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from fasttrain.core.errors import ConfigError, FormatError
 from fasttrain.formats import document, manifest
 from fasttrain.formats import ledger as ledger_format
 from fasttrain.formats.run_folder import RunFolder
+
+log = logging.getLogger("fasttrain.audit")
 
 STAGES = ("corpus", "filter", "dedup", "decontam", "split")
 """Stages that hand on documents, in the order of the flow."""
@@ -140,10 +143,12 @@ def ledger_files(run: RunFolder) -> dict[str, list[Path]]:
 
 
 def _files(folder: Path, pattern: re.Pattern[str]) -> dict[str, list[Path]]:
+    paths = sorted(folder.glob("*/part-*.parquet"))
     if (folder / manifest.NAME).exists():
-        paths = [folder / f.path for f in manifest.read(folder).files]
-    else:
-        paths = sorted(folder.glob("*/part-*.parquet"))
+        try:
+            paths = [folder / f.path for f in manifest.read(folder).files]
+        except (FormatError, ConfigError) as error:
+            log.warning("%s; taking every part that is there", error)
     by_phase: dict[str, list[Path]] = {}
     for path in paths:
         if pattern.fullmatch(path.name) and path.is_file():

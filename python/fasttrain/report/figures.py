@@ -15,7 +15,7 @@ class Figures:
     def __init__(self) -> None:
         self.count = 0
 
-    def figure(self, title: str, data: list[dict[str, Any]], layout: dict[str, Any], *, tall: bool = False) -> Html:
+    def figure(self, title: str, data: list[dict[str, Any]], layout: dict[str, Any], *, height: int = 320) -> Html:
         """One figure with its caption; `title` is also what a screen reader says."""
         self.count += 1
         name = f"plot-{self.count}"
@@ -24,7 +24,7 @@ class Figures:
         return tag(
             "figure",
             tag("figcaption", title),
-            tag("div", id=name, class_="plot tall" if tall else "plot", role="img", aria_label=title),
+            tag("div", id=name, class_="plot", style=f"height:{height}px", role="img", aria_label=title),
             tag("script", Html(text), type="application/json", data_plot=name),
         )
 
@@ -34,15 +34,16 @@ class Figures:
         curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
         *,
         y: str,
-        log: bool = False,
+        x: str = "step",
+        from_zero: bool = False,
         markers: Sequence[str] = (),
         marks: Sequence[tuple[float, float, str]] = (),
     ) -> Html:
-        """Curves over steps; `markers` names those shown as points too, `marks` are (step, value, text) to point out."""
+        """Curves over steps; `markers` names those shown as points too, `marks` are (step, value, text)."""
         data: list[dict[str, Any]] = [
-            {"type": "scatter", "mode": "lines+markers" if name in markers else "lines", "name": name, "x": list(x),
+            {"type": "scatter", "mode": "lines+markers" if name in markers else "lines", "name": name, "x": list(at),
              "y": list(v), "line": {"width": 1.6}, "marker": {"size": 5}}
-            for name, (x, v) in curves.items() if len(x)
+            for name, (at, v) in curves.items() if len(at)
         ]  # fmt: skip
         if marks:
             data.append(
@@ -50,10 +51,10 @@ class Figures:
                  "y": [m[1] for m in marks], "text": [m[2] for m in marks], "hovertemplate": "%{text}",
                  "marker": {"color": MARK, "size": 9, "symbol": "x"}}
             )  # fmt: skip
-        layout: dict[str, Any] = {"xaxis": {"title": {"text": "step"}}, "yaxis": {"title": {"text": y}}}
+        layout: dict[str, Any] = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
         layout["showlegend"] = len(data) > 1
-        if log:
-            layout["yaxis"] |= {"type": "log"}
+        if from_zero:
+            layout["yaxis"] |= {"rangemode": "tozero"}
         return self.figure(title, data, layout)
 
     def bars(
@@ -74,6 +75,5 @@ class Figures:
         """Horizontal bars, the largest on top."""
         items = sorted(values.items(), key=lambda kv: kv[1])
         data = [{"type": "bar", "orientation": "h", "y": [k for k, _ in items], "x": [v for _, v in items]}]
-        layout = {"xaxis": {"title": {"text": x}}, "yaxis": {"type": "category"}, "hovermode": "closest",
-                  "height": 90 + 24 * len(items)}  # fmt: skip
-        return self.figure(title, data, layout)
+        layout = {"xaxis": {"title": {"text": x}}, "yaxis": {"type": "category"}, "hovermode": "closest"}  # fmt: skip
+        return self.figure(title, data, layout, height=80 + 26 * len(items))

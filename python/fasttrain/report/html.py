@@ -19,7 +19,7 @@ def escape(value: Any) -> Html:
 
 
 def tag(name: str, *children: Any, **attributes: Any) -> Html:
-    """`tag("a", "text", href="#x", class_="y")`; a trailing or inner underscore of an attribute is dropped or a dash."""
+    """`tag("a", "text", href="#x", class_="y")`; a trailing underscore is dropped, an inner one a dash."""
     given = {k.rstrip("_").replace("_", "-"): v for k, v in attributes.items() if v is not None and v is not False}
     text = "".join(f" {k}" if v is True else f' {k}="{html.escape(str(v), quote=True)}"' for k, v in given.items())
     if name in _VOID:

@@ -1,5 +1,6 @@
 """metrics.jsonl -> curves of bounded size. Thinning keeps the least and the greatest of each stretch: spikes stay."""
 
+import itertools
 import json
 from array import array
 from dataclasses import dataclass, field
@@ -60,7 +61,8 @@ def read(path: Path) -> Curves:
                 _add_event(curves, record)
             elif "step" in record:
                 curves.last = record
-                curves.seconds += float(record.get("step_s") or 0.0)
+                step_s = record.get("step_s")
+                curves.seconds += step_s if isinstance(step_s, (int, float)) else 0.0
                 if record.get("guard", "ok") != "ok":
                     _add_event(curves, {"event": f"guard: {record['guard']}", "step": record["step"],
                                         "loss": record.get("loss"), "grad_norm": record.get("grad_norm")})  # fmt: skip
@@ -79,7 +81,7 @@ def thin(steps: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> tup
         return steps.tolist(), _rounded(values)
     keep: set[int] = {0, len(steps) - 1}
     edges = np.linspace(0, len(steps), MAX_POINTS // 2 + 1).astype(int)
-    for low, high in zip(edges[:-1], edges[1:]):
+    for low, high in itertools.pairwise(edges):
         if high > low:
             keep |= {low + int(values[low:high].argmin()), low + int(values[low:high].argmax())}
     index = np.array(sorted(keep))

@@ -1,0 +1,138 @@
+"""Sections about the tokenizer, the mixture and the training curves."""
+
+from typing import Any
+
+from fasttrain.report.figures import Figures
+from fasttrain.report.gather import RunData
+from fasttrain.report.html import Html, any_data, cell, duration, join, number, pairs, table, tag, words
+from fasttrain.report.metrics import Curves
+
+
+def tokenizer(data: RunData, figures: Figures) -> Html | None:
+    """The tokenizer's report: compression, fertility, words that stay whole."""
+    stage = data.manifests.get("tokenizer")
+    if not data.tokenizer and stage is None:
+        return None
+    parts: list[Any] = []
+    if stage is not None and stage.config:
+        plain = {k: v for k, v in stage.config.items() if isinstance(v, (str, int, float, bool))}
+        parts.append(pairs(plain))
+    if data.tokenizer:
+        parts.append(any_data(data.tokenizer, limit=60))
+    shards = [
+        [name, info.get("num_docs"), info.get("num_tokens"), number(info.get("num_bytes", 0), "B"),
+         info["num_bytes"] / info["num_tokens"] if info.get("num_tokens") else None]
+        for name, info in data.shards.items()
+    ]  # fmt: skip
+    if shards:
+        parts.append(
+            table(("shard", "documents", "tokens", "text", "bytes a token"), shards, caption="Token shards",
+                  numbers=(1, 2, 3, 4))
+        )  # fmt: skip
+    return join(parts)
+
+
+def mixture(data: RunData, figures: Figures) -> Html | None:
+    """Weights, tokens and epochs by source, beside what the sources hold."""
+    if not data.mixture.get("weights"):
+        return None
+    held = {n.removeprefix("train/"): i.get("num_tokens", 0) for n, i in data.shards.items() if n.startswith("train/")}
+    total = sum(held.values()) or 1
+    weights, tokens, epochs = (data.mixture.get(k) or {} for k in ("weights", "tokens", "epochs"))
+    sources = sorted({*weights, *held}, key=lambda s: -weights.get(s, 0))
+    rows = [
+        [s, held.get(s), f"{held.get(s, 0) / total:.1%}", f"{weights.get(s, 0):.1%}", tokens.get(s), epochs.get(s)]
+        for s in sources
+    ]
+    parts: list[Any] = [
+        figures.bars(
+            "Share of each source: of the tokens there are, and of the tokens drawn",
+            {
+                "there are": {s: held.get(s, 0) / total for s in sources},
+                "drawn": {s: weights.get(s, 0) for s in sources},
+            },
+            y="share",
+        ),
+        table(
+            ("source", "tokens", "share of tokens", "weight", "tokens drawn", "epochs"), rows, numbers=(1, 2, 3, 4, 5)
+        ),
+    ]
+    if data.mixture.get("warnings"):
+        parts.append(tag("ul", *(tag("li", w) for w in data.mixture["warnings"])))
+    return join(parts)
+
+
+def training(data: RunData, figures: Figures) -> Html | None:
+    """Curves of the run, and what the guard did."""
+    curves = data.curves
+    if not curves.num_steps:
+        return None
+    start = {words(k): _shown(v) for k, v in curves.start.items() if k not in ("event", "mfu_formula")}
+    last = curves.last
+    lead = (
+        f"{last.get('step', 0):,} steps, {number(last.get('tokens', 0))} tokens, "
+        f"{duration(curves.seconds)} of training; last loss {_figure(last.get('loss'))}."
+    )
+    guard = [(e["step"], e["loss"], f"{e['event']} at step {e['step']}") for e in curves.events
+             if e["event"].startswith("guard") and isinstance(e.get("loss"), (int, float))]  # fmt: skip
+    loss = {"training": curves.curve("loss"), "validation": curves.curve("val_loss")}
+    parts: list[Any] = [
+        tag("p", lead, class_="lead"),
+        figures.lines("Loss, nats a token", loss, y="nats a token", markers=("validation",), marks=guard),
+    ]
+    for family, title in (
+        ("loss_by_source", "Training loss by source"),
+        ("val_loss_by_source", "Validation loss by source"),
+    ):
+        sources = curves.family(family)
+        if sources:
+            found = {s: curves.curve(f"{family}.{s}") for s in sources}
+            parts.append(figures.lines(f"{title}, nats a token", found, y="nats a token",
+                                       markers=sources if family.startswith("val") else ()))  # fmt: skip
+    small = [
+        ("grad_norm", "Gradient norm, before clipping", "norm"),
+        ("lr", "Learning rate", "learning rate"),
+        ("tokens_per_s", "Throughput, tokens a second", "tokens/s"),
+        ("mfu", "Model FLOPs utilisation (MFU)", "part of the peak"),
+        ("memory_bytes", "Memory of a rank, bytes", "bytes"),
+        ("comm_s", "Exposed communication, seconds a step", "s"),
+    ]
+    drawn = [
+        figures.lines(title, {name: curves.curve(name)}, y=y, from_zero=True)
+        for name, title, y in small
+        if len(curves.curve(name)[0]) > 0
+    ]
+    parts.append(tag("div", *drawn, class_="two"))
+    formula = curves.start.get("mfu_formula")
+    if formula:
+        peak = curves.start.get("peak_flops")
+        text = f"MFU = tokens/s * ({formula}) / peak"
+        text += f", the peak being {number(peak, 'FLOP/s')}." if isinstance(peak, (int, float)) else "."
+        parts.append(tag("p", text, class_="note"))
+    parts.append(_events(curves))
+    if start:
+        parts += [tag("h3", "How it was run"), pairs(start)]
+    return join(parts)
+
+
+def _events(curves: Curves) -> Html:
+    if not curves.events:
+        return tag("p", "The guard had nothing to do: no spike, no value that is not finite.", class_="note")
+    rows = [[e.get("step"), e["event"], _figure(e.get("loss")), _figure(e.get("grad_norm")),
+             ", ".join(f"{words(k)} {cell(v)}" for k, v in e.items()
+                       if k not in ("event", "step", "loss", "grad_norm"))[:300]] for e in curves.events]  # fmt: skip
+    more = curves.num_events - len(curves.events)
+    caption = "Events" + (f" (the first {len(curves.events)}; {more:,} more in metrics.jsonl)" if more else "")
+    return join([tag("h3", "Spikes, recoveries, restarts"),
+                 table(("step", "event", "loss", "gradient norm", "more"), rows, caption=caption,
+                       numbers=(0, 2, 3))])  # fmt: skip
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, (int, float)) else "–" if value is None else str(value)
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
