@@ -1,0 +1,38 @@
+"""Workload: English pages of about 4 KB with headings, lists, repeats and punctuation (Zipf words, fixed seed)."""
+
+import numpy as np
+
+WORDS = """
+the be to of and that have with a in is it for as was on are by this from at which or an not but were his they
+one all had has their more when there some time new about would people first could also after than many two
+other these into made only such over our work between under world state system because before well through
+year most government number house point group hand part place case week company program question during
+""".split()
+
+
+def page(rng: np.random.Generator) -> str:
+    """One page."""
+    tail = ["".join(rng.choice(list("etaoinshrdlucmfwypvbgk"), rng.integers(3, 11))) for _ in range(120)]
+    vocabulary = [*WORDS, *tail]
+    rank = np.arange(1, len(vocabulary) + 1)
+    weights = 1 / rank / (1 / rank).sum()
+    lines = []
+    while sum(map(len, lines)) < rng.lognormal(8.2, 0.6):
+        kind = rng.random()
+        words = [vocabulary[i] for i in rng.choice(len(vocabulary), rng.integers(4, 60), p=weights)]
+        text = " ".join(words).capitalize()
+        if kind < 0.1:
+            lines.append(text[:24])
+        elif kind < 0.2:
+            lines.append("- " + text)
+        elif kind < 0.25 and lines:
+            lines.append(lines[rng.integers(len(lines))])
+        else:
+            lines.append(text.replace(" which", ", which").replace(" because", ". Because") + ".")
+    return "\n".join(lines)
+
+
+def pages(count: int) -> list[str]:
+    """`count` pages."""
+    rng = np.random.default_rng(20261123)
+    return [page(rng) for _ in range(count)]
