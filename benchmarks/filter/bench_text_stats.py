@@ -1,15 +1,16 @@
-"""Workload: 512 English pages of about 4 KB. Rival: datatrove 0.10.1's GopherQuality, GopherRepetition, C4 and FineWeb
-filters on the same pages (16 of them: it reads about 0.2 MB/s), one thread. Decisions are compared first, on datatrove's side
-with our segmentation in place of spaCy's, so that rules are compared and not tokenizers.
+"""Workload: 512 English pages of about 2 KB. Rival: datatrove 0.10.1's GopherQuality, GopherRepetition, C4 and FineWeb
+filters on 16 of them (it reads about 0.2 MB/s), one thread. Decisions are compared first, with our segmentation in
+place of spaCy's on datatrove's side, so that rules are compared and not tokenizers.
 
 pytest benchmarks/filter/bench_text_stats.py; needs datatrove[processing]==0.10.1 and spacy for the rival.
 """
 
 import pytest
+from filter_texts import pages
+
 from fasttrain.filter import rules, text_stats_ref
 from fasttrain.filter.text_stats import text_stats
 from fasttrain.text import columns
-from filter_texts import pages
 
 OP = "text_stats"
 PAGES = pages(512)

@@ -2,18 +2,19 @@
 
 import numpy as np
 
-WORDS = """
-the be to of and that have with a in is it for as was on are by this from at which or an not but were his they
-one all had has their more when there some time new about would people first could also after than many two
-other these into made only such over our work between under world state system because before well through
-year most government number house point group hand part place case week company program question during
-""".split()
+WORDS = (
+    "the be to of and that have with a in is it for as was on are by this from at which or an not but were his "
+    "they one all had has their more when there some time new about would people first could also after than "
+    "many two other these into made only such over our work between under world state system because before "
+    "well through year most government number house point group hand part place case week company program "
+    "question during "
+)
 
 
 def page(rng: np.random.Generator) -> str:
     """One page."""
     tail = ["".join(rng.choice(list("etaoinshrdlucmfwypvbgk"), rng.integers(3, 11))) for _ in range(120)]
-    vocabulary = [*WORDS, *tail]
+    vocabulary = [*WORDS.split(), *tail]
     rank = np.arange(1, len(vocabulary) + 1)
     weights = 1 / rank / (1 / rank).sum()
     lines = []

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fasttrain.filter.c4_lines import C4Rules, c4_lines
 from fasttrain.filter.text_stats import NAMES, text_stats
 from fasttrain.text import columns
 from filter.texts import texts
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 OP = "c4_lines"
 RULES = st.builds(

@@ -5,13 +5,14 @@ import unicodedata
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fasttrain.filter import text_stats_ref
 from fasttrain.filter.c4_lines import C4Rules
 from fasttrain.filter.text_stats import COLUMN, NAMES, text_stats
 from fasttrain.text import columns
 from filter.texts import FRAGMENTS, texts
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 OP = "text_stats"
 

@@ -33,7 +33,7 @@ class Verdict:
     @property
     def passes(self) -> npt.NDArray[np.bool_]:
         """(N,) Whether no rule is broken."""
-        return ~self.fails.any(axis=1)
+        return np.logical_not(self.fails.any(axis=1))
 
 
 Rule = tuple[str, Values, npt.NDArray[np.bool_]]
