@@ -1,3 +1,89 @@
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
-void bind_nn(pybind11::module_&) {}
+#include "bind/arrays.h"
+#include "core/cuda.h"
+#include "nn/attention.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+using namespace fasttrain;
+
+namespace {
+
+using Floats = bind::Array<float>;
+using Ints = bind::Array<std::int32_t>;
+
+std::size_t dim(const py::array& a, int i) { return static_cast<std::size_t>(a.shape(i)); }
+
+// Shapes come from q, k and lo; the face has checked that the others agree.
+nn::AttentionArgs arguments(const Floats& q, const Floats& k, const Floats& v, const Ints& lo, const Ints& hi,
+                            float scale, int threads) {
+  nn::AttentionArgs p{};
+  p.q = q.data(), p.k = k.data(), p.v = v.data(), p.lo = lo.data(), p.hi = hi.data();
+  p.B = dim(q, 0), p.Tq = dim(q, 1), p.H = dim(q, 2), p.D = dim(q, 3);
+  p.Bm = dim(lo, 0), p.Tk = dim(k, 1), p.Hkv = dim(k, 2);
+  p.scale = scale, p.threads = threads;
+  return p;
+}
+
+}  // namespace
+
+void bind_nn(py::module_& m) {
+  m.attr("attention_max_D") = nn::attention_max_D;
+  m.def("attention_impls", [] { return runnable(nn::attention_impls()); });
+  m.def("attention_work", &nn::attention_work, "B"_a, "Tq"_a, "Tk"_a, "H"_a, "Hkv"_a, "D"_a, "backward"_a);
+  m.def(
+      "attention",
+      [](const Floats& q, const Floats& k, const Floats& v, const Ints& lo, const Ints& hi, Floats& out, Floats& stats,
+         Floats& work, float scale, int threads, const std::string& impl) {
+        const auto fn = pick(nn::attention_impls(), "attention", impl);
+        nn::AttentionArgs p = arguments(q, k, v, lo, hi, scale, threads);
+        p.out = out.mutable_data(), p.stats = stats.mutable_data(), p.work = work.mutable_data();
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "q"_a.noconvert(), "k"_a.noconvert(), "v"_a.noconvert(), "lo"_a.noconvert(), "hi"_a.noconvert(),
+      "out"_a.noconvert(), "stats"_a.noconvert(), "work"_a.noconvert(), "scale"_a, "threads"_a, "impl"_a);
+  m.def(
+      "attention_backward",
+      [](const Floats& q, const Floats& k, const Floats& v, const Ints& lo, const Ints& hi, Floats& out, Floats& stats,
+         const Floats& dout, Floats& dq, Floats& dk, Floats& dv, Floats& work, float scale, int threads,
+         const std::string& impl) {
+        const auto fn = pick(nn::attention_backward_impls(), "attention", impl);
+        nn::AttentionArgs p = arguments(q, k, v, lo, hi, scale, threads);
+        p.out = out.mutable_data(), p.stats = stats.mutable_data(), p.work = work.mutable_data(), p.dout = dout.data();
+        p.dq = dq.mutable_data(), p.dk = dk.mutable_data(), p.dv = dv.mutable_data();
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "q"_a.noconvert(), "k"_a.noconvert(), "v"_a.noconvert(), "lo"_a.noconvert(), "hi"_a.noconvert(),
+      "out"_a.noconvert(), "stats"_a.noconvert(), "dout"_a.noconvert(), "dq"_a.noconvert(), "dk"_a.noconvert(),
+      "dv"_a.noconvert(), "work"_a.noconvert(), "scale"_a, "threads"_a, "impl"_a);
+  m.def(
+      "attention_cuda",
+      [](const std::vector<std::uintptr_t>& pointers, const std::vector<std::size_t>& sizes, float scale, bool bf16,
+         std::uintptr_t stream) {
+        if (pointers.size() != 7 || sizes.size() != 7) throw std::invalid_argument("attention: 7 pointers and 7 sizes");
+        const nn::AttentionCudaArgs p{reinterpret_cast<const void*>(pointers[0]),
+                                      reinterpret_cast<const void*>(pointers[1]),
+                                      reinterpret_cast<const void*>(pointers[2]),
+                                      reinterpret_cast<const std::int32_t*>(pointers[3]),
+                                      reinterpret_cast<const std::int32_t*>(pointers[4]),
+                                      reinterpret_cast<void*>(pointers[5]),
+                                      reinterpret_cast<float*>(pointers[6]),
+                                      sizes[0],
+                                      sizes[1],
+                                      sizes[2],
+                                      sizes[3],
+                                      sizes[4],
+                                      sizes[5],
+                                      sizes[6],
+                                      scale,
+                                      bf16};
+        py::gil_scoped_release nogil;
+        return nn::attention_cuda(p, reinterpret_cast<void*>(stream));
+      },
+      "pointers"_a, "sizes"_a, "scale"_a, "bf16"_a, "stream"_a,
+      "q, k, v, lo, hi, out, stats on the device; B, Bm, Tq, Tk, H, Hkv, D.");
+}

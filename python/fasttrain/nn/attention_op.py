@@ -1,0 +1,98 @@
+"""Native attention as torch operators with fake kernels and a gradient, so that torch.compile sees through them.
+
+fp32, contiguous, D % 16 == 0: the face makes it so. Threads are torch's; the result does not depend on their number.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fasttrain.core import backend
+
+
+@torch.library.custom_op("fasttrain::attention", mutates_args=(), device_types="cpu")
+def attention_op(
+    q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, impl: str
+) -> tuple[Tensor, Tensor]:
+    """Return (out (B,Tq,H,D), stats (B,H,Tq,2)); lo and hi (B or 1, Tq) int32 are the keys that each query sees."""
+    out, stats = _like_forward(q)
+    arrays = [_array(x) for x in (q, k, v, lo, hi, out, stats)]
+    backend.native("attention")(*arrays, _work(q, k, backward=False), scale, torch.get_num_threads(), impl)
+    return out, stats
+
+
+@attention_op.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, impl: str) -> tuple[Tensor, Tensor]:
+    return _like_forward(q)
+
+
+@torch.library.custom_op("fasttrain::attention_backward", mutates_args=(), device_types="cpu")
+def attention_backward_op(
+    dout: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lo: Tensor,
+    hi: Tensor,
+    out: Tensor,
+    stats: Tensor,
+    scale: float,
+    impl: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (dq, dk, dv)."""
+    gradients = _like_backward(q, k, v)
+    arrays = [_array(x) for x in (q, k, v, lo, hi, out, stats, dout.contiguous(), *gradients)]
+    backend.native("attention_backward")(*arrays, _work(q, k, backward=True), scale, torch.get_num_threads(), impl)
+    return gradients
+
+
+@attention_backward_op.register_fake
+def _(
+    dout: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lo: Tensor,
+    hi: Tensor,
+    out: Tensor,
+    stats: Tensor,
+    scale: float,
+    impl: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _like_backward(q, k, v)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    q, k, v, lo, hi, ctx.scale, ctx.impl = inputs
+    ctx.save_for_backward(q, k, v, lo, hi, *output)
+    ctx.mark_non_differentiable(output[1])
+
+
+def _backward(ctx: Any, dout: Tensor, _dstats: Tensor) -> tuple[Tensor | None, ...]:
+    dq, dk, dv = attention_backward_op(dout, *ctx.saved_tensors, ctx.scale, ctx.impl)
+    return dq, dk, dv, None, None, None, None
+
+
+attention_op.register_autograd(_backward, setup_context=_setup)
+
+
+def _like_forward(q: Tensor) -> tuple[Tensor, Tensor]:
+    B, Tq, H, _ = q.shape
+    return q.new_empty(q.shape), q.new_empty((B, H, Tq, 2))
+
+
+def _like_backward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+
+
+def _array(x: Tensor) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = x.detach().numpy()
+    return array
+
+
+def _work(q: Tensor, k: Tensor, *, backward: bool) -> npt.NDArray[np.float32]:
+    B, Tq, H, D = q.shape
+    return np.empty(backend.native("attention_work")(B, Tq, k.shape[1], H, k.shape[2], D, backward), np.float32)
