@@ -11,7 +11,7 @@ OP = "attention"
 EVERY = [*backend.implementations(OP), "torch"]
 NATIVE = backend.implementations(OP)[:-1]
 CASES = {  # B, Tq, Tk, H, Hkv, D, causal, documents
-    "one": (1, 1, 2, 1, 1, 16, True, False),
+    "one query": (16, 1, 2, 2, 1, 16, True, False),
     "no query": (1, 0, 5, 2, 1, 16, False, False),
     "tail of every tile": (2, 67, 67, 2, 2, 48, True, False),
     "grouped": (2, 49, 49, 4, 2, 16, True, False),
