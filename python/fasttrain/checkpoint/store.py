@@ -5,7 +5,7 @@ checkpoints/step-00000100/manifest.json                what lies where, sha256 o
 checkpoints/scores.json                                validation loss by step, known only after the state was saved
 
 A checkpoint is written in a hidden folder and renamed when it is complete, so a folder named step-* is a finished one.
-Nothing in it is ever changed, and nothing is unpickled.
+Nothing in it is ever changed, and reading it runs no code of its own.
 """
 
 import logging
