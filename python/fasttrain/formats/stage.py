@@ -67,6 +67,10 @@ class PartWriter:
         self._files.append((final, rows))
         return temporary
 
+    def add_file(self, path: Path, rows: int) -> None:
+        """Take in a file below the stage's folder that `work` wrote itself, whole (formats.atomic)."""
+        self._files.append((path, rows))
+
     def write(self, batch: Any, *, name: str = "") -> None:
         """Append a pa.RecordBatch or Table (any schema, the same at every call) to the part's Parquet file.
 
@@ -117,6 +121,7 @@ class Stage:
         self.extra: dict[str, Any] = {}
         self._reports: dict[str, list[PartReport]] = {}
         self._output: list[str] = []
+        self._files: list[FileEntry] = []
 
     def input_parts(self, which: int = 0, phase: str = "") -> list[Path]:
         """Document files of the input stage number `which`, in order (only those below `phase/`, if given)."""
@@ -175,6 +180,10 @@ class Stage:
         """Run `work` on rank 0 while the others wait; its result, on every rank."""
         return self.world.bcast(work() if self.world.is_root else None)
 
+    def add_file(self, path: Path, rows: int) -> None:
+        """Put a file that is no part's output (written whole, by the root) into the manifest. Called by every rank."""
+        self._files.append(self.on_root(lambda: manifest.entry(self.folder, path, rows)))
+
     def report(self) -> Report:
         """The sum over the parts of the output phases."""
         total = Report()
@@ -184,8 +193,8 @@ class Stage:
         return total
 
     def files(self) -> tuple[FileEntry, ...]:
-        """Files of the output phases, in order of phase and part."""
-        return tuple(f for phase in self._output for part in self._reports[phase] for f in part.files)
+        """Files of the output phases, in order of phase and part, then those of `add_file`."""
+        return (*(f for phase in self._output for part in self._reports[phase] for f in part.files), *self._files)
 
 
 def run_stage(
