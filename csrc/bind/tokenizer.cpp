@@ -1,3 +1,167 @@
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
-void bind_tokenizer(pybind11::module_&) {}
+#include <algorithm>
+
+#include "bind/arrays.h"
+#include "tokenizer/bpe_encode.h"
+#include "tokenizer/bpe_train.h"
+#include "tokenizer/pretokenize.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+using namespace fasttrain;
+using namespace fasttrain::tokenizer;
+using bind::Array;
+
+namespace {
+
+void bind_pretokenize(py::module_& m) {
+  m.def("pretokenize_impls", [] { return runnable(pretokenize_impls()); });
+  m.def(
+      "pretokenize",
+      [](const Array<std::uint8_t>& data, const Array<std::int64_t>& offsets, Array<std::int64_t>& ends,
+         Array<std::int64_t>& counts, int pattern, int threads, const std::string& impl) {
+        const auto fn = pick(pretokenize_impls(), "pretokenize", impl);
+        const PretokenizeArgs args{data.data(),
+                                   offsets.data(),
+                                   ends.mutable_data(),
+                                   counts.mutable_data(),
+                                   static_cast<std::size_t>(counts.shape(0)),
+                                   pattern,
+                                   threads};
+        py::gil_scoped_release nogil;
+        fn(args);
+      },
+      "data"_a.noconvert(), "offsets"_a.noconvert(), "ends"_a.noconvert(), "counts"_a.noconvert(), "pattern"_a,
+      "threads"_a, "impl"_a);
+}
+
+void bind_encode(py::module_& m) {
+  py::class_<BpeModel>(m, "BpeModel")
+      .def(py::init([](const Array<std::uint8_t>& token_data, const Array<std::int64_t>& token_offsets,
+                       const Array<std::uint32_t>& pairs, const Array<std::uint32_t>& ranks,
+                       const Array<std::uint32_t>& id_of_rank, const Array<std::uint32_t>& byte_ids, int pattern,
+                       bool ignore_merges) {
+             const BpeModelArgs args{token_data.data(),
+                                     token_offsets.data(),
+                                     pairs.data(),
+                                     ranks.data(),
+                                     id_of_rank.data(),
+                                     byte_ids.data(),
+                                     static_cast<std::size_t>(token_offsets.shape(0) - 1),
+                                     static_cast<std::size_t>(ranks.shape(0)),
+                                     static_cast<std::size_t>(id_of_rank.shape(0)),
+                                     pattern,
+                                     ignore_merges};
+             py::gil_scoped_release nogil;
+             return std::make_unique<BpeModel>(args);
+           }),
+           "token_data"_a.noconvert(), "token_offsets"_a.noconvert(), "pairs"_a.noconvert(), "ranks"_a.noconvert(),
+           "id_of_rank"_a.noconvert(), "byte_ids"_a.noconvert(), "pattern"_a, "ignore_merges"_a);
+  m.def("bpe_encode_impls", [] { return runnable(bpe_encode_impls()); });
+  m.def(
+      "bpe_encode",
+      [](BpeModel& model, const Array<std::uint8_t>& data, const Array<std::int64_t>& offsets,
+         Array<std::uint32_t>& ids, Array<std::int64_t>& ends, std::int64_t eot, int threads, const std::string& impl) {
+        const auto fn = pick(bpe_encode_impls(), "bpe_encode", impl);
+        const BpeEncodeArgs args{&model,
+                                 data.data(),
+                                 offsets.data(),
+                                 ids.mutable_data(),
+                                 ends.mutable_data(),
+                                 static_cast<std::size_t>(ends.shape(0) - 1),
+                                 static_cast<std::size_t>(data.shape(0)),
+                                 eot,
+                                 threads};
+        py::gil_scoped_release nogil;
+        fn(args);
+      },
+      "model"_a, "data"_a.noconvert(), "offsets"_a.noconvert(), "ids"_a.noconvert(), "ends"_a.noconvert(), "eot"_a,
+      "threads"_a, "impl"_a);
+}
+
+void bind_train(py::module_& m) {
+  m.def("bpe_train_impls", [] { return runnable(bpe_train_impls()); });
+  py::class_<WordCounter>(m, "WordCounter")
+      .def(py::init<int>(), "pattern"_a)
+      .def(
+          "add",
+          [](WordCounter& counter, const Array<std::uint8_t>& data, const Array<std::int64_t>& offsets, int threads,
+             const std::string& impl) {
+            const auto count = pick(bpe_train_impls(), "bpe_train", impl).count;
+            const WordCountArgs args{&counter, data.data(), offsets.data(),
+                                     static_cast<std::size_t>(offsets.shape(0) - 1), threads};
+            py::gil_scoped_release nogil;
+            count(args);
+          },
+          "data"_a.noconvert(), "offsets"_a.noconvert(), "threads"_a, "impl"_a)
+      .def(
+          "add_counted",
+          [](WordCounter& counter, const Array<std::uint8_t>& data, const Array<std::int64_t>& offsets,
+             const Array<std::int64_t>& counts) {
+            py::gil_scoped_release nogil;
+            auto map = counter.take();
+            for (py::ssize_t w = 0; w < counts.shape(0); ++w)
+              map->add(data.data() + offsets.data()[w],
+                       static_cast<std::size_t>(offsets.data()[w + 1] - offsets.data()[w]), counts.data()[w]);
+            counter.give_back(std::move(map));
+          },
+          "data"_a.noconvert(), "offsets"_a.noconvert(), "counts"_a.noconvert())
+      .def("sizes",
+           [](WordCounter& counter) {
+             const WordMap& map = counter.whole();
+             return py::make_tuple(map.size(), map.num_bytes());
+           })
+      .def(
+          "words",
+          [](WordCounter& counter, Array<std::uint8_t>& data, Array<std::int64_t>& offsets,
+             Array<std::int64_t>& counts) {
+            py::gil_scoped_release nogil;
+            const WordMap& map = counter.whole();
+            std::int64_t at = 0;
+            std::size_t w = 0;
+            offsets.mutable_data()[0] = 0;
+            for (const WordMap::Word& word : map.sorted()) {
+              std::copy_n(map.bytes_of(word), word.bytes, data.mutable_data() + at);
+              at += word.bytes;
+              counts.mutable_data()[w++] = word.count;
+              offsets.mutable_data()[w] = at;
+            }
+          },
+          "data"_a.noconvert(), "offsets"_a.noconvert(), "counts"_a.noconvert());
+  m.def(
+      "bpe_train",
+      [](const Array<std::uint8_t>& word_data, const Array<std::int64_t>& word_offsets,
+         const Array<std::int64_t>& word_counts, const Array<std::uint8_t>& token_data,
+         const Array<std::int64_t>& token_offsets, const Array<std::uint32_t>& byte_ids, Array<std::uint32_t>& pairs,
+         Array<std::uint32_t>& ids, std::size_t vocab_size, std::int64_t min_frequency, const std::string& impl) {
+        const auto train = pick(bpe_train_impls(), "bpe_train", impl).train;
+        const BpeTrainArgs args{word_data.data(),
+                                word_offsets.data(),
+                                word_counts.data(),
+                                token_data.data(),
+                                token_offsets.data(),
+                                byte_ids.data(),
+                                pairs.mutable_data(),
+                                ids.mutable_data(),
+                                static_cast<std::size_t>(word_counts.shape(0)),
+                                static_cast<std::size_t>(token_offsets.shape(0) - 1),
+                                vocab_size,
+                                static_cast<std::size_t>(ids.shape(0)),
+                                min_frequency};
+        py::gil_scoped_release nogil;
+        return train(args);
+      },
+      "word_data"_a.noconvert(), "word_offsets"_a.noconvert(), "word_counts"_a.noconvert(), "token_data"_a.noconvert(),
+      "token_offsets"_a.noconvert(), "byte_ids"_a.noconvert(), "pairs"_a.noconvert(), "ids"_a.noconvert(),
+      "vocab_size"_a, "min_frequency"_a, "impl"_a);
+}
+
+}  // namespace
+
+void bind_tokenizer(py::module_& m) {
+  bind_pretokenize(m);
+  bind_encode(m);
+  bind_train(m);
+}

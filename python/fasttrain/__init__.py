@@ -11,17 +11,21 @@ if TYPE_CHECKING:
     from fasttrain.nn.attention import attention as attention
     from fasttrain.optim.adamw import AdamW as AdamW
     from fasttrain.text.hash128 import hash128 as hash128
+    from fasttrain.tokenizer.tokenizer import Tokenizer as Tokenizer
+    from fasttrain.tokenizer.train_bpe import train_bpe as train_bpe
     from fasttrain.text.shingle import shingle as shingle
 
 _ROOM = {
     "AdamW": "fasttrain.optim.adamw",
+    "Tokenizer": "fasttrain.tokenizer.tokenizer",
     "attention": "fasttrain.nn.attention",
     "hash128": "fasttrain.text.hash128",
     "minhash": "fasttrain.dedup.minhash",
     "shingle": "fasttrain.text.shingle",
+    "train_bpe": "fasttrain.tokenizer.train_bpe",
 }
 
-__all__ = ["AdamW", "attention", "hash128", "minhash", "shingle"]
+__all__ = ["AdamW", "Tokenizer", "attention", "hash128", "minhash", "shingle", "train_bpe"]
 
 
 def __getattr__(name: str) -> Any:

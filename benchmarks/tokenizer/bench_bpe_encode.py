@@ -1,0 +1,61 @@
+"""Workload: one pass over 4 MB of Python sources with an own vocabulary of 16,384 tokens trained on others, one thread.
+
+`cold` makes a new encoder for each pass, `warm` keeps its cache. Rivals: Hugging Face tokenizers (ids compared), and
+gigatoken where it is installed (same tokenizer.json, ids compared).
+"""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from tokenizer.texts import documents, num_bytes
+
+from fasttrain.text import columns
+from fasttrain.tokenizer import Tokenizer, train_bpe
+
+OP = "bpe_encode"
+
+
+@cache
+def tokenizer():
+    return train_bpe(documents(8_000_000, skip=1), vocab_size=16384, threads=1)
+
+
+def speed(benchmark, texts):
+    benchmark.extra_info["MB_per_s"] = num_bytes(texts) / benchmark.stats["min"] / 1e6
+
+
+@pytest.mark.parametrize("state", ["cold", "warm"])
+def bench_bpe_encode(benchmark, impl, state):
+    texts = documents(100_000 if impl == "reference" else 4_000_000)
+    column, warm = columns.from_texts(texts), tokenizer()
+
+    def setup():
+        fresh = warm if state == "warm" else Tokenizer(warm.vocabulary)
+        if impl != "reference":
+            fresh._model.handle  # noqa: B018  the tables are made before the clock starts
+        return (fresh,), {}
+
+    benchmark.pedantic(lambda t: t.encode_batch(column, threads=1, impl=impl), setup=setup, rounds=5)
+    speed(benchmark, texts)
+
+
+def bench_rival_tokenizers(benchmark, tmp_path):
+    hugging_face = pytest.importorskip("tokenizers").Tokenizer
+    tokenizer().save(tmp_path / "tokenizer.json")
+    rival = hugging_face.from_file(str(tmp_path / "tokenizer.json"))
+    texts = documents(1_000_000)
+    found = benchmark.pedantic(lambda: [rival.encode(t, add_special_tokens=False).ids for t in texts], rounds=2)
+    assert [i for f in found for i in f] == tokenizer().encode_batch(texts)[0].tolist()
+    speed(benchmark, texts)
+
+
+def bench_rival_gigatoken(benchmark, tmp_path):
+    gigatoken = pytest.importorskip("gigatoken")
+    tokenizer().save(tmp_path / "tokenizer.json")
+    rival = gigatoken.Tokenizer(str(tmp_path / "tokenizer.json"))
+    texts = list(documents(4_000_000))
+    found = benchmark.pedantic(lambda: rival.encode_batch(texts), rounds=2)
+    flat = np.concatenate([np.asarray(f, np.uint32) for f in found])
+    np.testing.assert_array_equal(flat, tokenizer().encode_batch(texts)[0])
+    speed(benchmark, tuple(texts))

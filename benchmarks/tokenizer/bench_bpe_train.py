@@ -1,0 +1,46 @@
+"""Workload: 8,192 tokens learnt from 8 MB of Python sources, one thread. Rival: Hugging Face tokenizers' BpeTrainer (on
+all its threads), with the same vocabulary as the answer."""
+
+import json
+
+import pytest
+from tokenizer.texts import documents
+
+from fasttrain.text import columns
+from fasttrain.tokenizer import patterns, tokenizer_json, train_bpe
+
+OP = "bpe_train"
+VOCAB = 8192
+
+
+def bench_bpe_train(benchmark, impl):
+    if impl == "reference":
+        texts, size = documents(20_000), 400
+    else:
+        texts, size = documents(8_000_000), VOCAB
+    column = columns.from_texts(texts)
+    benchmark.pedantic(lambda: train_bpe(column, vocab_size=size, threads=1, impl=impl), rounds=2)
+
+
+def bench_rival_tokenizers(benchmark):
+    hf = pytest.importorskip("tokenizers")
+    texts = documents(8_000_000)
+
+    def train():
+        tokenizer = hf.Tokenizer(hf.models.BPE())
+        split = hf.pre_tokenizers.Split(hf.Regex(patterns.HUGGING_FACE["cl100k"]), "isolated")
+        step = hf.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = hf.pre_tokenizers.Sequence([split, step])
+        trainer = hf.trainers.BpeTrainer(
+            vocab_size=VOCAB,
+            special_tokens=["<|endoftext|>"],
+            initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return tokenizer
+
+    found = json.loads(benchmark.pedantic(train, rounds=1).to_str())["model"]
+    ours = tokenizer_json.to_json(train_bpe(texts, vocab_size=VOCAB).vocabulary)["model"]
+    assert ours["vocab"] == found["vocab"]
+    assert [list(m) for m in ours["merges"]] == [list(m) for m in found["merges"]]

@@ -1,0 +1,19 @@
+#include "tokenizer/bpe_encode.h"
+
+#if defined(__x86_64__)
+#include <bit>
+#include <cstring>
+
+#include "tokenizer/scan_avx2.h"
+
+namespace fasttrain::tokenizer {
+namespace avx2 {
+#define FT_SCAN FT_AVX2 inline
+#include "tokenizer/encode_text.inc"
+#undef FT_SCAN
+}  // namespace avx2
+
+void bpe_encode_avx2(const BpeEncodeArgs& a) noexcept { encode_texts(a, avx2::encode_text); }
+
+}  // namespace fasttrain::tokenizer
+#endif

@@ -1,0 +1,166 @@
+#include "tokenizer/bpe_model.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <functional>
+
+namespace fasttrain::tokenizer {
+namespace {
+
+// Up to here the quadratic merge in registers and L1 beats the heap's constant.
+constexpr std::size_t short_bytes = 64;
+
+}  // namespace
+
+PairTable::PairTable(const std::uint32_t* pairs, const std::uint32_t* ranks, std::size_t num) {
+  const std::size_t size = std::bit_ceil(std::max<std::size_t>(2 * num, 16));
+  slots_.assign(size, empty);
+  mask_ = size - 1;
+  shift_ = 64 - std::countr_zero(size);
+  for (std::size_t m = 0; m < num; ++m) {
+    const std::uint64_t key = std::uint64_t{pairs[2 * m]} << 21 | pairs[2 * m + 1];
+    std::size_t i = slot(key);
+    while (slots_[i] != empty && slots_[i] >> 22 != key) i = (i + 1) & mask_;
+    slots_[i] = key << 22 | ranks[m];  // of a pair that is listed twice the last one counts, as in tokenizers
+  }
+}
+
+PieceCache::PieceCache() : entries_(2 << 10, Entry{}), shift_(64 - 10) {}
+
+void PieceCache::place(const Entry& entry) noexcept {
+  Entry* bucket = entries_.data() + 2 * index({entry.lo, entry.hi});
+  bucket[1] = bucket[0];
+  bucket[0] = entry;
+}
+
+void PieceCache::insert(Key key, const std::uint32_t* ids, std::size_t count) {
+  const std::size_t buckets = entries_.size() / 2;
+  if (++num_inserted_ > buckets && buckets < max_buckets) {
+    std::vector<Entry> old(entries_.size() * 2, Entry{});
+    old.swap(entries_);
+    --shift_;
+    num_inserted_ = 1;
+    for (std::size_t i = old.size(); i-- > 0;)  // the newer of a bucket last, so that it stays the newer
+      if (old[i].hi != 0) {
+        place(old[i]);
+        ++num_inserted_;
+      }
+  }
+  Entry entry{key.lo, key.hi, {0, 0, 0}, static_cast<std::uint32_t>(count)};
+  std::copy(ids, ids + count, entry.ids);
+  place(entry);
+}
+
+BpeModel::BpeModel(const BpeModelArgs& a)
+    : table_(a.pairs, a.ranks, a.M),
+      id_of_rank_(a.id_of_rank, a.id_of_rank + a.R),
+      byte_ids_(a.byte_ids, a.byte_ids + 256),
+      byte_pair_rank_(256 * 256),
+      pattern_(a.pattern),
+      ignore_merges_(a.ignore_merges) {
+  for (std::size_t x = 0; x < 256; ++x)
+    for (std::size_t y = 0; y < 256; ++y) byte_pair_rank_[x << 8 | y] = table_.rank(byte_ids_[x], byte_ids_[y]);
+  if (!ignore_merges_) return;
+  const auto bytes = static_cast<std::size_t>(a.token_offsets[a.V]);
+  token_bytes_.assign(a.token_data, a.token_data + bytes);
+  for (std::size_t v = 0; v < a.V; ++v) {
+    const auto begin = static_cast<std::size_t>(a.token_offsets[v]),
+               end = static_cast<std::size_t>(a.token_offsets[v + 1]);
+    if (end > begin) whole_.emplace(std::string_view(token_bytes_.data() + begin, end - begin), v);
+  }
+}
+
+std::unique_ptr<BpeModel::Worker> BpeModel::take_worker() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      auto worker = std::move(idle_.back());
+      idle_.pop_back();
+      return worker;
+    }
+  }
+  return std::make_unique<Worker>();
+}
+
+void BpeModel::give_back(std::unique_ptr<Worker> worker) {
+  const std::lock_guard lock(mutex_);
+  idle_.push_back(std::move(worker));
+}
+
+std::size_t BpeModel::encode_piece(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w) const {
+  if (ignore_merges_) {
+    const auto it = whole_.find(std::string_view(reinterpret_cast<const char*>(piece), bytes));
+    if (it != whole_.end()) {
+      out[0] = it->second;
+      return 1;
+    }
+  }
+  return bytes <= short_bytes ? merge_short(piece, bytes, out) : merge_long(piece, bytes, out, w);
+}
+
+// Merge the pair of lowest rank, the leftmost of equals, until none is left. `out` serves as the symbols.
+std::size_t BpeModel::merge_short(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out) const noexcept {
+  std::uint32_t ranks[short_bytes];
+  for (std::size_t i = 0; i < bytes; ++i) out[i] = byte_ids_[piece[i]];
+  for (std::size_t i = 0; i + 1 < bytes; ++i) ranks[i] = byte_pair_rank_[std::size_t{piece[i]} << 8 | piece[i + 1]];
+  std::size_t n = bytes;
+  while (n > 1) {
+    std::size_t best = 0;
+    for (std::size_t i = 1; i + 1 < n; ++i)
+      if (ranks[i] < ranks[best]) best = i;
+    if (ranks[best] == no_rank) break;
+    out[best] = id_of_rank_[ranks[best]];
+    --n;
+    for (std::size_t i = best + 1; i < n; ++i) out[i] = out[i + 1];
+    for (std::size_t i = best; i + 1 < n; ++i) ranks[i] = ranks[i + 1];
+    if (best > 0) ranks[best - 1] = table_.rank(out[best - 1], out[best]);
+    if (best + 1 < n) ranks[best] = table_.rank(out[best], out[best + 1]);
+  }
+  return n;
+}
+
+// The same in O(n log n): a linked list of symbols and a heap of (rank, position) whose stale entries are skipped.
+std::size_t BpeModel::merge_long(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w) const {
+  constexpr std::uint32_t none = 0xFFFFFFFF;
+  const auto n = static_cast<std::uint32_t>(bytes);
+  w.ids.resize(n);
+  w.ranks.assign(n, no_rank);
+  w.prev.resize(n);
+  w.next.resize(n);
+  w.heap.clear();
+  for (std::uint32_t i = 0; i < n; ++i) {
+    w.ids[i] = byte_ids_[piece[i]];
+    w.prev[i] = i == 0 ? none : i - 1;
+    w.next[i] = i + 1 == n ? none : i + 1;
+    if (i + 1 < n) w.ranks[i] = byte_pair_rank_[std::size_t{piece[i]} << 8 | piece[i + 1]];
+    if (w.ranks[i] != no_rank) w.heap.push_back(std::uint64_t{w.ranks[i]} << 32 | i);
+  }
+  const std::greater<> later;
+  std::make_heap(w.heap.begin(), w.heap.end(), later);
+  const auto rerank = [&](std::uint32_t i) {
+    w.ranks[i] = w.next[i] == none ? no_rank : table_.rank(w.ids[i], w.ids[w.next[i]]);
+    if (w.ranks[i] == no_rank) return;
+    w.heap.push_back(std::uint64_t{w.ranks[i]} << 32 | i);
+    std::push_heap(w.heap.begin(), w.heap.end(), later);
+  };
+  while (!w.heap.empty()) {
+    std::pop_heap(w.heap.begin(), w.heap.end(), later);
+    const std::uint64_t top = w.heap.back();
+    w.heap.pop_back();
+    const auto i = static_cast<std::uint32_t>(top);
+    if (w.ranks[i] != top >> 32) continue;  // merged away or changed since
+    const std::uint32_t right = w.next[i];
+    w.ids[i] = id_of_rank_[w.ranks[i]];
+    w.next[i] = w.next[right];
+    if (w.next[i] != none) w.prev[w.next[i]] = i;
+    w.ranks[right] = no_rank;
+    rerank(i);
+    if (w.prev[i] != none) rerank(w.prev[i]);
+  }
+  std::size_t count = 0;
+  for (std::uint32_t i = 0; i != none; i = w.next[i]) out[count++] = w.ids[i];
+  return count;
+}
+
+}  // namespace fasttrain::tokenizer

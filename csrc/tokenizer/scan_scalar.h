@@ -1,0 +1,17 @@
+#pragma once /* part of pretokenize */
+// The portable scanner.
+
+#include "tokenizer/scan.h"
+
+namespace fasttrain::tokenizer::scalar {
+
+#define FT_SCAN inline
+FT_SCAN std::ptrdiff_t ascii_letters(const std::uint8_t* p, const std::uint8_t* end) noexcept {
+  const std::uint8_t* q = p;
+  while (q < end && static_cast<std::uint8_t>((*q | 0x20) - 'a') < 26) ++q;
+  return q - p;
+}
+#include "tokenizer/scan.inc"
+#undef FT_SCAN
+
+}  // namespace fasttrain::tokenizer::scalar

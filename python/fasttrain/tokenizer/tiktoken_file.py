@@ -1,0 +1,52 @@
+"""The .tiktoken file: a line a token, base64 of its bytes and its rank, which is its id."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from fasttrain.core.errors import FormatError
+from fasttrain.tokenizer.vocabulary import Vocabulary
+
+
+def read(path: Path, pattern: str, special: Mapping[str, int]) -> Vocabulary:
+    """Read a rank vocabulary: two neighbours merge when their bytes together are a token, the lowest id first, and a
+    pretoken that is a token is emitted whole. That is tiktoken's meaning, id for id.
+
+    Raises FormatError for a line that is not `base64 rank`, or a special token whose id is taken.
+    """
+    ranks: dict[bytes, int] = {}
+    for line_number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            encoded, rank_text = line.split()
+            ranks[base64.b64decode(encoded, validate=True)] = int(rank_text)
+        except (ValueError, binascii.Error) as error:
+            raise FormatError(f"{path}:{line_number}: must read `base64 rank` ({error}), got {line[:60]!r}") from error
+    size = 1 + max([*ranks.values(), *special.values()], default=0)
+    tokens = [b""] * size
+    for token, rank in ranks.items():
+        tokens[rank] = token
+    for text, i in special.items():
+        if tokens[i]:
+            raise FormatError(f"{path}: special token {text!r} has id {i}, which is the id of {tokens[i]!r}")
+        tokens[i] = text.encode()
+    pairs, priorities = [], []
+    for token, rank in sorted(ranks.items(), key=lambda kv: kv[1]):
+        for cut in range(1, len(token)):
+            left, right = ranks.get(token[:cut]), ranks.get(token[cut:])
+            if left is not None and right is not None:
+                pairs.append((left, right))
+                priorities.append(rank)
+    return Vocabulary(
+        tokens=tuple(tokens),
+        special=dict(sorted(special.items(), key=lambda kv: kv[1])),
+        pairs=np.array(pairs, np.uint32).reshape(-1, 2),
+        ranks=np.array(priorities, np.uint32),
+        id_of_rank=np.arange(size, dtype=np.uint32),
+        pattern=pattern,
+        ignore_merges=True,
+    )

@@ -1,0 +1,202 @@
+"""The tokenizer: a vocabulary that encodes, decodes, and is kept in files that other libraries read."""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fasttrain.core.errors import FormatError
+from fasttrain.text import columns
+from fasttrain.text.columns import TextColumn
+from fasttrain.tokenizer import patterns, tiktoken_file, tokenizer_json
+from fasttrain.tokenizer.bpe_encode import BpeModel, bpe_encode
+from fasttrain.tokenizer.vocabulary import Vocabulary
+
+Ids = npt.NDArray[np.uint32]
+Offsets = npt.NDArray[np.int64]
+_EOT_NAMES = ("<|endoftext|>", "<|end_of_text|>", "</s>")
+
+
+class Tokenizer:
+    """Byte-level BPE. Every text has ids and every sequence of ordinary ids is the text that it came from.
+
+    Merge-list semantics (Hugging Face tokenizers): ids equal theirs on the same tokenizer.json (with the Unicode
+    16.0 that they have). A vocabulary read from a .tiktoken file keeps tiktoken's rank semantics. Safe to use from
+    many threads, and can be sent to other processes.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, where: str = "tokenizer") -> None:
+        self.vocabulary = vocabulary
+        self._model = BpeModel(
+            tokens=[b"" if i in set(vocabulary.special.values()) else t for i, t in enumerate(vocabulary.tokens)]
+            if vocabulary.ignore_merges
+            else (),
+            pairs=vocabulary.pairs,
+            ranks=vocabulary.ranks,
+            id_of_rank=vocabulary.id_of_rank,
+            byte_ids=vocabulary.byte_ids(where),
+            pattern=vocabulary.pattern,
+            ignore_merges=vocabulary.ignore_merges,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"vocabulary": self.vocabulary}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["vocabulary"])  # type: ignore[misc]
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, pattern: str | None = None, special_tokens: Mapping[str, int] | None = None
+    ) -> "Tokenizer":
+        """Read a tokenizer.json (byte-level BPE with a known pattern) or a .tiktoken file.
+
+        Args:
+            path: the file, or a folder that holds tokenizer.json.
+            pattern: cl100k, llama3, qwen2 or gpt2; must be given for .tiktoken, and for that only.
+            special_tokens: name -> id, for .tiktoken only (the file holds none).
+        Raises: FormatError: the file is missing, damaged, or means something that is not supported here; nothing is
+            guessed. ValueError: `pattern` missing, unknown, or given where the file names its own.
+        """
+        path = Path(path)
+        path = path / "tokenizer.json" if path.is_dir() else path
+        if not path.is_file():
+            raise FormatError(f"{path}: no such tokenizer file")
+        if path.suffix == ".tiktoken":
+            if pattern is None:
+                raise ValueError(f"{path}: a .tiktoken file does not name its pattern; give pattern=, e.g. 'cl100k'")
+            patterns.number("tokenizer", pattern)
+            return cls(tiktoken_file.read(path, pattern, special_tokens or {}), str(path))
+        if pattern is not None or special_tokens is not None:
+            raise ValueError(f"{path}: tokenizer.json names its pattern and special tokens itself; leave them out")
+        return cls(tokenizer_json.read(path), str(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write tokenizer.json (into it, when `path` is a folder), whole or not at all.
+
+        A vocabulary that came from .tiktoken becomes a merge list, which gives other ids for about two tokens in a
+        million (where two merges give the same token); every other one is read back the same.
+        """
+        path = Path(path)
+        tokenizer_json.write(path / "tokenizer.json" if path.is_dir() else path, self.vocabulary)
+
+    def encode_batch(
+        self,
+        texts: Iterable[str | bytes] | TextColumn | Any,
+        *,
+        add_eot: bool = False,
+        allow_special: bool = False,
+        threads: int | None = None,
+        impl: str | None = None,
+    ) -> tuple[Ids, Offsets]:
+        """Return the ids of all texts, one after another, and where each text's begin.
+
+        Shapes: N texts, T ids.
+        Args:
+            texts: strings or UTF-8 bytes, a TextColumn, or a pyarrow string column (zero-copy).
+            add_eot: append `eot_id` to each text.
+            allow_special: special tokens that a text spells out become their ids. Off: a text is text, whatever it
+                says, so no document can end itself.
+            threads: at most so many. The ids do not depend on it.
+            impl: an implementation's name; the fastest that runs here when None.
+        Returns: (T,) uint32 and (N+1,) int64: text n is ids[offsets[n]:offsets[n + 1]].
+        Raises: TypeError: neither texts nor a string column. ValueError: no end-of-text token, or an unknown impl.
+        """
+        column = _column(texts)
+        eot = self.eot_id if add_eot else None
+        if allow_special and self.vocabulary.special:
+            return self._encode_special(column, eot, threads, impl)
+        return bpe_encode(self._model, column, eot=eot, threads=threads, impl=impl)
+
+    def encode(self, text: str, *, allow_special: bool = False) -> Ids:
+        """Return (T,) uint32: the ids of one text. See `encode_batch`."""
+        return self.encode_batch([text], allow_special=allow_special, threads=1)[0]
+
+    def decode_bytes(self, ids: Iterable[int] | npt.NDArray[Any], *, skip_special: bool = False) -> bytes:
+        """The bytes that the ids stand for. Raises ValueError for an id that is no token."""
+        tokens, skipped = self.vocabulary.tokens, set(self.vocabulary.special.values()) if skip_special else set()
+        flat = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+        for i in set(flat):
+            if not 0 <= i < len(tokens) or not tokens[i]:
+                raise ValueError(f"decode: ids must be tokens of a vocabulary of {len(tokens)}, got {i}")
+        return b"".join([tokens[i] for i in flat if i not in skipped])
+
+    def decode(self, ids: Iterable[int] | npt.NDArray[Any], *, skip_special: bool = False) -> str:
+        """The text that the ids stand for; bytes that are no UTF-8 (ids cut inside a character) become U+FFFD."""
+        return self.decode_bytes(ids, skip_special=skip_special).decode("utf-8", "replace")
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the highest id."""
+        return len(self.vocabulary.tokens)
+
+    @property
+    def pattern(self) -> str:
+        """The pretokenizer's name."""
+        return self.vocabulary.pattern
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Special tokens and their ids, by id."""
+        return dict(self.vocabulary.special)
+
+    @property
+    def eot_id(self) -> int:
+        """Id of the token that ends a document. Raises ValueError when there is none."""
+        for name in _EOT_NAMES:
+            if name in self.vocabulary.special:
+                return self.vocabulary.special[name]
+        raise ValueError(
+            f"tokenizer: no end-of-text token among the special ones {list(self.vocabulary.special)}; "
+            f"one of {', '.join(_EOT_NAMES)} must be"
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """128 bits of the content, in hex."""
+        return self.vocabulary.fingerprint
+
+    def _encode_special(
+        self, column: TextColumn, eot: int | None, threads: int | None, impl: str | None
+    ) -> tuple[Ids, Offsets]:
+        """Cut every text at special tokens (leftmost, longest), encode what lies between, put their ids in."""
+        names = sorted(self.vocabulary.special, key=len, reverse=True)
+        cut = re.compile(b"|".join(re.escape(name.encode()) for name in names))
+        bounds, ids, texts = [int(column.offsets[0])], [], [0]
+        for n in range(len(column)):
+            start = int(column.offsets[n])
+            for found in cut.finditer(column[n]):
+                bounds += [start + found.start(), start + found.end()]
+                ids += [-1, self.vocabulary.special[found.group().decode()]]
+            bounds.append(int(column.offsets[n + 1]))
+            ids.append(-1)
+            texts.append(len(ids))
+        flat, at = bpe_encode(
+            self._model, TextColumn(column.data, np.array(bounds, np.int64)), threads=threads, impl=impl
+        )
+        parts: list[Ids] = []
+        offsets = np.zeros(len(texts), np.int64)
+        for n in range(len(texts) - 1):
+            mine = [
+                np.array([ids[k]], np.uint32) if ids[k] >= 0 else flat[at[k] : at[k + 1]]
+                for k in range(texts[n], texts[n + 1])
+            ]
+            mine += [] if eot is None else [np.array([eot], np.uint32)]
+            offsets[n + 1] = offsets[n] + sum(len(m) for m in mine)
+            parts += mine
+        return np.concatenate([np.zeros(0, np.uint32), *parts]), offsets
+
+
+def _column(texts: Any) -> TextColumn:
+    if isinstance(texts, TextColumn):
+        return texts
+    if isinstance(texts, pa.Array | pa.ChunkedArray):
+        return columns.from_arrow(texts)
+    if isinstance(texts, str | bytes):
+        raise TypeError("encode_batch: texts must be many; use encode(text) for one")
+    return columns.from_texts(texts)

@@ -1,0 +1,150 @@
+"""tokenizer.json, the file of Hugging Face tokenizers: read when its meaning is exactly ours, refused otherwise."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fasttrain.core.errors import FormatError
+from fasttrain.formats import atomic
+from fasttrain.tokenizer import byte_level, patterns
+from fasttrain.tokenizer.vocabulary import Vocabulary, from_merges
+
+_BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+
+
+def write(path: Path, vocabulary: Vocabulary) -> None:
+    """Write the file whole or not at all. `tokenizers` and `transformers` load it and give the same ids."""
+    data = json.dumps(to_json(vocabulary), ensure_ascii=False, indent=1) + "\n"
+    atomic.write_bytes(path, data.encode())
+
+
+def to_json(v: Vocabulary) -> dict[str, Any]:
+    """The file's content. Ranks that merges share (tiktoken) become a list, in the order of (rank, left, right)."""
+    name = {i: t for t, i in v.special.items()}
+    texts = [name.get(i, byte_level.to_text(t)) for i, t in enumerate(v.tokens)]
+    order = np.lexsort((v.pairs[:, 1], v.pairs[:, 0], v.ranks))
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {
+                "id": i,
+                "content": t,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for t, i in v.special.items()
+        ],
+        "normalizer": None,
+        "pre_tokenizer": _pre_tokenizer(v.pattern),
+        "post_processor": None,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": v.ignore_merges,
+            "vocab": {t: i for i, t in enumerate(texts) if t},
+            "merges": [[texts[a], texts[b]] for a, b in v.pairs[order].tolist()],
+        },
+    }
+
+
+def _pre_tokenizer(pattern: str) -> dict[str, Any]:
+    if pattern == "gpt2":
+        return {**_BYTE_LEVEL, "use_regex": True}
+    split = {"type": "Split", "pattern": {"Regex": patterns.HUGGING_FACE[pattern]}, "behavior": "Isolated"}
+    return {
+        "type": "Sequence",
+        "pretokenizers": [{**split, "invert": False}, {**_BYTE_LEVEL, "use_regex": False}],
+    }
+
+
+def read(path: Path) -> Vocabulary:
+    """Read a byte-level BPE tokenizer.json with a known pattern.
+
+    The post-processor (which adds tokens around a text), truncation and padding are not applied: ids are those of
+    `encode(text, add_special_tokens=False)`. Raises FormatError naming what differs from what is known here.
+    """
+    data = atomic.read_json(path)
+    where = str(path)
+    model = data.get("model") if isinstance(data, dict) else None
+    if not isinstance(model, dict) or "vocab" not in model or "merges" not in model:
+        raise FormatError(f"{where}: must be a tokenizer.json with a BPE model, got no vocabulary and merges")
+    wanted: list[tuple[str, Any, tuple[Any, ...]]] = [
+        ("model.type", model.get("type", "BPE"), ("BPE",)),
+        ("model.dropout", model.get("dropout"), (None, 0.0)),
+        ("model.byte_fallback", model.get("byte_fallback", False), (False,)),
+        ("model.continuing_subword_prefix", model.get("continuing_subword_prefix"), (None, "")),
+        ("model.end_of_word_suffix", model.get("end_of_word_suffix"), (None, "")),
+        ("normalizer", data.get("normalizer"), (None,)),
+    ]
+    for name, value, known in wanted:
+        if value not in known:
+            raise FormatError(f"{where}: {name} must be {known[0]!r}, got {value!r}; this is not supported")
+    pattern = _pattern(data.get("pre_tokenizer"), where)
+    special = {}
+    for token in data.get("added_tokens") or []:
+        if not token["special"] or token.get("lstrip") or token.get("rstrip") or token.get("single_word"):
+            raise FormatError(f"{where}: added token {token['content']!r} must be special and strip nothing")
+        special[token["content"]] = int(token["id"])
+    return _vocabulary(model, special, pattern, where)
+
+
+def _vocabulary(model: dict[str, Any], special: dict[str, int], pattern: str, where: str) -> Vocabulary:
+    vocab: dict[str, int] = model["vocab"]
+    tokens = [b""] * (1 + max([*vocab.values(), *special.values()], default=0))
+    for text, i in vocab.items():
+        raw = text.encode() if text in special else byte_level.to_bytes(text)
+        if raw is None:
+            raise FormatError(f"{where}: token {text!r} is not byte-level; only byte-level vocabularies are supported")
+        tokens[i] = raw
+    for text, i in special.items():
+        tokens[i] = text.encode()
+    pairs, ids = [], []
+    for merge in model["merges"]:
+        left, right = merge.split(" ") if isinstance(merge, str) else merge
+        if left not in vocab or right not in vocab or left + right not in vocab:
+            raise FormatError(f"{where}: merge {left!r} + {right!r} has a part or a result outside the vocabulary")
+        pairs.append((vocab[left], vocab[right]))
+        ids.append(vocab[left + right])
+    return from_merges(
+        tokens,
+        special,
+        np.array(pairs, np.uint32).reshape(-1, 2),
+        np.array(ids, np.uint32),
+        pattern,
+        ignore_merges=bool(model.get("ignore_merges", False)),
+    )
+
+
+def _pattern(pre: Any, where: str) -> str:
+    """The pattern's name, from one of the forms whose meaning is known exactly."""
+    steps = pre.get("pretokenizers", []) if isinstance(pre, dict) and pre.get("type") == "Sequence" else [pre]
+    last = steps[-1] if steps else None
+    if not isinstance(last, dict) or last.get("type") != "ByteLevel" or last.get("add_prefix_space"):
+        raise FormatError(f"{where}: pre_tokenizer must end in ByteLevel without a prefix space, got {last!r}")
+    if len(steps) == 1 and last.get("use_regex", True):
+        return "gpt2"
+    split = steps[0]
+    is_known = (
+        len(steps) == 2
+        and not last.get("use_regex", True)
+        and split.get("type") == "Split"
+        and split.get("behavior") == "Isolated"
+        and not split.get("invert")
+        and "Regex" in split.get("pattern", {})
+    )
+    if not is_known:
+        raise FormatError(f"{where}: pre_tokenizer must be one Split by a regex, isolated, then ByteLevel; got {pre!r}")
+    return patterns.named(split["pattern"]["Regex"], where)

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as HuggingFace
+
+from fasttrain.text import columns
+from fasttrain.text.columns import TextColumn
+from fasttrain.tokenizer.bpe_encode import BpeModel, bpe_encode
+from fasttrain.tokenizer.train_bpe import train_bpe
+from tokenizer.scripts import SAMPLES, TEXT
+
+OP = "bpe_encode"
+TOKENIZER = train_bpe([s * 3 for s in SAMPLES] + ["aaaa aaab abab bcbc abcabc " * 5], vocab_size=420)
+MODEL = TOKENIZER._model
+
+
+@pytest.fixture(scope="module")
+def hugging_face(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bpe") / "tokenizer.json"
+    TOKENIZER.save(path)
+    return HuggingFace.from_file(str(path))
+
+
+def tiny(merges, ignore_merges=False, tokens=()):
+    """Bytes are their own ids; merge k gives 256 + k."""
+    return BpeModel(
+        tokens=tokens,
+        pairs=np.array(merges, np.uint32).reshape(-1, 2),
+        ranks=np.arange(len(merges), dtype=np.uint32),
+        id_of_rank=np.arange(256, 256 + len(merges), dtype=np.uint32),
+        byte_ids=np.arange(256, dtype=np.uint32),
+        pattern="gpt2",
+        ignore_merges=ignore_merges,
+    )
+
+
+def ids(model, text, **kw):
+    return bpe_encode(model, columns.from_texts([text]), **kw)[0].tolist()
+
+
+def test_by_hand(impl):
+    a, b, c = b"abc"
+    model = tiny([(b, c), (a, b), (a, 256), (a, a)])  # bc, ab, a+bc, aa
+    assert ids(model, "abc", impl=impl) == [258]  # bc has the lower rank, then a+bc
+    assert ids(model, "abab", impl=impl) == [257, 257]
+    assert ids(model, "aaaaa", impl=impl) == [259, 259, a]  # of equals the leftmost
+    assert ids(model, "a" * 99, impl=impl) == [259] * 49 + [a]  # the merge of long pieces
+    assert ids(model, "", impl=impl) == []
+    assert ids(model, "b c", eot=7, impl=impl) == [b, 32, c, 7]
+
+
+def test_a_piece_that_is_a_token_is_emitted_whole_when_merges_are_ignored(impl):
+    tokens = [bytes([i]) for i in range(256)] + [b"bc", b"abz"]
+    assert ids(tiny([(98, 99)], True, tokens), "abz bc", impl=impl) == [257, 32, 256]
+    assert ids(tiny([(98, 99)], False, tokens), "abz", impl=impl) == [97, 98, 122]
+
+
+@given(st.lists(TEXT, max_size=5), st.booleans())
+def test_every_implementation_equals_the_reference(texts, has_eot):
+    column = columns.from_texts(texts)
+    wanted = bpe_encode(MODEL, column, eot=0 if has_eot else None, impl="reference")
+    for impl in ("scalar", None):
+        got = bpe_encode(MODEL, column, eot=0 if has_eot else None, impl=impl)
+        np.testing.assert_array_equal(got[0], wanted[0])
+        np.testing.assert_array_equal(got[1], wanted[1])
+
+
+@given(TEXT)
+def test_any_text_equals_tokenizers(hugging_face, text):
+    assert ids(MODEL, text) == hugging_face.encode(text).ids
+
+
+@given(st.text(st.sampled_from("ab\u00e9漢"), min_size=40, max_size=300))
+def test_long_pieces_equal_tokenizers(hugging_face, text):
+    assert ids(MODEL, text) == hugging_face.encode(text).ids
+
+
+def test_half_a_megabyte_without_a_cut_takes_no_quadratic_time(hugging_face):
+    text = "a" * 500_000
+    column = columns.from_texts([text])
+    got, _ = bpe_encode(MODEL, column, threads=1)  # quadratic would be minutes, and the timeout of the suite
+    assert got.tolist() == hugging_face.encode(text).ids
+
+
+def test_a_full_cache_changes_no_id():
+    """More distinct pieces than the cache's first size, twice, so that it grows and then answers."""
+    texts = [f" w{i:x}" for i in range(30_000)]
+    column = columns.from_texts(texts)
+    first = bpe_encode(MODEL, column, threads=1)
+    again = bpe_encode(MODEL, column, threads=1)
+    np.testing.assert_array_equal(first[0], again[0])
+    some = columns.from_texts(texts[::1500])
+    wanted, _ = bpe_encode(MODEL, some, impl="reference")
+    np.testing.assert_array_equal(
+        np.concatenate([first[0][first[1][i] : first[1][i + 1]] for i in range(0, len(texts), 1500)]), wanted
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_and_slices_do_not_matter(threads):
+    column = columns.from_texts(SAMPLES * 30)
+    whole, offsets = bpe_encode(MODEL, column, threads=1)
+    part, part_offsets = bpe_encode(MODEL, TextColumn(column.data, column.offsets[5:]), threads=threads)
+    np.testing.assert_array_equal(part, whole[offsets[5] :])
+    np.testing.assert_array_equal(part_offsets, offsets[5:] - offsets[5])
+
+
+def test_refuses():
+    column = columns.from_texts(["a"])
+    with pytest.raises(ValueError, match="eot must be an id up to 2097150, got -1"):
+        bpe_encode(MODEL, column, eot=-1)
+    with pytest.raises(TypeError, match="data must have dtype uint8, got int8"):
+        bpe_encode(MODEL, TextColumn(np.zeros(3, np.int8), np.array([0, 3])))
+    with pytest.raises(ValueError, match="impl 'avx9' cannot run here"):
+        bpe_encode(MODEL, column, impl="avx9")
+    with pytest.raises(ValueError, match="pairs must hold ids up to 2097150, got 2097151"):
+        tiny([(1, (1 << 21) - 1)])

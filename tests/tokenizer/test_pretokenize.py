@@ -1,0 +1,119 @@
+import re
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Regex, pre_tokenizers
+
+from fasttrain.text import columns
+from fasttrain.text.columns import TextColumn
+from fasttrain.tokenizer import patterns, pretokenize_ref, unicode_ln
+from fasttrain.tokenizer.pretokenize import pretokenize
+from tokenizer.scripts import SAMPLES, TEXT
+
+OP = "pretokenize"
+PATTERNS = list(patterns.NUMBER)
+SPLIT = {name: pre_tokenizers.Split(Regex(e), "isolated") for name, e in patterns.HUGGING_FACE.items()}
+
+
+def cut(text, pattern="cl100k", **kw):
+    pieces, starts = pretokenize(columns.from_texts([text]), pattern=pattern, **kw)
+    assert starts.tolist() == [0, len(pieces)]
+    return [pieces[i] for i in range(len(pieces))]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "pieces"),
+    [
+        ("cl100k", ["It", "'s", " ", " ", "123", "456", "7", " a", "!?\n\n", "  \n", " ", "\tb", " \n "]),
+        ("llama3", ["It", "'s", " ", " ", "123", "456", "7", " a", "!?\n\n", "  \n", " ", "\tb", " \n", " "]),
+        ("qwen2", ["It", "'s", " ", " ", *"1234567", " a", "!?\n\n", "  \n", " ", "\tb", " \n", " "]),
+        ("gpt2", ["It", "'s", " ", " 1234567", " a", "!?", "\n\n  \n ", "\t", "b", " \n "]),
+    ],
+)
+def test_by_hand(impl, pattern, pieces):
+    assert [p.decode() for p in cut("It's  1234567 a!?\n\n  \n \tb \n ", pattern, impl=impl)] == pieces
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("text", SAMPLES, ids=range(len(SAMPLES)))
+def test_equals_tokenizers(impl, pattern, text):
+    assert [p.decode() for p in cut(text, pattern, impl=impl)] == [s for s, _ in SPLIT[pattern].pre_tokenize_str(text)]
+
+
+@given(TEXT, st.sampled_from(PATTERNS))
+def test_any_text_equals_tokenizers(text, pattern):
+    wanted = [s for s, _ in SPLIT[pattern].pre_tokenize_str(text)]
+    assert [p.decode() for p in cut(text, pattern)] == wanted
+    assert [p.decode() for p in pretokenize_ref.pieces(text.encode(), pattern)] == wanted
+
+
+@given(st.lists(TEXT, max_size=6), st.sampled_from(PATTERNS))
+def test_every_implementation_equals_the_reference(texts, pattern):
+    column = columns.from_texts(texts)
+    wanted = pretokenize(column, pattern=pattern, impl="reference")
+    for impl in ("scalar", None):
+        got = pretokenize(column, pattern=pattern, impl=impl)
+        np.testing.assert_array_equal(got[0].offsets, wanted[0].offsets)
+        np.testing.assert_array_equal(got[1], wanted[1])
+
+
+@given(st.binary(max_size=40), st.sampled_from(PATTERNS))
+def test_broken_utf8_is_cut_and_kept(data, pattern):
+    pieces = cut(data, pattern)
+    assert b"".join(pieces) == data
+    assert pieces == cut(data, pattern, impl="reference")
+
+
+@given(TEXT)
+def test_the_tiktoken_spelling_is_the_same_language(text):
+    regex = pytest.importorskip("regex")
+    # `regex` knows a later Unicode than tokenizers: leave out what this Python's unicodedata does not know either.
+    text = "".join(c for c in text if unicodedata.category(c) != "Cn")
+    for pattern, expression in patterns.TIKTOKEN.items():
+        assert [p.decode() for p in cut(text, pattern)] == regex.findall(expression, text)
+
+
+@pytest.mark.parametrize(("name", "expression"), [("L", r"\p{L}"), ("N", r"\p{N}"), ("S", r"\s")])
+def test_every_code_point_has_the_class_that_tokenizers_gives_it(name, expression):
+    text = "".join(chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000)
+    removed = pre_tokenizers.Split(Regex(expression + "+"), "removed").pre_tokenize_str(text)
+    rest = set("".join(s for s, _ in removed))
+    table = {chr(c) for first, last in getattr(unicode_ln, name) for c in range(first, last + 1)}
+    assert table == set(text) - rest
+
+
+def test_every_code_point_has_its_class_natively(impl):
+    if impl == "reference":
+        pytest.skip("the reference reads the table of the test above")
+    classes = pretokenize_ref._classes()
+    points = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000 and c != ord("'")]
+    # "a?1": a letter joins the a, a number the 1; anything else is a piece of its own.
+    _, starts = pretokenize(columns.from_texts([f"a{chr(c)}1" for c in points]), pattern="gpt2", impl=impl)
+    wanted = [3 if classes.get(c, "O") in "OS" else 2 for c in points]
+    wanted[points.index(ord(" "))] = 2  # leads the number
+    np.testing.assert_array_equal(np.diff(starts), wanted)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_and_slices_do_not_matter(threads):
+    column = columns.from_texts(SAMPLES * 20)
+    whole, starts = pretokenize(column, threads=1)
+    part, part_starts = pretokenize(TextColumn(column.data, column.offsets[3:]), threads=threads)
+    np.testing.assert_array_equal(part.offsets, whole.offsets[starts[3] :])
+    np.testing.assert_array_equal(part_starts, starts[3:] - starts[3])
+
+
+@pytest.mark.parametrize(
+    ("column", "pattern", "error", "words"),
+    [
+        (columns.from_texts(["a"]), "o200k", ValueError, "pattern must be one of cl100k, llama3, qwen2, gpt2, got 'o2"),
+        (TextColumn(np.zeros(3, np.int8), np.array([0, 3])), "gpt2", TypeError, "data must have dtype uint8, got int8"),
+        (TextColumn(np.zeros(3, np.uint8), np.array([0, 4])), "gpt2", ValueError, "offsets must rise from 0 to at mo"),
+    ],
+)
+def test_refuses(column, pattern, error, words):
+    with pytest.raises(error, match=re.escape(words)):
+        pretokenize(column, pattern=pattern)

@@ -1,0 +1,209 @@
+"""The tokenizer and shards stages on a small split stage: contents, ranks, interruption, refusals."""
+
+import hashlib
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fasttrain.comm.group import SoloGroup
+from fasttrain.core.config import Settings
+from fasttrain.core.errors import ConfigError
+from fasttrain.formats import document, manifest
+from fasttrain.formats.shards import open_shards
+from fasttrain.formats.stage import run_stage
+from fasttrain.text import columns
+from fasttrain.tokenizer import Tokenizer, TokenizerConfig, measure, shards, stage, train_bpe
+from tokenizer.scripts import SAMPLES
+
+SOURCES = ("code", "web.en", "a/b c")
+
+
+class Rank(SoloGroup):
+    """Rank `rank` of `size`; the ranks of a test run one after the other, the root last."""
+
+    def __init__(self, rank, size):
+        self.rank, self.size = rank, size
+
+
+class Nothing(Settings):
+    """No settings."""
+
+
+def documents(texts, start, source):
+    n = len(texts)
+    ids = [hashlib.blake2b(f"{source}{start + i}".encode(), digest_size=16).digest() for i in range(n)]
+    columns_ = {
+        "doc_id": ids,
+        "text_hash": ids,
+        "text": texts,
+        "source": source,
+        "origin": [f"{start + i}" for i in range(n)],
+        "licence": ["MIT"] * n,
+        "language": ["en" if i % 2 else "fr" for i in range(n)],
+        "timestamp": [None] * n,
+        "meta": ["{}"] * n,
+    }
+    return pa.RecordBatch.from_arrays(
+        [pa.array(columns_[f.name], f.type) for f in document.SCHEMA], schema=document.SCHEMA
+    )
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "split"
+
+    def body(s):
+        for phase, parts in (("train", 5), ("probe", 2)):
+
+            def work(item, writer, phase=phase):
+                texts = [f"{phase} {item} {t}" for t in SAMPLES]
+                source = [SOURCES[(i + item) % 2 if phase == "probe" else (i + item) % 3] for i in range(len(texts))]
+                writer.write(documents(texts, item * 100, source))
+                writer.kept += len(texts)
+
+            s.map_parts(phase, list(range(parts)), work)
+
+    run_stage("split", folder=folder, config=Nothing(), inputs=[], world=SoloGroup(), body=body)
+    return folder
+
+
+CONFIG = TokenizerConfig(vocab_size=400, min_frequency=2)
+
+
+def train(split, folder, config=CONFIG, world=None):
+    return run_stage("tokenizer", folder=folder, config=config, inputs=[split], world=world or SoloGroup(),
+                     body=lambda s: stage.run(s, config))  # fmt: skip
+
+
+def tokenise(split, tokenizer_folder, folder, world=None, config=None):
+    config = config or shards.ShardsConfig(batch_documents=4)
+    tokenizer = Tokenizer.load(tokenizer_folder)
+    return run_stage("shards", folder=folder, config=config, inputs=[split, tokenizer_folder],
+                     world=world or SoloGroup(), body=lambda s: shards.run(s, config, tokenizer))  # fmt: skip
+
+
+def train_texts(split):
+    m = manifest.read(split)
+    files = [split / f.path for f in m.files if f.path.startswith("train/")]
+    return [t for f in files for t in document.read_documents(f).column("text").to_pylist()]
+
+
+def test_the_tokenizer_stage_gives_what_train_bpe_gives(split, tmp_path):
+    m = train(split, tmp_path / "t")
+    tokenizer = Tokenizer.load(tmp_path / "t" / "tokenizer.json")
+    texts = train_texts(split)
+    assert tokenizer.fingerprint == train_bpe(texts, vocab_size=400, min_frequency=2, pad_to_multiple=64).fingerprint
+    assert [f.path for f in m.files] == ["tokenizer.json", "report.json"]
+    manifest.verify(tmp_path / "t", m)
+    assert m.report.kept == len(texts)
+    report = json.loads((tmp_path / "t" / "report.json").read_text())
+    assert set(report["by_source"]) == set(SOURCES)
+    assert set(report["by_language"]) == {"en", "fr"}
+    ids, _ = tokenizer.encode_batch(texts)
+    assert report["total"]["tokens"] == len(ids) == sum(s["tokens"] for s in report["by_source"].values())
+    size = sum(len(t.encode()) for t in texts)
+    assert report["total"]["bytes"] == size
+    assert report["total"]["bytes_per_token"] == round(size / len(ids), 4)
+    assert 0 < report["total"]["single_token_words"] < 1 < report["total"]["fertility"]
+
+
+def test_the_sample_of_a_source_is_bounded_and_fixed(split, tmp_path):
+    config = TokenizerConfig(vocab_size=300, max_bytes_per_source=1000)
+    one, two = train(split, tmp_path / "a", config), train(split, tmp_path / "b", config)
+    assert 0 < one.report.kept < len(train_texts(split))
+    assert one.content_fingerprint == two.content_fingerprint
+
+
+def test_shards_hold_each_document_and_its_end(split, tmp_path):
+    train(split, tmp_path / "t")
+    m = tokenise(split, tmp_path / "t", tmp_path / "s")
+    tokenizer = Tokenizer.load(tmp_path / "t")
+    manifest.verify(tmp_path / "s", m)
+    texts = {}
+    for file in manifest.read(split).files:
+        table = document.read_documents(split / file.path)
+        phase = file.path.split("/")[0]
+        for row in table.select(["doc_id", "text", "source"]).to_pylist():
+            texts.setdefault((phase, row["source"]), []).append((row["doc_id"], row["text"]))
+    for phase in ("train", "probe"):
+        found = open_shards(tmp_path / "s" / phase)
+        assert {(phase, s) for s in found} == {k for k in texts if k[0] == phase}
+        for source, shard in found.items():
+            wanted = texts[phase, source]
+            assert shard.tokens.dtype == np.uint16
+            assert shard.doc_ids.tobytes() == b"".join(i for i, _ in wanted)
+            assert shard.num_bytes == sum(len(t.encode()) for _, t in wanted)
+            for n, (_, text) in enumerate(wanted):
+                ids = shard.tokens[shard.offsets[n] : shard.offsets[n + 1]].tolist()
+                assert ids == [*tokenizer.encode(text).tolist(), tokenizer.eot_id]
+            extra = m.extra[phase][source]
+            assert extra == {"tokens": shard.num_tokens, "docs": shard.num_docs, "bytes": shard.num_bytes}
+    assert m.report.counts["tokens"] == m.report.counts["tokens_train"] + m.report.counts["tokens_probe"]
+    assert not list((tmp_path / "s").glob("tokens-*"))
+    assert (tmp_path / "s" / "train" / "a%2Fb c" / "tokens.bin").exists()
+
+
+def contents(folder):
+    """Every output file's bytes."""
+    return {f.path: (folder / f.path).read_bytes() for f in manifest.read(folder).files}
+
+
+def test_the_bytes_do_not_depend_on_batches_or_interruption(split, tmp_path, monkeypatch):
+    train(split, tmp_path / "t")
+    tokenise(split, tmp_path / "t", tmp_path / "whole")
+    tokenise(split, tmp_path / "t", tmp_path / "batches", config=shards.ShardsConfig(batch_documents=1000))
+    assert contents(tmp_path / "batches") == contents(tmp_path / "whole")
+    for name, when in (("_tokenize", 4), ("_pieces", 3)):
+        real, calls = getattr(shards, name), []
+
+        def dies(*args, real=real, calls=calls, when=when):
+            calls.append(1)
+            if len(calls) == when:
+                raise KeyboardInterrupt
+            return real(*args)
+
+        monkeypatch.setattr(shards, name, dies)
+        with pytest.raises(KeyboardInterrupt):
+            tokenise(split, tmp_path / "t", tmp_path / name)
+        monkeypatch.undo()
+        assert not (tmp_path / name / "manifest.json").exists()
+        tokenise(split, tmp_path / "t", tmp_path / name)
+        assert contents(tmp_path / name) == contents(tmp_path / "whole")
+
+
+def test_measure_by_hand():
+    tokenizer = train_bpe(["the the the the cat"], vocab_size=259)  # t+h, th+e
+    column = columns.from_texts(["the the", "xy, the 12 é—"])
+    counts = measure.measure(tokenizer, column, np.array([0, 1]), 2)
+    # documents, bytes, tokens, words, tokens of words, words of one token
+    assert len(tokenizer.vocabulary.pairs) == 2
+    assert tokenizer.encode("the the").tolist() == [*tokenizer.encode("the"), *tokenizer.encode(" the")]
+    assert counts[0].tolist()[:2] == [1, 7]
+    assert counts[0].tolist()[3] == 2
+    assert counts[1].tolist()[0] == 1
+    assert counts[1].tolist()[3] == 3  # xy, " the", " é"; not "," nor "12" nor "—"
+    assert counts[:, 2].tolist() == [len(tokenizer.encode(t)) for t in ("the the", "xy, the 12 é—")]
+    assert measure.summary(np.zeros(6, np.int64))["fertility"] is None
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"pattern": "o200k"}, "tokenizer: pattern must be one of cl100k, llama3, qwen2, gpt2"),
+        ({"special_tokens": ["<|pad|>"]}, "special_tokens must hold '<\\|endoftext\\|>'"),
+        ({"vocab_size": 100}, "tokenizer.vocab_size: .*257"),
+        ({"vocab": 400}, "tokenizer.vocab: unknown key; did you mean 'vocab_size'"),
+    ],
+)
+def test_refuses_settings(table, words):
+    with pytest.raises(ConfigError, match=words):
+        TokenizerConfig.load(table, where="tokenizer")
+
+
+def test_refuses_an_input_without_text(tmp_path):
+    run_stage("split", folder=tmp_path / "split", config=Nothing(), inputs=[], world=SoloGroup(),
+              body=lambda s: s.map_parts("train", [], lambda i, w: None) and None)  # fmt: skip
+    with pytest.raises(ConfigError, match="no text in phase train"):
+        train(tmp_path / "split", tmp_path / "t")
