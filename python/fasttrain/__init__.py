@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from fasttrain.nn.attention import attention as attention
     from fasttrain.optim.adamw import AdamW as AdamW
     from fasttrain.text.hash128 import hash128 as hash128
+    from fasttrain.text.shingle import shingle as shingle
     from fasttrain.tokenizer.tokenizer import Tokenizer as Tokenizer
     from fasttrain.tokenizer.train_bpe import train_bpe as train_bpe
-    from fasttrain.text.shingle import shingle as shingle
 
 _ROOM = {
     "AdamW": "fasttrain.optim.adamw",
