@@ -15,7 +15,6 @@ import re
 import shutil
 import sys
 import tempfile
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +175,7 @@ def web(lake: Path, dolma: Path, python_doc: Path) -> None:
     for record in ArchiveIterator(sample, record_types=WarcRecordType.response, parse_http=False):
         url = record.headers["WARC-Target-URI"].strip("<>")
         if url.startswith("https://creativecommons.org/"):
-            out.append(warc_record(url, record.headers["WARC-Date"], record.reader.read()))
+            out.append(packages.warc_record(url, record.reader.read(), record.headers["WARC-Date"]))
     write_warc(lake / "web" / "creativecommons.warc.gz", out)
     root = next(python_doc.rglob("_sources")).parent
     sources = {
@@ -188,23 +187,10 @@ def web(lake: Path, dolma: Path, python_doc: Path) -> None:
     out, gold = [], []
     for name in sorted(pages[:20]):  # the most text for their markup
         url = f"https://docs.python.org/3.11/{name}"
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
-        out.append(warc_record(url, "2023-04-06T00:00:00Z", head + (root / name).read_bytes()))
+        out.append(packages.warc_page(url, (root / name).read_bytes(), "2023-04-06T00:00:00Z"))
         gold.append({"url": url, "text": sources[name].read_text()})
     write_warc(lake / "web" / "python-docs.warc.gz", out)
     write_jsonl(lake / "gold" / "python-docs.jsonl.zst", gold)
-
-
-def warc_record(url: str, date: str, block: bytes) -> bytes:
-    head = (
-        f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:{uuid_of(url)}>\r\nWARC-Target-URI: {url}\r\n"
-        f"WARC-Date: {date}\r\nContent-Type: application/http; msgtype=response\r\nContent-Length: {len(block)}\r\n\r\n"
-    )
-    return head.encode() + block + b"\r\n\r\n"
-
-
-def uuid_of(url: str) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, url))
 
 
 def write_warc(path: Path, records: list[bytes]) -> None:

