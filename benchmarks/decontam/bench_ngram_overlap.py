@@ -1,0 +1,35 @@
+"""Workload: 2,000 pages of 4 KB against 5,000 items of 60 words, 13-grams. Rival: a Python set of word tuples."""
+
+import numpy as np
+
+from fasttrain.decontam.ngram_overlap import NgramIndex, ngram_overlap
+from fasttrain.text import columns
+from fasttrain.text.columns import TextColumn
+from fasttrain.text.shingle import shingle
+
+OP = "ngram_overlap"
+RNG = np.random.default_rng(20261123)
+WORDS = np.array(["".join(map(chr, letters)) for letters in RNG.integers(97, 123, (20_000, 5))])
+ITEMS = [" ".join(w) for w in RNG.choice(WORDS, (5_000, 60))]
+PAGES = [" ".join(w) for w in RNG.choice(WORDS, (2_000, 600))]
+PAGES[::50] = [f"{page} {ITEMS[k]}" for k, page in enumerate(PAGES[::50])]
+COLUMN = columns.from_texts(PAGES)
+INDEX = NgramIndex.build(shingle(columns.from_texts(ITEMS), n=13)[0], 13)
+
+
+def bench_ngram_overlap(benchmark, impl):
+    column = TextColumn(COLUMN.data, COLUMN.offsets[: 51 if impl == "reference" else None])
+    hits = benchmark(ngram_overlap, column, INDEX, threads=1, impl=impl)
+    assert len(hits.words) > 0
+    benchmark.extra_info["MB_per_s"] = column.num_bytes / benchmark.stats["min"] / 1e6
+
+
+def bench_rival_set_of_tuples(benchmark):
+    grams = {tuple(w[k : k + 13]) for w in (i.split() for i in ITEMS) for k in range(48)}
+
+    def look():
+        return sum(tuple(w[k : k + 13]) in grams for w in (p.split() for p in PAGES) for k in range(len(w) - 12))
+
+    found = benchmark.pedantic(look, rounds=3)
+    assert found == len(ngram_overlap(COLUMN, INDEX).words)
+    benchmark.extra_info["MB_per_s"] = COLUMN.num_bytes / benchmark.stats["min"] / 1e6
