@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+
 from fasttrain.core import backend
 from fasttrain.core.malloc import keep_pages
 from fasttrain.nn.attention import attention

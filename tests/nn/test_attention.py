@@ -178,6 +178,17 @@ def test_compiles_without_a_break():
     assert q.grad.isfinite().all()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_cuda_forward(case, dtype):
+    (q, k, v, _), keys = draw(case, dtype)
+    exact = attention(q.double(), k.double(), v.double(), impl="reference", **keys)
+    on_device = {name: x.cuda() if isinstance(x, torch.Tensor) else x for name, x in keys.items()}
+    got = attention(q.cuda(), k.cuda(), v.cuda(), impl="cuda", **on_device).cpu()
+    hold_error({"out": got}, {"out": attention(q, k, v, impl="reference", **keys)}, {"out": exact}, dtype)
+
+
 X = torch.zeros(1, 4, 2, 16)
 
 
@@ -198,6 +209,7 @@ X = torch.zeros(1, 4, 2, 16)
         ),
         ((X, X, X), {"segments": torch.zeros(1, 4)}, TypeError, "segments must have dtype int32"),
         ((X, X, X), {"impl": "mmx"}, ValueError, "impl 'mmx' cannot run here; choose from .*torch"),
+        ((X, X, X), {"impl": "cuda"}, ValueError, "impl 'cuda' takes fp32 or bf16 on a GPU, got torch.float32 on cpu"),
         ((X.double(),) * 3, {"impl": "scalar"}, ValueError, "takes fp32, bf16 or fp16 on the CPU, got torch.float64"),
         ((torch.zeros(1, 4, 2, 260),) * 3, {"impl": "scalar"}, ValueError, "head dims up to 256, got 260"),
     ],
