@@ -36,7 +36,7 @@ def attention(
         segments: (B, T) int32, needs Tq = Tk; a query sees only its run of equal ids; negative ids are
             padding and give 0.
         scale: 1 / sqrt(D) when None.
-        impl: "reference" (definition, in fp32), "torch" (F.scaled_dot_product_attention), a native name, or "cuda" (fp32
+        impl: "reference" (by definition, fp32), "torch" (F.scaled_dot_product_attention), a native name or "cuda" (fp32
             and bf16, forward only); when None, what FASTTRAIN_IMPL names, else the fastest that runs here.
     Returns: (B, Tq, H, D), contiguous, q's dtype. A query that sees no key gives 0.
     Raises: TypeError: another dtype. ValueError: a wrong shape or impl.
