@@ -29,7 +29,7 @@ def test_stays_in_large_domains_and_one_index_alone_gives_the_same(size, k, data
 
 
 def test_each_index_may_have_its_own_key():
-    keys = subkeys(make_key("x"), np.array([0, 1, 2]))
+    keys = subkeys(np.uint64(make_key("x")), np.array([0, 1, 2]))
     together = permute(np.array([7, 7, 7]), 1000, keys)
     assert together.tolist() == [permute(np.array([7]), 1000, keys[i : i + 1])[0] for i in range(3)]
     assert len(set(together.tolist())) > 1
@@ -40,7 +40,7 @@ def test_every_place_is_reached_equally_often(size):
     """Over many keys index 0 lands everywhere alike: chi-squared within mean + 6 sigma of its law (wide enough for
     one run in 10^8 at these sizes), keys fixed."""
     trials = 400 * size
-    keys = subkeys(make_key("uniform"), np.arange(trials))
+    keys = subkeys(np.uint64(make_key("uniform")), np.arange(trials))
     landed = np.bincount(permute(np.zeros(trials, np.int64), size, keys), minlength=size)
     chi = ((landed - 400) ** 2 / 400).sum()
     assert chi < (size - 1) + 6 * np.sqrt(2 * (size - 1)) + 20

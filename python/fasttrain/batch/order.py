@@ -10,10 +10,9 @@ share it. A step is turned back into its documents by the same arithmetic.
 """
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +21,11 @@ from pydantic import Field
 from fasttrain.batch.packing import BestFit, Concat, Sequences
 from fasttrain.batch.permute import make_key, permute, subkeys
 from fasttrain.batch.slots import Slots
+from fasttrain.batch.window import IGNORED as IGNORED
+from fasttrain.batch.window import Batch, Pieces, Reader, assemble
 from fasttrain.core.config import Settings, fingerprint
 from fasttrain.core.errors import ConfigError
 from fasttrain.formats.shards import Shard
-
-IGNORED = -100  # the target of a place that is not scored, as in torch's cross_entropy
 
 
 class BatchConfig(Settings):
@@ -42,21 +41,6 @@ class BatchConfig(Settings):
     """Whether attention stops at document boundaries."""
     seed: int = Field(default=0, ge=0)
     """Of the order; another seed, another order of the same text."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """B sequences of T tokens."""
-
-    tokens: npt.NDArray[np.int64]  # (B, T)
-    targets: npt.NDArray[np.int64]  # (B, T), IGNORED where there is nothing to predict
-    segments: npt.NDArray[np.int32]  # (B, T), number of the document within the sequence, never falling
-    sources: npt.NDArray[np.int32]  # (B,), index into source_names
-
-    @property
-    def num_targets(self) -> int:
-        """Places that are scored."""
-        return int((self.targets != IGNORED).sum())
 
 
 class Span(NamedTuple):
@@ -96,10 +80,13 @@ class Order:
         self.source_names = tuple(sorted(s for s, w in weights.items() if w > 0))
         self.weights = {s: weights[s] / total for s in self.source_names}
         self.data_fingerprint = data_fingerprint or fingerprint({s: shards[s].fingerprint for s in self.source_names})
-        self._readers = [Reader(shards[s], _sequences(shards[s], config, cache)) for s in self.source_names]
+        self._readers = [Reader(shards[s]) for s in self.source_names]
+        self._sequences = [_sequences(shards[s], config, cache) for s in self.source_names]
+        self._counts = np.array([s.count for s in self._sequences], np.int64)
         self._slots = Slots([self.weights[s] for s in self.source_names])
-        self._row_key = make_key("rows", config.seed, self.data_fingerprint)
-        self._keys = [make_key("sequences", config.seed, self.data_fingerprint, s) for s in self.source_names]
+        self._row_key = np.uint64(make_key("rows", config.seed, self.data_fingerprint))
+        keys = [make_key("sequences", config.seed, self.data_fingerprint, s) for s in self.source_names]
+        self._keys = np.array(keys, np.uint64)
 
     @property
     def fingerprint(self) -> str:
@@ -109,27 +96,26 @@ class Order:
     @property
     def num_sequences(self) -> dict[str, int]:
         """Sequences in an epoch, by source."""
-        return {s: r.sequences.count for s, r in zip(self.source_names, self._readers)}
+        return dict(zip(self.source_names, self._counts.tolist()))
 
     def batch(self, step: int, rows: slice | None = None) -> Batch:
         """Return the rows of the global batch of `step` that `rows` selects (all when None)."""
-        chosen = np.arange(self.config.global_batch)[rows if rows is not None else slice(None)]
-        source, sequence = self._drawn(step, chosen)
-        pairs = ((self._readers[s], i) for s, i in zip(source.tolist(), sequence.tolist()))
-        return assemble([r.window(i) for r, i in pairs], source, self.config.seq_len)
+        source, sequence = self._drawn(
+            step, np.arange(self.config.global_batch)[rows if rows is not None else slice(None)]
+        )
+        return assemble(self._pieces(source, sequence), source, self.config.seq_len)
 
     def documents(self, step: int) -> list[Span]:
         """Return the pieces of documents in the global batch of `step`, in order of row and place."""
         source, sequence = self._drawn(step, np.arange(self.config.global_batch))
-        spans = []
-        for row, (s, i) in enumerate(zip(source.tolist(), sequence.tolist())):
-            spans += [Span(row, self.source_names[s], *piece) for piece in self._readers[s].documents(i)]
-        return spans
+        parts = self._pieces(source, sequence)
+        spans = [Span(row, self.source_names[source[row]], *span) for p in parts for row, span in _spans(p)]
+        return sorted(spans, key=lambda span: span.row)  # stable: a row's spans stay in their order
 
     def epochs(self, step: int) -> dict[str, float]:
         """Times that each source has been gone through after `step` steps."""
         counts = self._slots.counts(step * self.config.global_batch)
-        return {s: n / r.sequences.count for s, n, r in zip(self.source_names, counts, self._readers)}
+        return {s: n / c for s, n, c in zip(self.source_names, counts, self._counts.tolist())}
 
     def _drawn(self, step: int, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Source and sequence of each row."""
@@ -138,73 +124,29 @@ class Order:
         size = self.config.global_batch
         place = permute(rows, size, subkeys(self._row_key, np.array([step])))
         source, n = self._slots.deal(step * size + place)
-        sequence = np.zeros_like(n)
-        for s in np.unique(source).tolist():
-            mine = source == s
-            epoch, index = np.divmod(n[mine], self._readers[s].sequences.count)
-            sequence[mine] = permute(index, self._readers[s].sequences.count, subkeys(self._keys[s], epoch))
-        return source, sequence
+        epoch, index = np.divmod(n, self._counts[source])
+        return source, permute(index, self._counts[source], subkeys(self._keys[source], epoch))
+
+    def _pieces(self, source: npt.NDArray[np.int32], sequence: npt.NDArray[np.int64]) -> list[Pieces]:
+        """The pieces of each source's rows."""
+        parts = []
+        for s, reader in enumerate(self._readers):
+            rows = np.flatnonzero(source == s)
+            if len(rows):
+                owner, start, length = self._sequences[s].ranges(sequence[rows])
+                parts.append(Pieces(reader, rows[owner], start, length))
+        return parts
 
 
-class Reader:
-    """Windows of one shard."""
-
-    def __init__(self, shard: Shard, sequences: Sequences) -> None:
-        self.sequences = sequences
-        # Plain views: a memmap's own slicing costs several times an array's.
-        self._tokens, self._offsets = np.asarray(shard.tokens), np.asarray(shard.offsets)
-        self._doc_ids = shard.doc_ids
-
-    def window(self, i: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-        """Tokens of window i, and the places in it where another document begins."""
-        ranges = self.sequences.ranges(i)
-        tokens = [self._tokens[start : start + length] for start, length in ranges]
-        breaks: list[npt.NDArray[np.int64]] = []
-        place = 0
-        for start, length in ranges:
-            _, inner = self._boundaries(start, length)
-            breaks += [np.array([place]), inner - start + place] if place else [inner - start]
-            place += length
-        return (tokens[0] if len(tokens) == 1 else np.concatenate(tokens)), np.concatenate(breaks)
-
-    def documents(self, i: int) -> list[tuple[str, int, int]]:
-        """(doc_id, first token within the document, tokens) of each piece of window i."""
-        pieces = []
-        for start, length in self.sequences.ranges(i):
-            first, inner = self._boundaries(start, length)
-            edges = [start, *inner.tolist(), start + length]
-            for doc, (a, b) in enumerate(itertools.pairwise(edges), first):
-                if b > a:  # a document without tokens is in no window
-                    pieces.append((self._doc_ids[doc].tobytes().hex(), a - int(self._offsets[doc]), b - a))
-        return pieces
-
-    def _boundaries(self, start: int, length: int) -> tuple[int, npt.NDArray[np.int64]]:
-        """The document that holds token `start`, and the starts of those that begin behind it in the range."""
-        first = int(np.searchsorted(self._offsets, start, "right")) - 1
-        end = int(np.searchsorted(self._offsets, start + length, "left"))
-        return first, self._offsets[first + 1 : end]
-
-
-def assemble(
-    windows: list[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]], sources: npt.NDArray[np.int32], seq_len: int
-) -> Batch:
-    """Lay windows of at most seq_len + 1 tokens out as a batch; short ones are padded with token 0, never scored.
-
-    Padding is a segment of its own, so that a document mask keeps it apart.
-    """
-    B = len(windows)
-    tokens = np.zeros((B, seq_len), np.int64)
-    targets = np.full((B, seq_len), IGNORED, np.int64)
-    marks = np.zeros((B, seq_len + 1), np.int32)
-    for row, (window, breaks) in enumerate(windows):
-        inputs = min(len(window), seq_len)
-        tokens[row, :inputs] = window[:inputs]
-        targets[row, : len(window) - 1] = window[1:]
-        np.add.at(marks[row], breaks, 1)  # two breaks at one place: a document without tokens lies between
-        if inputs < seq_len:
-            marks[row, inputs] += 1
-    segments = np.cumsum(marks[:, :seq_len], axis=1, dtype=np.int32)
-    return Batch(tokens=tokens, targets=targets, segments=segments, sources=sources)
+def _spans(part: Pieces) -> Iterator[tuple[int, tuple[str, int, int]]]:
+    """(row, (doc_id, first token within the document, tokens)) of each document in each piece."""
+    reader = part.reader
+    first, end = reader.boundaries(part.start, part.length)
+    for row, start, length, a, b in zip(part.row, part.start, part.length, first, end):
+        edges = [int(start), *reader.offsets[a:b].tolist(), int(start + length)]
+        for doc, (low, high) in enumerate(itertools.pairwise(edges), int(a) - 1):
+            if high > low:  # a document without tokens is in no window
+                yield int(row), (reader.doc_ids[doc].tobytes().hex(), low - int(reader.offsets[doc]), high - low)
 
 
 def _sequences(shard: Shard, config: BatchConfig, cache: Path | None) -> Sequences:

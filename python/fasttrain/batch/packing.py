@@ -33,8 +33,9 @@ class Sequences(ABC):
     """Sequences in an epoch."""
 
     @abstractmethod
-    def ranges(self, i: int) -> list[tuple[int, int]]:
-        """(start, length) of each range of the shard's tokens in window i; at most T + 1 tokens together."""
+    def ranges(self, windows: Array) -> tuple[Array, Array, Array]:
+        """Ranges of the shard's tokens that make up the windows (n,): owner (position in `windows`, rising), start,
+        length, each (m,). A window's ranges hold at most T + 1 tokens together."""
 
 
 class Concat(Sequences):
@@ -44,9 +45,9 @@ class Concat(Sequences):
         self._num_tokens, self._seq_len = num_tokens, seq_len
         self.count = max(-(-(num_tokens - 1) // seq_len), 0)
 
-    def ranges(self, i: int) -> list[tuple[int, int]]:
-        start = i * self._seq_len
-        return [(start, min(self._seq_len + 1, self._num_tokens - start))]
+    def ranges(self, windows: Array) -> tuple[Array, Array, Array]:
+        start = windows * self._seq_len
+        return np.arange(len(windows)), start, np.minimum(self._seq_len + 1, self._num_tokens - start)
 
 
 class BestFit(Sequences):
@@ -59,9 +60,15 @@ class BestFit(Sequences):
         self._start = flat[3 + self.count : 3 + self.count + num_pieces]
         self._length = flat[3 + self.count + num_pieces :]
 
-    def ranges(self, i: int) -> list[tuple[int, int]]:
-        pieces = slice(int(self._ends[i]), int(self._ends[i + 1]))
-        return list(zip(self._start[pieces].tolist(), self._length[pieces].tolist()))
+    def ranges(self, windows: Array) -> tuple[Array, Array, Array]:
+        first, counts = self._ends[windows], self._ends[windows + 1] - self._ends[windows]
+        pieces = runs(first, counts)
+        return np.repeat(np.arange(len(windows)), counts), self._start[pieces], self._length[pieces]
+
+
+def runs(first: Array, counts: Array) -> Array:
+    """first[0], first[0] + 1, ... (counts[0] of them), then those of first[1], and so on."""
+    return np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
 
 
 def build_index(offsets: Array, seq_len: int) -> Array:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 _ROUNDS = 6  # 4 already make a pseudorandom permutation of large domains (Luby and Rackoff 1988); small ones need more
 _GOLDEN = 0x9E3779B97F4A7C15
+_ROUND_CONSTANTS = np.array([(r * _GOLDEN) & 0xFFFFFFFFFFFFFFFF for r in range(_ROUNDS)], np.uint64)
+_ODD, _HALF = np.uint64(0xD6E8FEB86659FD93), np.uint64(32)  # Steele and Vigna 2021, a multiplier of good avalanche
 U64 = npt.NDArray[np.uint64]
 
 
@@ -27,40 +29,44 @@ def mix64(x: U64) -> U64:
     return x ^ (x >> np.uint64(31))
 
 
-def subkeys(key: int, numbers: npt.NDArray[np.int64]) -> U64:
-    """One key for each of `numbers` (an epoch, a step)."""
-    return mix64((numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN) ^ np.uint64(key))
+def subkeys(key: np.uint64 | U64, numbers: npt.NDArray[np.int64]) -> U64:
+    """One key for each of `numbers` (an epoch, a step), from one key or one each."""
+    return mix64((numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN) ^ key)
 
 
-def permute(index: npt.NDArray[np.int64], size: int, keys: U64) -> npt.NDArray[np.int64]:
-    """Return where each index goes: for one key a bijection of 0..size-1.
+def permute(index: npt.NDArray[np.int64], size: int | npt.NDArray[np.int64], keys: U64) -> npt.NDArray[np.int64]:
+    """Return where each index goes: for one key and size a bijection of 0..size-1.
 
     Shapes: N indices.
     Args:
         index: (N,) int64 in [0, size).
-        size: elements of the domain, 1 to 2^62.
+        size: elements of the domain, 1 to 2^62: one for all, or (N,) int64.
         keys: (N,) uint64, the key of each index, or (1,) for all.
     Cost: O(N), independent of size.
     """
-    if size < 1 or size > 1 << 62:
-        raise ValueError(f"permute: size must be in [1, 2^62], got {size}")
-    if len(index) and (index.min() < 0 or index.max() >= size):
-        raise ValueError(f"permute: index must be in [0, {size}), got {index.min()} to {index.max()}")
-    half = max((size - 1).bit_length() + 1, 2) // 2
-    keys = np.broadcast_to(keys, index.shape)
-    out = index.astype(np.uint64)
-    todo = np.arange(len(index))
+    sizes = np.broadcast_to(np.asarray(size, np.int64), index.shape)
+    if len(index) and (sizes.min() < 1 or sizes.max() > 1 << 62):
+        raise ValueError(f"permute: size must be in [1, 2^62], got {sizes.min()} to {sizes.max()}")
+    if len(index) and (index.min() < 0 or (index >= sizes).any()):
+        raise ValueError(f"permute: index must be in [0, size), got {index.min()} to {index.max()}")
+    different, which = np.unique(sizes, return_inverse=True)
+    half = np.array([max((s - 1).bit_length() + 1, 2) // 2 for s in different.tolist()], np.uint64)[which]
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    rounds = mix64(keys + _ROUND_CONSTANTS[:, None])  # (rounds, N) or (rounds, 1)
+    limit = sizes.astype(np.uint64)
+    out = _feistel(index.astype(np.uint64), half, mask, rounds)
+    todo = np.flatnonzero(out >= limit)
     while len(todo):
-        walked = _feistel(out[todo], half, keys[todo])
+        walked = _feistel(out[todo], half[todo], mask[todo], rounds if rounds.shape[1] == 1 else rounds[:, todo])
         out[todo] = walked
-        todo = todo[walked >= np.uint64(size)]
+        todo = todo[walked >= limit[todo]]
     return out.astype(np.int64)
 
 
-def _feistel(x: U64, half: int, keys: U64) -> U64:
-    shift, mask = np.uint64(half), np.uint64((1 << half) - 1)
-    left, right = x >> shift, x & mask
-    for r in range(_ROUNDS):
-        noise = mix64(right ^ (keys + np.uint64((r * _GOLDEN) & 0xFFFFFFFFFFFFFFFF)))
-        left, right = right, left ^ (noise & mask)
-    return (left << shift) | right
+def _feistel(x: U64, half: U64, mask: U64, rounds: U64) -> U64:
+    left, right = x >> half, x & mask
+    for key in rounds:
+        noise = (right ^ key) * _ODD  # the upper half of a product depends on all bits of its factor
+        noise = (noise ^ (noise >> _HALF)) * _ODD
+        left, right = right, left ^ ((noise >> _HALF) & mask)
+    return (left << half) | right

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from fasttrain.batch.order import Batch, assemble
+from fasttrain.batch.window import Batch, Pieces, Reader, assemble
 from fasttrain.formats.shards import Shard
 
 
@@ -21,23 +21,26 @@ def probe_batches(
         raise ValueError(f"probe_batches: seq_len and batch must be >= 1, got {seq_len} and {batch}")
     if not 0 <= rank < size:
         raise ValueError(f"probe_batches: rank must be in [0, size), got {rank} of {size}")
-    rows = [
-        (source, start)
-        for source, name in enumerate(sorted(shards))
-        for start in range(0, shards[name].num_tokens, seq_len)
-    ]
-    streams = [shards[name] for name in sorted(shards)]
+    readers = [Reader(shards[name]) for name in sorted(shards)]
+    rows = [(source, start) for source, reader in enumerate(readers) for start in range(0, len(reader.tokens), seq_len)]
     for first in range(rank * batch, len(rows), size * batch):
         chosen = rows[first : first + batch]
-        windows = [_window(streams[source], start, seq_len) for source, start in chosen]
-        yield assemble(windows, np.array([source for source, _ in chosen], np.int32), seq_len)
+        sources = np.array([source for source, _ in chosen], np.int32)
+        parts = [
+            _pieces(readers[s], [(r, a) for r, (t, a) in enumerate(chosen) if t == s], seq_len)
+            for s in set(sources.tolist())
+        ]
+        yield assemble(parts, sources, seq_len)
 
 
-def _window(shard: Shard, start: int, seq_len: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-    tokens, offsets = np.asarray(shard.tokens), np.asarray(shard.offsets)
-    before = tokens[-1:] if start == 0 else tokens[start - 1 : start]  # a shard ends with an end-of-text token
-    window = np.concatenate([before, tokens[start : start + seq_len]])
-    inside = offsets[
-        np.searchsorted(offsets, start, "left") : np.searchsorted(offsets, start + len(window) - 1, "left")
-    ]
-    return window, inside - start + 1
+def _pieces(reader: Reader, rows: list[tuple[int, int]], seq_len: int) -> Pieces:
+    """The windows of (row, first target) of one shard: the token before, then up to seq_len targets."""
+    total = len(reader.tokens)
+    pieces = []
+    for row, start in rows:
+        if start == 0:
+            pieces += [(row, total - 1, 1), (row, 0, min(seq_len, total))]  # a shard ends with an end-of-text token
+        else:
+            pieces.append((row, start - 1, min(seq_len + 1, total - start + 1)))
+    row_M, start_M, length_M = np.array(pieces, np.int64).T
+    return Pieces(reader, row_M, start_M, length_M)
