@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from fasttrain.dedup.jaccard import jaccard
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fasttrain.dedup.jaccard import jaccard
 
 OP = "jaccard"
 

@@ -1,16 +1,17 @@
 import random
 
-import fasttrain
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fasttrain
 from fasttrain.core import backend
 from fasttrain.dedup.minhash import minhash
 from fasttrain.dedup.sketch import sketch
 from fasttrain.text import columns
 from fasttrain.text.shingle import shingle
-from hypothesis import given
-from hypothesis import strategies as st
 
 OP = "minhash"
 WORDS = [f"w{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}" for i in range(9000)]

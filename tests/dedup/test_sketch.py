@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from fasttrain.dedup.sketch import family, sketch
 from fasttrain.text.shingle_ref import mix64
 
