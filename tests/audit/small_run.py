@@ -56,7 +56,8 @@ def table(indices, language=""):
 
 def build(root):
     run = RunFolder(root)
-    run.claim({"name": "small", "seed": 7})
+    batch = {"seq_len": 64, "global_batch": 4, "packing": "concat", "document_mask": False, "seed": 7}
+    run.claim({"name": "small", "seed": 7, "batch": batch})
     alive = list(range(len(DOCS)))
     previous = None
     drops = {  # stage -> {document: (reason, score, evidence)}

@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from audit import small_run
 from eval.bytes_codec import model as small_model
+from fasttrain.checkpoint.save import save
+from fasttrain.comm.group import SoloGroup
 from fasttrain.core.errors import FormatError
 from fasttrain.export.card import model_card
-from fasttrain.export.huggingface import write_folder
+from fasttrain.export.huggingface import to_huggingface, write_folder
 from fasttrain.export.names import hf_name
 from fasttrain.model.init import param_shapes
 
@@ -173,8 +177,6 @@ def test_a_tokenizer_without_an_end_is_refused(tmp_path):
 
 
 def test_the_card_says_what_it_was_trained_on(tmp_path):
-    from audit import small_run
-
     run = small_run.build(tmp_path / "small")
     small_run.write_metrics(run)
     text = model_card(small_model().config, {"step": 40, "tokens": 20480}, run)
@@ -182,3 +184,21 @@ def test_the_card_says_what_it_was_trained_on(tmp_path):
     assert "| books | CC0-1.0 | 1 |" in text
     assert "| training tokens | 20,480 |" in text
     assert "unknown" in model_card(small_model().config, {})
+
+
+def test_a_run_s_checkpoint_is_exported(tokenizer, tmp_path):
+    run = small_run.build(tmp_path / "small")
+    net = small_model(seed=2)
+    tensors = {**net.state_dict(), "optim.m.norm.weight": torch.zeros(32)}
+    path = save(run.checkpoints, 7, tensors, {"tokens": 99, "model": net.config.to_dict()}, SoloGroup())
+    folder = to_huggingface(path, tokenizer, run.export)
+    weights = load_file(folder / "model.safetensors")
+    assert set(weights) == {hf_name(n) for n in param_shapes(net.config)}
+    assert torch.equal(weights["model.norm.weight"], net.norm.weight)
+    card = (folder / "README.md").read_text()
+    assert "# small" in card
+    assert "| training steps | 7 |" in card
+    assert "| books | CC0-1.0 | 1 |" in card
+    half = to_huggingface(path, tokenizer, tmp_path / "half", dtype="bfloat16")
+    assert load_file(half / "model.safetensors")["model.norm.weight"].dtype == torch.bfloat16
+    assert json.loads((half / "config.json").read_text())["dtype"] == "bfloat16"

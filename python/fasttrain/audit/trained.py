@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from fasttrain.audit.ledger import Ledger
 from fasttrain.core.errors import FormatError
-from fasttrain.formats import shards
+from fasttrain.formats import atomic, shards
 from fasttrain.formats.run_folder import RunFolder
 
 
@@ -82,11 +82,11 @@ def tokens_seen(run: RunFolder) -> dict[str, float]:
 
 
 def read_mixture(run: RunFolder) -> dict[str, Any]:
-    """mixture.json, or an empty dictionary before that stage."""
-    if not run.mixture.exists():
-        return {}
-    data = json.loads(run.mixture.read_text(encoding="utf-8"))
-    return data if isinstance(data, dict) else {}
+    """The mixture worked out (weights, tokens, epochs, warnings), or an empty dictionary before that stage."""
+    if run.mixture.exists():
+        data = atomic.read_json(run.mixture)
+        return data if isinstance(data, dict) else {}
+    return {}
 
 
 def last_step(run: RunFolder) -> dict[str, Any]:

@@ -18,6 +18,10 @@ class Codec(Protocol):
     def eot_id(self) -> int:
         """The end-of-text token."""
 
+    @property
+    def vocab_size(self) -> int:
+        """Tokens in all: a model may have more rows, which stand for no text and are never drawn."""
+
     def encode_batch(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
         """Flat ids and offsets."""
 
@@ -108,7 +112,9 @@ def _one(
     ids: list[int] = []
     fed = start
     while len(ids) < max_new_tokens:
-        logits = model.decode(torch.tensor([fed], device=device), cache)[0].double().cpu().numpy()
+        logits = (
+            model.decode(torch.tensor([fed], device=device), cache)[0].double().cpu().numpy()[: tokenizer.vocab_size]
+        )
         ids.append(pick(logits, temperature, top_k, rng))
         if ids[-1] == tokenizer.eot_id:
             break

@@ -13,9 +13,12 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save_file
 
+from fasttrain.checkpoint import store
 from fasttrain.core.errors import FormatError
+from fasttrain.export.card import model_card
 from fasttrain.export.names import hf_config, hf_name
 from fasttrain.formats import atomic
+from fasttrain.formats.run_folder import RunFolder
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.init import param_shapes
 
@@ -126,3 +129,35 @@ def _take_place(temporary: Path, folder: Path) -> None:
     os.replace(temporary, folder)
     atomic.sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def to_huggingface(
+    checkpoint: Path,
+    tokenizer: Path,
+    folder: Path,
+    *,
+    run: RunFolder | None = None,
+    dtype: Dtype = "float32",
+) -> Path:
+    """Write a checkpoint as a Hugging Face folder and return the folder.
+
+    Args:
+        checkpoint: folder of one checkpoint.
+        tokenizer: tokenizer.json.
+        folder: to write; replaced whole when it exists.
+        run: the run folder that the model card describes; found from the checkpoint's place when None.
+        dtype: of the weights.
+    Raises: FormatError: a damaged or foreign checkpoint, no end-of-text token, a full disk.
+    """
+    found = store.load(checkpoint)
+    model = ModelConfig.load(found.meta["model"], where=f"{checkpoint}: model")
+    tensors = {name: found.tensors[name] for name in param_shapes(model) if name in found.tensors}
+    card = model_card(model, {"step": found.step, **found.meta}, run or _run_of(checkpoint))
+    return write_folder(model, tensors, tokenizer, folder, card=card, dtype=dtype)
+
+
+def _run_of(checkpoint: Path) -> RunFolder | None:
+    """The run folder of <run>/train/checkpoints/<step>."""
+    parents = checkpoint.resolve().parents
+    root = parents[2] if len(parents) > 2 else None
+    return RunFolder(root) if root is not None and (root / "recipe.json").exists() else None
