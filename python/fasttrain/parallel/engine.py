@@ -129,7 +129,8 @@ class Engine:
 
         def backward(micro: MicroBatch, y: torch.Tensor) -> None:
             self._add(totals, micro, y)
-            ((y[0].sum() + self.config.z_loss * y[1].sum()) * scale).backward()  # type: ignore[no-untyped-call]
+            loss = y[0].sum() + self.config.z_loss * y[1].sum() if self.config.z_loss else y[0].sum()
+            (loss * scale).backward()  # type: ignore[no-untyped-call]
 
         pipeline.run(
             micro_batches,

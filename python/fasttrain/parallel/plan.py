@@ -25,7 +25,9 @@ _PARTIAL = (".q_norm.weight", ".k_norm.weight")  # whole on each rank, but appli
 
 def share(total: int, rank: int, size: int) -> range:
     """Rank's part of `total` things in order; the first ranks take one more when it does not divide."""
-    return range(-(-total * rank // size), -(-total * (rank + 1) // size))
+    base, extra = divmod(total, size)
+    start = rank * base + min(rank, extra)
+    return range(start, start + base + (rank < extra))
 
 
 @dataclass(frozen=True, kw_only=True)

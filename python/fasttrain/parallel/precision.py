@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import torch
 
+from fasttrain.core.errors import FasttrainError
+
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -31,13 +33,13 @@ class LossScaler:
     is_enabled: bool = True
 
     def update(self, overflowed: bool) -> None:
-        """Take note of a step's gradients. Raises FloatingPointError when no scale is small enough."""
+        """Take note of a step's gradients. Raises FasttrainError when no scale is small enough."""
         if not self.is_enabled:
             return
         if overflowed:
             self.scale, self.good_steps = self.scale / 2, 0
             if self.scale < 2.0**-14:
-                raise FloatingPointError(
+                raise FasttrainError(
                     f"loss scale fell to {self.scale}: gradients overflow fp16 whatever the scale; "
                     "use train.precision='bf16' or a lower optim.lr"
                 )

@@ -1,0 +1,51 @@
+"""Settings of the training loop."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from fasttrain.batch.order import BatchConfig
+from fasttrain.core.config import Settings
+
+
+class TrainConfig(Settings):
+    """How long to train, on what, and how often to look."""
+
+    num_steps: int | None = Field(None, ge=1)
+    """Optimizer steps; give either this or total_tokens."""
+    total_tokens: int | None = Field(None, ge=1)
+    """Tokens to train on, rounded up to whole steps of batch.global_batch * batch.seq_len tokens."""
+    micro_batch: int = Field(0, ge=0)
+    """Sequences that go through the model together, on each replica; 0: all of the replica's share at once."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Type of matrix products; weights, gradients and optimizer state are fp32 always. fp16 scales the loss."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto: cuda where torch sees one, else cpu."""
+    threads: int = Field(0, ge=0)
+    """Threads of each rank; 0: OMP_NUM_THREADS when set, else this machine's cores shared among its ranks."""
+    eval_every: int = Field(0, ge=0)
+    """Steps between evaluations of the probe set; the last step is always evaluated. 0: only that one."""
+    eval_tokens: int = Field(65536, ge=1)
+    """Probe tokens of each source that an evaluation reads, whole documents from the first on, at least one."""
+    overlap: bool = True
+    """Whether gradients are summed over replicas while backward still runs; the result has the same bits."""
+    peak_flops: float | None = Field(None, gt=0.0)
+    """Peak FLOP/s of one rank's device for MFU; absent: known for the card, or measured."""
+    tensorboard: bool = True
+    """Whether to write TensorBoard files beside metrics.jsonl, where TensorBoard is installed."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.num_steps is None) == (self.total_tokens is None):
+            raise ValueError(
+                f"give either num_steps or total_tokens, got num_steps = {self.num_steps} "
+                f"and total_tokens = {self.total_tokens}"
+            )
+        return self
+
+    def resolve_steps(self, batch: BatchConfig) -> int:
+        """Optimizer steps of the run."""
+        if self.num_steps is not None:
+            return self.num_steps
+        assert self.total_tokens is not None
+        return -(-self.total_tokens // (batch.global_batch * batch.seq_len))

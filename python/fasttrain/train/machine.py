@@ -1,0 +1,81 @@
+"""What a rank takes of its machine: device, threads, deterministic kernels, and a signal that asks it to stop."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Literal
+
+import torch
+
+from fasttrain.comm.group import Group
+from fasttrain.core.errors import ConfigError
+
+
+def local_rank(world: Group) -> tuple[int, int]:
+    """(rank, ranks) on this host."""
+    hosts = world.allgather(socket.gethostname())
+    here = [rank for rank, host in enumerate(hosts) if host == hosts[world.rank]]
+    return here.index(world.rank), len(here)
+
+
+def choose_device(name: Literal["auto", "cpu", "cuda"], rank_here: int) -> torch.device:
+    """This rank's device; ranks of a host take its cards in turn. Raises ConfigError when there is no such."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("train.device: must be 'auto' or 'cpu' here, got 'cuda'; torch sees no CUDA device")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", rank_here % torch.cuda.device_count())
+
+
+def choose_threads(wanted: int, ranks_here: int) -> int:
+    """Threads of this rank: as asked, else as the launcher set, else an equal share of the cores it may use."""
+    text = os.environ.get("FASTTRAIN_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
+    if wanted:
+        return wanted
+    if text.isdigit() and int(text):
+        return int(text)
+    return max(1, len(os.sched_getaffinity(0)) // ranks_here)
+
+
+@contextmanager
+def torch_settings(threads: int) -> Iterator[None]:
+    """Deterministic kernels on `threads` threads; what was set before comes back at the end."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    debugging: Any = torch.utils.deterministic  # its flag fills each new tensor with NaN, a pass over memory
+    fill = debugging.fill_uninitialized_memory
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    debugging.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        debugging.fill_uninitialized_memory = fill
+
+
+class StopSignal:
+    """Notes SIGTERM (what Slurm, Kubernetes and `kill` send) instead of dying of it."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.is_set = True
+
+    @contextmanager
+    def listening(self) -> Iterator["StopSignal"]:
+        """Note signals within the block. Only the main thread of a process can; elsewhere nothing is noted."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = signal.signal(signal.SIGTERM, self._note)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,156 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from fasttrain.model.init import init_
+from fasttrain.model.transformer import Transformer
+from fasttrain.optim.config import OptimConfig
+from parallel.made_mesh import SMALL, cut, engine, rows
+
+EPS = float(np.finfo(np.float32).eps)
+RAGGED = [16, 1, 9, 0, 3, 16]
+
+
+def gradients(e):
+    return {name: e.flat.grad(name).clone() for name in e.plan.names}
+
+
+def plain(config, micro):
+    """Loss and gradients of the model by itself."""
+    with torch.device("cpu"):
+        model = init_(Transformer(config), 5)
+    nll, z2 = model(micro.tokens, micro.targets)
+    loss = (nll.sum() + config.z_loss * z2.sum()) / (micro.targets >= 0).sum()
+    loss.backward()
+    return nll, model
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_gradients_are_those_of_the_model_alone(tied):
+    config = SMALL.model_copy(update={"tied_embeddings": tied, "z_loss": 0.01})
+    e, micro = engine(config), rows(1, RAGGED)
+    sums = e.forward_backward([micro], step=0)
+    nll, model = plain(config, micro)
+    assert sums.num_tokens == sum(RAGGED)
+    assert sums.mean_loss == pytest.approx(nll.sum().item() / sum(RAGGED), rel=8 * EPS)
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(e.flat.grad(name), p.grad, rtol=1e-5, atol=1e-7)
+    norm = math.sqrt(sum(p.grad.double().square().sum().item() for p in model.parameters()))
+    assert e.grad_norm() == pytest.approx(norm, rel=8 * EPS)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 6, [4, 2], [2, 3, 1], [5, 1]])
+def test_accumulation_with_ragged_targets_equals_the_full_batch(sizes):
+    micro, whole, parts = rows(2, RAGGED), engine(), engine()
+    a, b = whole.forward_backward([micro], step=0), parts.forward_backward(cut(micro, sizes), step=0)
+    assert (a.num_tokens, a.tokens_by_source.tolist()) == (b.num_tokens, b.tokens_by_source.tolist())
+    assert b.loss == pytest.approx(a.loss, rel=EPS * len(sizes))
+    np.testing.assert_allclose(b.loss_by_source, a.loss_by_source, rtol=EPS * len(sizes))
+    for name, grad in gradients(whole).items():
+        off = (parts.flat.grad(name) - grad).norm() / grad.norm()
+        # Megatron-LM's bound (tests/mpi/jobs/layouts.py), and one rounding for each sum of micro-batches
+        assert off <= (4 * 1.03 ** (SMALL.num_layers + 1) + len(sizes)) * EPS, name
+
+
+def test_a_mean_of_means_would_be_seen():
+    """The test above has teeth: weighting micro-batches alike is far outside its bound."""
+    micro, e = rows(2, RAGGED), engine()
+    e.forward_backward([micro], step=0)
+    right = e.flat.grads.clone()
+    wrong = torch.zeros_like(right)
+    for piece in cut(micro, [2, 4]):
+        e.forward_backward([piece], step=0)
+        wrong += e.flat.grads / 2
+    assert (wrong - right).norm() / right.norm() > 0.01
+
+
+def test_sources_are_told_apart():
+    e, micro = engine(), rows(3, [16, 4, 2, 0])
+    sums = e.forward_backward([micro], step=0)
+    nll, _ = plain(SMALL, micro)
+    for source in (0, 1):
+        mine = nll[micro.sources == source].double().sum().item()
+        assert sums.loss_by_source[source] == pytest.approx(mine, rel=8 * EPS)
+    assert sums.tokens_by_source.tolist() == [18, 4]
+    assert sums.mean_by_source(["a", "b"])["a"] == pytest.approx(sums.loss_by_source[0] / 18)
+
+
+def test_a_batch_without_targets_has_no_gradient_and_no_mean():
+    e = engine()
+    sums = e.forward_backward([rows(1, [0, 0])], step=0)
+    assert math.isnan(sums.mean_loss)
+    assert e.grad_norm() == 0.0
+
+
+def test_one_update_is_adamw_with_clipping():
+    optim = OptimConfig(lr=1e-2, clip_norm=0.1, weight_decay=0.2)
+    e, micro = engine(optim=optim), rows(4, RAGGED)
+    _, model = plain(SMALL, micro)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1, error_if_nonfinite=True)
+    assert norm > 0.1, "clipping must have something to do"
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.2},
+        {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    theirs = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
+    theirs.step()
+    e.forward_backward([micro], step=0)
+    e.update(lr=1e-2, grad_norm=e.grad_norm())
+    assert e.optimizer_steps == 1
+    for name, p in model.named_parameters():
+        moved = (p - e.stage.named[name]).abs().max().item()
+        assert moved <= 1e-2 * 1e-3, f"{name}: off by {moved}, a step is 1e-2"
+
+
+def test_dropout_depends_on_step_and_row_alone():
+    config = SMALL.model_copy(update={"dropout": 0.3})
+    micro, e = rows(6, [16, 16, 16]), engine(config)
+    whole = e.forward_backward([micro], step=2).loss
+    assert e.forward_backward(cut(micro, [1, 2]), step=2).loss == pytest.approx(whole, rel=8 * EPS)
+    assert e.forward_backward([micro], step=3).loss != pytest.approx(whole, rel=1e-5), "another step, other masks"
+    assert e.evaluate([micro]).loss == e.evaluate([micro]).loss
+
+
+def test_state_goes_round_by_global_names():
+    a, b, micro = engine(), engine(), rows(7, RAGGED)
+    for step in range(3):
+        a.forward_backward([micro], step=step)
+        a.update(lr=1e-2, grad_norm=a.grad_norm())
+    tensors = {name: tensor.clone() for name, tensor in a.gather()}
+    assert list(tensors) == a.state_names()
+    b.load(tensors, optimizer_steps=3)
+    for e in (a, b):
+        e.forward_backward([micro], step=3)
+        e.update(lr=1e-2, grad_norm=e.grad_norm())
+    assert torch.equal(a.flat.weights, b.flat.weights)
+    b.load(tensors, optimizer_steps=None)
+    assert b.optimizer_steps == 0
+    assert torch.equal(b.stage.named["embed.weight"], tensors["embed.weight"])
+    assert not dict(b.gather())["optim.v.norm.weight"].any()
+
+
+def test_load_refuses_another_model():
+    tensors = dict(engine().gather())
+    with pytest.raises(ValueError, match=r"load: embed.weight must have shape \(62, 16\), got \(61, 16\)"):
+        engine(SMALL.model_copy(update={"vocab_size": 62})).load(tensors, optimizer_steps=0)
+
+
+def test_a_non_finite_gradient_anywhere_makes_the_norm_non_finite():
+    e = engine()
+    e.forward_backward([rows(1, [8])], step=0)
+    for bad in (math.nan, math.inf):
+        e.flat.grad("blocks.1.ffn_norm.weight")[3] = bad
+        assert not math.isfinite(e.grad_norm())
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("bf16", 8), ("fp16", 11)])
+def test_half_precision_is_near_fp32(precision, bits):
+    micro, full, half = rows(8, RAGGED), engine(), engine(precision=precision)
+    a, b = full.forward_backward([micro], step=0), half.forward_backward([micro], step=0)
+    assert b.mean_loss == pytest.approx(a.mean_loss, rel=2.0**-bits)
+    assert b.loss != a.loss, "it must really compute in half precision"
+    grads = half.flat.grads / half.scaler.scale
+    assert (grads - full.flat.grads).norm() / full.flat.grads.norm() < 4 * 2.0**-bits * math.sqrt(SMALL.num_layers)
+    assert half.grad_norm() == pytest.approx(full.grad_norm(), rel=4 * 2.0**-bits)

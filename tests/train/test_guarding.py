@@ -1,0 +1,160 @@
+"""Spikes and NaN put into a run's gradients and losses, and what each policy makes of them."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from fasttrain.checkpoint import store
+from fasttrain.monitor.metrics import read_lines
+from fasttrain.parallel.engine import Engine
+from fasttrain.train.loop import TrainingHalted
+from train import made_run
+from train.test_loop import assert_same, final, killing, steps
+
+BAD = 9  # batch; the guard has seen 8 good values by then
+
+
+@pytest.fixture
+def inject(monkeypatch):
+    """inject(what, batches): when such a batch is computed, its gradient or loss goes wrong; gives the weights."""
+    forward_backward, seen = Engine.forward_backward, {}
+
+    def install(what, batches):
+        def wrong(self, micro_batches, *, step):
+            weights = {name: p.detach().clone() for name, p in self.stage.named.items()}
+            seen.setdefault(step, []).append(weights)
+            sums = forward_backward(self, micro_batches, step=step)
+            if step not in batches:
+                return sums
+            if what == "nan gradient":
+                self.flat.grads[17] = math.nan
+            elif what == "inf gradient":
+                self.flat.grads[-1] = math.inf
+            elif what == "nan loss":
+                return dataclasses.replace(sums, loss=math.nan)
+            elif what == "gradient spike":
+                self.flat.grads.mul_(1e4)
+            elif what == "loss spike":
+                return dataclasses.replace(sums, loss=sums.loss * 3)
+            return sums
+
+        monkeypatch.setattr(Engine, "forward_backward", wrong)
+        return seen
+
+    return install
+
+
+def words(folder):
+    return [line["guard"] for line in steps(folder)]
+
+
+def events(folder, name):
+    return [line for line in read_lines(folder.metrics) if line.get("event") == name]
+
+
+def same(weights, others):
+    return all(torch.equal(tensor, others[name]) for name, tensor in weights.items())
+
+
+def assert_finite(folder):
+    for name, tensor in final(folder).items():
+        assert torch.isfinite(tensor).all(), name
+
+
+@pytest.mark.parametrize("policy", ["log", "skip"])
+@pytest.mark.parametrize("what", ["nan gradient", "inf gradient", "nan loss"])
+def test_what_is_not_finite_never_reaches_the_weights(what, policy, inject, tmp_path):
+    folder = made_run.make(tmp_path)
+    seen = inject(what, {3})
+    made_run.run(folder, guard__policy=policy)
+    assert words(folder) == ["ok"] * 3 + ["skipped"] + ["ok"] * 8
+    assert same(seen[3][0], seen[4][0]), "the step left the weights alone"
+    assert_finite(folder)
+    assert store.load(store.newest(folder.checkpoints)).meta["optimizer_steps"] == 11
+    line = steps(folder)[3]
+    assert line["guard_reason"] == ("non-finite loss" if what == "nan loss" else "non-finite gradient norm")
+
+
+@pytest.mark.parametrize("what", ["gradient spike", "loss spike"])
+@pytest.mark.parametrize(("policy", "word", "moves"), [("log", "logged", True), ("skip", "skipped", False)])
+def test_a_spike_is_logged_or_skipped(what, policy, word, moves, inject, tmp_path):
+    folder = made_run.make(tmp_path)
+    seen = inject(what, {BAD})
+    made_run.run(folder, guard__policy=policy)
+    assert words(folder) == ["ok"] * BAD + [word] + ["ok"] * 2
+    assert same(seen[BAD][0], seen[BAD + 1][0]) is not moves
+    line = steps(folder)[BAD]
+    assert line["batch"] == BAD, "its documents can be looked up"
+    assert max(line["loss_z"], line["norm_z"]) > 8
+
+
+@pytest.mark.parametrize("what", ["gradient spike", "nan gradient"])
+def test_a_spike_rolls_back_and_its_batches_are_skipped(what, inject, tmp_path):
+    folder = made_run.make(tmp_path)
+    seen = inject(what, {BAD})
+    result = made_run.run(folder, guard__policy="rollback", guard__skip_after=2)
+    assert result.is_finished
+    # batch 8 is done again from the checkpoint of step 8; 9 (flagged), 10 and 11 are left out
+    assert [line["batch"] for line in steps(folder)] == [*range(9), 12, 13, 14]
+    assert [line["step"] for line in steps(folder)] == list(range(1, 13)), "each step is told once"
+    assert same(seen[8][0], seen[8][1]), "the same weights as before"
+    (event,) = events(folder, "rollback")
+    assert (event["step"], event["from_step"], event["batch"], event["skips"]) == (8, 10, 9, [[9, 12]])
+    meta = store.load(store.newest(folder.checkpoints)).meta
+    assert meta["guard"]["skips"] == [[9, 12]]
+    assert_finite(folder)
+
+
+def test_a_roll_back_to_the_very_start(inject, tmp_path):
+    folder = made_run.make(tmp_path)
+    inject("nan gradient", {2})
+    made_run.run(folder, guard__policy="rollback", guard__skip_after=0)
+    assert [line["batch"] for line in steps(folder)] == [0, 1, *range(3, 13)]
+    assert events(folder, "rollback")[0]["step"] == 0
+
+
+def test_two_spikes_behind_one_checkpoint(inject, tmp_path):
+    folder = made_run.make(tmp_path)
+    inject("nan gradient", {9, 11})
+    made_run.run(folder, guard__policy="rollback", guard__skip_after=0)
+    assert [line["batch"] for line in steps(folder)] == [*range(9), 10, 12, 13]
+    assert [event["skips"] for event in events(folder, "rollback")] == [[[9, 10]], [[9, 10], [11, 12]]]
+
+
+def test_killed_after_a_roll_back_it_ends_with_the_same_bits(inject, tmp_path, monkeypatch):
+    whole, broken = made_run.make(tmp_path / "whole"), made_run.make(tmp_path / "broken")
+    inject("gradient spike", {BAD})
+    made_run.run(whole, guard__policy="rollback")
+    with killing(monkeypatch, Engine, "update", 11):  # 9 updates before the spike, then two of steps 9 and 10
+        made_run.run(broken, guard__policy="rollback")
+    made_run.run(broken, guard__policy="rollback")
+    assert_same(whole, broken)
+
+
+def test_rolling_back_for_ever_halts(inject, tmp_path):
+    folder = made_run.make(tmp_path)
+    inject("nan gradient", set(range(5, 500)))
+    with pytest.raises(TrainingHalted, match="again after 3 returns to step 4"):
+        made_run.run(folder, guard__policy="rollback", guard__max_consecutive=3)
+
+
+@pytest.mark.parametrize("what", ["gradient spike", "nan loss"])
+def test_halt_saves_the_weights_before_the_spike(what, inject, tmp_path):
+    folder = made_run.make(tmp_path)
+    seen = inject(what, {BAD})
+    with pytest.raises(TrainingHalted, match=r"halted at step 10 by the guard: .*batch 9.*audit --step 10"):
+        made_run.run(folder, guard__policy="halt")
+    checkpoint = store.load(store.newest(folder.checkpoints))
+    assert checkpoint.step == 9
+    assert same(seen[BAD][0], checkpoint.tensors)
+    assert len(events(folder, "halt")) == 1
+
+
+def test_too_many_bad_steps_in_a_row_halt(inject, tmp_path):
+    folder = made_run.make(tmp_path)
+    inject("nan gradient", set(range(3, 12)))
+    with pytest.raises(TrainingHalted, match="3 flagged steps in a row"):
+        made_run.run(folder, guard__policy="skip", guard__max_consecutive=2)
+    assert_finite(folder)
