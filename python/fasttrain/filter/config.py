@@ -1,0 +1,88 @@
+"""What a recipe says about filtering."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from fasttrain.core.config import Settings
+from fasttrain.filter.language import LanguageConfig
+from fasttrain.filter.pii_ref import KINDS
+from fasttrain.filter.rules import C4Config, FineWebConfig, GopherQualityConfig, GopherRepetitionConfig, RuleSet
+from fasttrain.filter.safety import SafetyConfig
+from fasttrain.filter.urls import UrlConfig
+
+Family = Literal["url", "language", "gopher_repetition", "gopher_quality", "c4", "fineweb", "safety", "pii"]
+ORDER: tuple[Family, ...] = (
+    "url", "language", "gopher_repetition", "gopher_quality", "c4", "fineweb", "safety", "pii",
+)  # fmt: skip
+PROFILES: dict[str, tuple[Family, ...]] = {
+    "prose": ORDER,
+    "curated": ("url", "language", "safety", "pii"),
+    "multilingual": ("url", "language", "gopher_repetition", "safety", "pii"),
+    "code": ("url", "pii"),
+}
+
+
+class PiiConfig(Settings):
+    """Personal data that is masked in documents that stay."""
+
+    enabled: bool = True
+    """Whether anything is masked."""
+    kinds: tuple[Literal["email", "ip", "phone", "card", "iban"], ...] = ("email", "ip", "phone", "card", "iban")
+    """What is masked; IP addresses only when public, cards by Luhn, IBANs by mod 97."""
+
+
+class FilterConfig(Settings):
+    """The filter stage: families of rules, asked in the order of their fields, and which sources each is for."""
+
+    url: UrlConfig = UrlConfig()
+    """Domain and URL lists."""
+    language: LanguageConfig = LanguageConfig()
+    """Language identification; names `language` in each document."""
+    gopher_repetition: GopherRepetitionConfig = GopherRepetitionConfig()
+    """Repeated lines, paragraphs and n-grams."""
+    gopher_quality: GopherQualityConfig = GopherQualityConfig()
+    """Words, symbols, bullets, stop words (English prose)."""
+    c4: C4Config = C4Config()
+    """Lines that are no sentences; removed from the text (English web pages)."""
+    fineweb: FineWebConfig = FineWebConfig()
+    """Punctuation, short lines, repeats (web pages); reads what C4 left."""
+    safety: SafetyConfig = SafetyConfig()
+    """Word lists."""
+    pii: PiiConfig = PiiConfig()
+    """Personal data, masked in what stays."""
+    profiles: dict[str, tuple[Family, ...]] = Field(default_factory=dict)
+    """Named sets of families, beside or in place of the built-in ones: prose (all), curated (url, language, safety,
+    pii: books, speeches, verse), multilingual (curated and gopher_repetition), code (url, pii)."""
+    profile_of: dict[str, str] = Field(default_factory=dict)
+    """Profile of each source that does not have the default one."""
+    default_profile: str = "prose"
+    """Profile of all other sources."""
+    samples_per_reason: int = Field(default=3, ge=0)
+    """Beginnings of dropped documents that the manifest keeps for the report, personal data masked."""
+
+    @model_validator(mode="after")
+    def _known_profiles(self) -> "FilterConfig":
+        known = {**PROFILES, **self.profiles}
+        for source, name in [*self.profile_of.items(), ("", self.default_profile)]:
+            if name not in known:
+                where = f"profile_of.{source}" if source else "default_profile"
+                raise ValueError(f"{where}: no profile {name!r}; known are {', '.join(sorted(known))}")
+        return self
+
+    def families(self, source: str) -> frozenset[str]:
+        """Families that are enabled for a source."""
+        named = {**PROFILES, **self.profiles}[self.profile_of.get(source, self.default_profile)]
+        return frozenset(name for name in named if getattr(self, name).enabled)
+
+    def rule_set(self) -> RuleSet:
+        """The families that read text_stats."""
+        return RuleSet(
+            gopher_repetition=self.gopher_repetition,
+            gopher_quality=self.gopher_quality,
+            c4=self.c4,
+            fineweb=self.fineweb,
+        )
+
+
+assert PiiConfig().kinds == KINDS
