@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fasttrain.dedup.minhash import minhash as minhash
+    from fasttrain.filter.text_stats import text_stats as text_stats
     from fasttrain.nn.attention import attention as attention
     from fasttrain.optim.adamw import AdamW as AdamW
     from fasttrain.text.hash128 import hash128 as hash128
@@ -23,9 +24,10 @@ _ROOM = {
     "minhash": "fasttrain.dedup.minhash",
     "shingle": "fasttrain.text.shingle",
     "train_bpe": "fasttrain.tokenizer.train_bpe",
+    "text_stats": "fasttrain.filter.text_stats",
 }
 
-__all__ = ["AdamW", "Tokenizer", "attention", "hash128", "minhash", "shingle", "train_bpe"]
+__all__ = ["AdamW", "Tokenizer", "attention", "hash128", "minhash", "shingle", "text_stats", "train_bpe"]
 
 
 def __getattr__(name: str) -> Any:
