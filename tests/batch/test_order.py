@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from batch.made_shards import shard
 from fasttrain.batch.order import IGNORED, BatchConfig, Order
+from fasttrain.batch.permute import permute, subkeys
 from fasttrain.core.errors import ConfigError
 
 SHARDS = {
@@ -44,22 +45,25 @@ def test_a_step_does_not_depend_on_the_steps_before(packing):
     assert not same(batches[0], batches[1])
 
 
+def in_slot_order(o, steps):
+    """(source, sequence) of each slot of the first steps, one after another."""
+    drawn = []
+    for step in range(steps):
+        place = permute(np.arange(12), 12, subkeys(o._row_key, np.array([step])))
+        drawn.append(np.stack(o._drawn(step, np.argsort(place)), axis=1))
+    return np.concatenate(drawn)
+
+
 @PACKINGS
 def test_seed_changes_the_order_and_weights_do_not_reshuffle_a_source(packing):
     assert not same(order(packing).batch(0), order(packing, seed=1).batch(0))
-
-    def laws(o):
-        rows = [(b.tokens[r], o.source_names[b.sources[r]]) for b in map(o.batch, range(40)) for r in range(12)]
-        return [tuple(t.tolist()) for t, s in rows if s == "law"]
-
-    def epochs_of(seen, n):
-        return [sorted(seen[i : i + n]) for i in range(0, len(seen) - n + 1, n)]
-
-    n = order(packing).num_sequences["law"]
-    few, many = laws(order(packing)), laws(order(packing, {"web": 0.1, "law": 0.9}))
-    assert epochs_of(few, 1)  # drawn at all
-    assert set(few) == set(many)
-    assert len(set(many)) == n
+    laws = []
+    for weights in (WEIGHTS, {"web": 0.1, "code": 0.1, "law": 0.8}):
+        drawn = in_slot_order(order(packing, weights), 30)
+        laws.append(drawn[drawn[:, 0] == 1, 1].tolist())  # source names are in name order: code, law, web
+    few, many = sorted(laws, key=len)
+    assert 50 < len(few) < len(many)
+    assert many[: len(few)] == few
 
 
 @PACKINGS
@@ -67,16 +71,10 @@ def test_every_sequence_of_an_epoch_comes_exactly_once(packing):
     o = order(packing, {"web": 1.0})
     n = o.num_sequences["web"]
     steps = n  # 12 rows a step: 12 epochs, which end in the middle of steps
-    drawn = np.concatenate([o._drawn(s, np.argsort(_places(o, s)))[1] for s in range(steps)])
+    drawn = in_slot_order(o, steps)[:, 1]
     for epoch in range(len(drawn) // n):
         np.testing.assert_array_equal(np.sort(drawn[epoch * n : (epoch + 1) * n]), np.arange(n))
     assert not np.array_equal(drawn[:n], drawn[n : 2 * n]), "each epoch has its own order"
-
-
-def _places(o, step):
-    from fasttrain.batch.permute import permute, subkeys
-
-    return permute(np.arange(o.config.global_batch), o.config.global_batch, subkeys(o._row_key, np.array([step])))
 
 
 @PACKINGS
@@ -157,6 +155,10 @@ def test_all_sources_reach_all_rows():
     seen = np.stack([order().batch(step).sources for step in range(60)])
     for row in range(12):
         assert set(seen[:, row].tolist()) == {0, 1, 2}
+
+
+def test_a_replica_without_rows_gets_an_empty_batch():
+    assert order("best_fit").batch(3, slice(5, 5)).tokens.shape == (0, 16)
 
 
 def test_documents_without_tokens_do_no_harm():
