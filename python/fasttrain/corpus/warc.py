@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastwarc.warc import ArchiveIterator, WarcRecordType
+from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
 from fasttrain.corpus.fields import seconds_of
 from fasttrain.corpus.html import Extractor
@@ -11,7 +11,11 @@ from fasttrain.corpus.lake import LakeFile
 from fasttrain.corpus.streams import Damaged, chunks
 
 _HTML = ("text/html", "application/xhtml+xml")
+_KNOWN = ("request", "revisit", "metadata", "warcinfo", "continuation")
 _WANTED = WarcRecordType.response | WarcRecordType.conversion | WarcRecordType.resource
+_ENVELOPE = (
+    b"WARC/1.1\r\nWARC-Type: response\r\nContent-Type: application/http; msgtype=response\r\nContent-Length: %d\r\n\r\n"
+)
 
 
 class _Stream:
@@ -21,6 +25,7 @@ class _Stream:
         self._chunks = chunks(file.path)
         self._rest = memoryview(b"")
         self._position = 0
+        self.tail = b""  # the last bytes that were read
         self.damage: Damaged | None = None
 
     def read(self, size: int = -1) -> bytes:
@@ -32,7 +37,9 @@ class _Stream:
         piece = self._rest if size < 0 else self._rest[:size]
         self._rest = self._rest[len(piece) :]
         self._position += len(piece)
-        return bytes(piece)
+        data = bytes(piece)
+        self.tail = (self.tail + data)[-4:]
+        return data
 
     def tell(self) -> int:
         return self._position
@@ -53,9 +60,13 @@ def read(file: LakeFile, intake: Intake, extractor: Extractor) -> None:
             _take(record, number, file, intake, extractor)
     except OSError as error:  # a record that does not begin as records do
         problem = Damaged("corrupt", str(error))
+    while problem is None and stream.read(1 << 20):  # to the end: a checksum may yet fail there
+        continue
     problem = stream.damage or problem
     if problem is None and number == 0:
         problem = Damaged("corrupt", "holds no WARC record")
+    elif problem is None and not stream.tail.endswith((b"\r\n\r\n", b"\n\n")):  # fastwarc ends without a word
+        problem = Damaged("truncated", "does not end as a record does", stream.tell())
     if problem is not None:
         intake.damage(problem, file.name, number + 1)
     return None
@@ -63,7 +74,8 @@ def read(file: LakeFile, intake: Intake, extractor: Extractor) -> None:
 
 def _take(record: Any, number: int, file: LakeFile, intake: Intake, extractor: Extractor) -> None:
     if not record.record_type & _WANTED:
-        intake.counts[f"warc_{record.record_type.name}"] += 1
+        kind = str(record.record_type)
+        intake.counts[f"warc_{kind if kind in _KNOWN else 'other'}"] += 1
         return None
     url = (record.headers.get("WARC-Target-URI") or "").strip("<>")
     origin = url or f"{file.name}#{number}"
@@ -80,15 +92,15 @@ def _take(record: Any, number: int, file: LakeFile, intake: Intake, extractor: E
     content_type, charset, body = record.headers.get("Content-Type") or "", "", block
     if content_type.replace(" ", "").startswith("application/http") or record.record_type == WarcRecordType.response:
         try:
-            record.set_bytes_content(block)
-            record.parse_http(auto_decode="all")
-            http = record.http_headers
+            message = WarcRecord.from_bytes(_ENVELOPE % len(block) + block + b"\r\n\r\n")  # the record stays as it is
+            message.parse_http(auto_decode="all")
+            http = message.http_headers
             status = http.status_code if http is not None else None
             if status != 200:
                 intake.counts[f"http_status_{status or 'none'}"] += 1
                 return None
-            content_type, charset = http.get("Content-Type") or "", record.http_charset or ""
-            body = record.reader.read(limit + 1)
+            content_type, charset = http.get("Content-Type") or "", message.http_charset or ""
+            body = message.reader.read(limit + 1)
         except (OSError, ValueError) as error:  # chunked or compressed otherwise than the header says
             return intake.quarantine("http", origin, stated, detail=str(error), **where)
         if len(body) > limit:
