@@ -38,6 +38,7 @@ class Figures:
         from_zero: bool = False,
         markers: Sequence[str] = (),
         marks: Sequence[tuple[float, float, str]] = (),
+        mark_name: str = "guard",
     ) -> Html:
         """Curves over steps; `markers` names those shown as points too, `marks` are (step, value, text)."""
         data: list[dict[str, Any]] = [
@@ -47,7 +48,7 @@ class Figures:
         ]  # fmt: skip
         if marks:
             data.append(
-                {"type": "scatter", "mode": "markers", "name": "guard", "x": [m[0] for m in marks],
+                {"type": "scatter", "mode": "markers", "name": mark_name, "x": [m[0] for m in marks],
                  "y": [m[1] for m in marks], "text": [m[2] for m in marks], "hovertemplate": "%{text}",
                  "marker": {"color": MARK, "size": 9, "symbol": "x"}}
             )  # fmt: skip

@@ -108,6 +108,11 @@ class RunData:
             out["eval"] = float(self.eval["seconds"])
         return out
 
+    def wall_seconds(self) -> float:
+        """Wall time of all starts of `fasttrain run` on this folder; 0 when it was run stage by stage."""
+        starts = self._json(self.run.root / "run.json").get("starts", [])
+        return sum(float(s.get("seconds", 0)) for s in starts if isinstance(s, dict))
+
     def _json(self, path: Path) -> dict[str, Any]:
         if not path.exists():
             return {}

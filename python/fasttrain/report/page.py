@@ -126,7 +126,11 @@ def _header(data: RunData, name: str) -> Html:
     if seconds:
         longest = max(seconds, key=lambda k: seconds[k])
         cards.append(
-            _card("time", duration(sum(seconds.values())), f"most of it {longest}, {duration(seconds[longest])}")
+            _card(
+                "time",
+                duration(data.wall_seconds() or sum(seconds.values())),
+                f"most of it {longest}, {duration(seconds[longest])}",
+            )
         )
     lead = "From a data lake to a base model: what went in, what came out, and how it got there."
     return join([tag("h1", name), tag("p", lead, class_="lead"), tag("div", *cards, class_="cards")])

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from fasttrain.audit.ledger import STAGES
+from fasttrain.filter import pii
 from fasttrain.report.gather import RunData
+from fasttrain.text import columns
 
 PER_REASON = 3
 SHOWN = 500  # characters
 _READ = 4000  # characters masked before clipping, so that no item is cut in half and missed
 
-# Coarser than the filter's masks on purpose: a page is passed around, so what only looks like personal data goes too.
+# After the filter's own masks, and coarser on purpose: a page is passed around, so what only looks like personal data
+# (a version number of seven digits, say) goes too.
 _MASKS = (
     (re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+"), "[e-mail]"),
     (re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"), "[IBAN]"),
@@ -86,7 +89,9 @@ def _look_up(data: RunData, ids: list[str]) -> tuple[dict[str, str], dict[str, s
         tuple(ids),
     )
     rows.sort(key=lambda r: STAGES.index(r["stage"]))
-    return {r["doc_id"]: r["text"] for r in rows}, {r["doc_id"]: r["origin"] for r in rows}
+    masked = pii.mask(columns.from_texts([r["text"] for r in rows])).column
+    texts = {r["doc_id"]: masked[i].decode("utf-8", "replace") for i, r in enumerate(rows)}
+    return texts, {r["doc_id"]: r["origin"] for r in rows}
 
 
 def _evidence(text: str) -> dict[str, Any]:
