@@ -7,6 +7,7 @@ the Jaccard that both estimate.
 
 import random
 import time
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -36,9 +37,14 @@ def bench_minhash(benchmark, impl):
     benchmark.extra_info["MB_per_s"] = column.num_bytes / benchmark.stats["min"] / 1e6
 
 
+@cache
+def one_thread(daft):
+    daft.set_runner_native(num_threads=1)  # once a process
+
+
 def daft_minhash(normalized):
     daft = pytest.importorskip("daft")
-    daft.set_runner_native(num_threads=1)
+    one_thread(daft)
     text = daft.col("text")
     if normalized:
         text = text.normalize(remove_punct=True, lowercase=True, nfd_unicode=True, white_space=True)

@@ -5,6 +5,7 @@ import random
 import re
 
 import numpy as np
+
 from fasttrain.text import columns
 from fasttrain.text.shingle import shingle
 
