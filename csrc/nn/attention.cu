@@ -1,8 +1,8 @@
-// The forward with an online softmax over tiles of keys in shared memory, fp32 accumulation, no tensor cores: the correct
-// form that a fast kernel is measured against. Not tuned on any card.
+// The forward with an online softmax over tiles of keys in shared memory, fp32 accumulation, no tensor cores: the
+// correct form that a fast kernel is measured against. Not tuned on any card.
 //
-// A block takes 32 queries of one head, a warp 4 of them; in a tile of 32 keys each lane scores one key (its row of k, padded
-// by one float so that lanes hit different banks), then holds D / 32 columns of each of its warp's 4 outputs.
+// A block takes 32 queries of one head, a warp 4 of them; in a tile of 32 keys each lane scores one key (its row of k,
+// padded by one float so that lanes hit different banks), then holds D / 32 columns of each of its warp's 4 outputs.
 
 #include <cuda_bf16.h>
 
@@ -127,8 +127,8 @@ template <typename T, int R>
 int launch(const AttentionCudaArgs& p, cudaStream_t stream) {
   const std::size_t bytes = sizeof(float) * (queries_of_block * p.D + keys_of_tile * (2 * p.D + 1));
   const auto kernel = attention_kernel<T, R>;
-  if (const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                     static_cast<int>(bytes));
+  if (const cudaError_t error =
+          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
       error != cudaSuccess)
     return static_cast<int>(error);
   const dim3 grid(static_cast<unsigned>((p.Tq + queries_of_block - 1) / queries_of_block), static_cast<unsigned>(p.H),

@@ -4,13 +4,16 @@
 //   S = scale q k^T, P = softmax over the keys [lo, hi) of each query, out = P v
 //   dP = dout v^T, delta = rowsum(dout out), dS = P (dP - delta), dq = scale dS k, dk = scale dS^T q, dv = P^T dout
 //
-// q (B,Tq,H,D), k, v (B,Tk,Hkv,D) -> out (B,Tq,H,D), stats (B,H,Tq,2): max S and 1 / sum exp(S - max S), which give P back
-// more exactly than their logarithm would (exp(S - lse) carries the rounding of lse into every P).
-// Query head h uses kv head h / (H / Hkv). A query that sees no key gives out = 0 and stats (0, 0), and its gradients are
-// 0. What is not finite stays so.
-// Sums run in fp32, in an order that depends on the implementation and not on the number of threads.
-// Source: Dao 2023 (FlashAttention-2): tiles, online softmax, recomputation from stats. Checked by the face: D % 16 = 0,
-// D <= 256, H % Hkv = 0, 0 <= lo, hi <= Tk. Reference: fasttrain/nn/attention_ref.py.
+// q (B,Tq,H,D), k, v (B,Tk,Hkv,D) -> out (B,Tq,H,D), stats (B,H,Tq,2): max S and 1 / sum exp(S - max S), which give P
+// back more exactly than their logarithm would (exp(S - lse) carries the rounding of lse into every P).
+//
+// Query head h uses kv head h / (H / Hkv). A query that sees no key gives out = 0 and stats (0, 0), and its gradients
+// are 0. What is not finite stays so. Sums run in fp32, in an order that depends on the implementation and not on the
+// number of threads.
+//
+// Source: Dao 2023 (FlashAttention-2): tiles, online softmax, recomputation from stats.
+// Checked by the face: D % 16 = 0, D <= 256, H % Hkv = 0, 0 <= lo, hi <= Tk.
+// Reference: fasttrain/nn/attention_ref.py.
 
 #include <cstddef>
 #include <cstdint>
@@ -24,18 +27,18 @@ constexpr std::size_t attention_pad = 64;  // keys are packed in whole panels of
 constexpr std::size_t attention_max_D = 256;
 
 struct AttentionArgs {
-  const float* q;           // (B, Tq, H, D)
-  const float* k;           // (B, Tk, Hkv, D)
-  const float* v;           // (B, Tk, Hkv, D)
-  const std::int32_t* lo;   // (Bm, Tq)  Bm = B, or 1 when all rows share one mask
-  const std::int32_t* hi;   // (Bm, Tq)
-  float* out;               // (B, Tq, H, D)  out; in the backward an input
-  float* stats;             // (B, H, Tq, 2)  out; in the backward an input
-  const float* dout;        // (B, Tq, H, D)    backward only, as all below
-  float* dq;                // (B, Tq, H, D)    out
-  float* dk;                // (B, Tk, Hkv, D)  out
-  float* dv;                // (B, Tk, Hkv, D)  out
-  float* work;              // attention_work(...) floats of scratch
+  const float* q;          // (B, Tq, H, D)
+  const float* k;          // (B, Tk, Hkv, D)
+  const float* v;          // (B, Tk, Hkv, D)
+  const std::int32_t* lo;  // (Bm, Tq)  Bm = B, or 1 when all rows share one mask
+  const std::int32_t* hi;  // (Bm, Tq)
+  float* out;              // (B, Tq, H, D)  out; in the backward an input
+  float* stats;            // (B, H, Tq, 2)  out; in the backward an input
+  const float* dout;       // (B, Tq, H, D)    backward only, as all below
+  float* dq;               // (B, Tq, H, D)    out
+  float* dk;               // (B, Tk, Hkv, D)  out
+  float* dv;               // (B, Tk, Hkv, D)  out
+  float* work;             // attention_work(...) floats of scratch
   std::size_t B, Bm, Tq, Tk, H, Hkv, D;
   float scale;
   int threads;

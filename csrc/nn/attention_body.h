@@ -1,12 +1,13 @@
 #pragma once /* part of attention */
-// The algorithm, written once over a vector type; included by attention.cpp, attention_avx2.cpp and attention_avx512.cpp
-// inside a namespace of their own, after they define FT_KERNEL (the functions' target), V (the vector), W (its floats),
-// NV (vectors of an accumulator row) and load, store, set1, zero, fma, add, mul, max, hmax, hsum, exp_nonpositive.
+// The algorithm, written once over a vector type; included by attention.cpp, attention_avx2.cpp and
+// attention_avx512.cpp inside a namespace of their own, after they define FT_KERNEL (the functions' target), V (the
+// vector), W (its floats), NV (vectors of an accumulator row) and load, store, set1, zero, fma, add, mul, max, hmax,
+// hsum, exp_nonpositive.
 //
-// One micro-kernel does every product: C (M x N) (+)= A (M x K) B (K x N), M <= 6 rows of A broadcast value by value from
-// any strides, B read by vectors along N. So P^T and dS^T need no transposition; only keys (and, backward, values) are
-// packed transposed, in panels of NR columns. Row groups of 6 queries compute only the panels that they see: a causal
-// mask wastes at most one panel a group.
+// One micro-kernel does every product: C (M x N) (+)= A (M x K) B (K x N), M <= 6 rows of A broadcast value by value
+// from any strides, B read by vectors along N. So P^T and dS^T need no transposition; only keys (and, backward, values)
+// are packed transposed, in panels of NR columns. Row groups of 6 queries compute only the panels that they see: a
+// causal mask wastes at most one panel a group.
 
 constexpr int MR = 6, NR = NV * W;
 constexpr int BR = 48, BC = 64;  // queries and keys of a tile: q, dout, P, dS, k^T, v^T, k of 64 floats stay in L2
@@ -52,17 +53,17 @@ FT_KERNEL void product(int rows, int N, int K, const float* A, std::ptrdiff_t a_
                        bool keep) noexcept {
   for (int n = 0; n < N; n += NR, B += b_panel, C += NR) {
     const int vectors = (N - n) / W;
-    const MicroFn fn = vectors >= NV                ? micro_of<NV>(rows)
-                       : NV > 3 && vectors == 3     ? micro_of<(NV > 3 ? 3 : 1)>(rows)
-                       : NV > 2 && vectors == 2     ? micro_of<(NV > 2 ? 2 : 1)>(rows)
-                                                    : micro_of<1>(rows);
+    const MicroFn fn = vectors >= NV            ? micro_of<NV>(rows)
+                       : NV > 3 && vectors == 3 ? micro_of<(NV > 3 ? 3 : 1)>(rows)
+                       : NV > 2 && vectors == 2 ? micro_of<(NV > 2 ? 2 : 1)>(rows)
+                                                : micro_of<1>(rows);
     fn(A, a_row, a_k, B, b_row, C, c_row, K, keep);
   }
 }
 
 // Keys [0, Tk) of one (b, kv head), padded with zeros to whole tiles.
 struct Head {
-  const float* rows;    // (Tk, D) with `stride` floats a row
+  const float* rows;  // (Tk, D) with `stride` floats a row
   std::size_t stride, Tk, Tp, D;
 };
 
@@ -183,11 +184,12 @@ inline void forward(const AttentionArgs& p) noexcept {
     pack_rows(head_of(p, p.v, i), vp + i * panel);
   });
   const std::size_t tiles = (p.Tq + BR - 1) / BR;
-  parallel_for(tiles * p.B * p.H, p.threads, [&](std::size_t item) {  // late queries first: a causal mask gives them most
-    const std::size_t tile = tiles - 1 - item / (p.B * p.H), b = item / p.H % p.B, h = item % p.H;
-    const std::size_t kv = b * p.Hkv + h / (p.H / p.Hkv);
-    forward_tile(p, b, h, static_cast<int>(tile) * BR, kt + kv * panel, vp + kv * panel);
-  });
+  parallel_for(tiles * p.B * p.H, p.threads,
+               [&](std::size_t item) {  // late queries first: a causal mask gives them most
+                 const std::size_t tile = tiles - 1 - item / (p.B * p.H), b = item / p.H % p.B, h = item % p.H;
+                 const std::size_t kv = b * p.Hkv + h / (p.H / p.Hkv);
+                 forward_tile(p, b, h, static_cast<int>(tile) * BR, kt + kv * panel, vp + kv * panel);
+               });
 }
 
 // P and dS of one row from its scores and dP; both 0 outside [lo, hi). All four pointers start at key n0.
@@ -230,8 +232,8 @@ FT_KERNEL void backward_tile(const AttentionArgs& a, Tile& t, std::size_t b, std
     product(m, end - begin, D, t.q + i0 * D, D, 1, kt + at, NR, D * NR, p + begin, BC, false);
     product(m, end - begin, D, t.dout + i0 * D, D, 1, vt + at, NR, D * NR, ds + begin, BC, false);
     for (int i = 0; i < m; ++i)
-      gradient_row(p + i * BC, ds + i * BC, begin, end, lo[i0 + i] - n0, hi[i0 + i] - n0,
-                   a.stats + 2 * (line + i0 + i), delta[line + i0 + i]);
+      gradient_row(p + i * BC, ds + i * BC, begin, end, lo[i0 + i] - n0, hi[i0 + i] - n0, a.stats + 2 * (line + i0 + i),
+                   delta[line + i0 + i]);
     product(m, D, end - begin, ds + begin, BC, 1, kp + at, D, NR, a.dq + first + i0 * q_row, q_row, true);
   }
   for (int j = 0; j < BC; j += MR) {

@@ -1,4 +1,5 @@
-// Bound by memory: 28 bytes a value, 38 GB/s a core seen on Zen 4; wider vectors only matter while the arrays are in L2.
+// Bound by memory: 28 bytes a value, 38 GB/s a core seen on Zen 4; wider vectors only matter while the arrays are in
+// L2.
 
 #include "optim/adamw.h"
 

@@ -1,7 +1,8 @@
 #pragma once
 // Sum of squares of a flat fp32 array in fp64, block by block.            N values, P = ceil(N / block) blocks.
 //
-//   lane[j] = sum over i = j (mod 32) within the block, in order, of x[i]^2;   out[p] = the lanes added in order, 0 to 31
+//   lane[j] = sum over i = j (mod 32) within the block, in order, of x[i]^2;   out[p] = the lanes added in order, 0 to
+//   31
 //
 // A square of an fp32 value is exact in fp64, so only the additions round, and their order is fixed: the same bits for
 // every implementation and number of threads. The caller adds the blocks exactly (math.fsum).
