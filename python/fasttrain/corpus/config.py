@@ -65,4 +65,4 @@ class CorpusConfig(Settings):
     part_bytes: int = Field(default=32_000_000, ge=1)
     """Bytes of input in one part (compressed files count fourfold); a larger file is a part of its own."""
     extraction_timeout_s: float = Field(default=30.0, gt=0)
-    """One HTML page may take so long; then it is quarantined."""
+    """One HTML page may take so long, then it is quarantined: the only limit that depends on the machine's speed."""

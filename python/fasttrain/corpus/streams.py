@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import zstandard
 
-_READ = 1 << 18
+_READ = 1 << 15
 _STEP = 1 << 20  # most bytes that one step of inflate may give: bounds the memory of a compression bomb
 _MAX_WINDOW = 1 << 27  # what the zstd command line takes without --long=31
 _ZSTD = 0xFD2FB528

@@ -84,7 +84,7 @@ def _take(record: Any, number: int, file: LakeFile, intake: Intake, extractor: E
     where = {"file": file.name, "record": number, "position": record.stream_pos}
     if stated > limit:
         return intake.quarantine("too_large", origin, stated, **where)
-    block = record.reader.read(limit + 1)
+    block = _read(record.reader, stated, limit)
     if len(block) < stated:
         return intake.quarantine("truncated", origin, stated, present=len(block), **where)
     meta: dict[str, Any] = {"record": f"{file.name}#{number}"}
@@ -100,7 +100,7 @@ def _take(record: Any, number: int, file: LakeFile, intake: Intake, extractor: E
                 intake.counts[f"http_status_{status or 'none'}"] += 1
                 return None
             content_type, charset = http.get("Content-Type") or "", message.http_charset or ""
-            body = message.reader.read(limit + 1)
+            body = _read(message.reader, len(block), limit)
         except (OSError, ValueError) as error:  # chunked or compressed otherwise than the header says
             return intake.quarantine("http", origin, stated, detail=str(error), **where)
         if len(body) > limit:
@@ -121,6 +121,18 @@ def _take(record: Any, number: int, file: LakeFile, intake: Intake, extractor: E
         intake.counts[f"media_{media.split('/')[0]}"] += 1
         return None
     return intake.document(text, origin, timestamp=date, meta=meta)
+
+
+def _read(reader: Any, likely: int, limit: int) -> bytes:
+    """At most `limit` + 1 bytes. Not asked for at once: fastwarc clears a buffer of the size that is asked for."""
+    data: bytes = reader.read(likely + 1)
+    if len(data) <= likely:
+        return data
+    pieces, size = [data], len(data)
+    while size <= limit and (piece := reader.read(min(1 << 20, limit + 1 - size))):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)
 
 
 def _int(text: str | None) -> int:
