@@ -15,6 +15,7 @@ from tokenizer.scripts import SAMPLES, TEXT
 
 OP = "pretokenize"
 PATTERNS = list(patterns.NUMBER)
+ALSO = {e: pre_tokenizers.Split(Regex(e), "isolated") for e in patterns.ALSO_READ}
 SPLIT = {name: pre_tokenizers.Split(Regex(e), "isolated") for name, e in patterns.HUGGING_FACE.items()}
 
 
@@ -48,6 +49,12 @@ def test_any_text_equals_tokenizers(text, pattern):
     wanted = [s for s, _ in SPLIT[pattern].pre_tokenize_str(text)]
     assert [p.decode() for p in cut(text, pattern)] == wanted
     assert [p.decode() for p in pretokenize_ref.pieces(text.encode(), pattern)] == wanted
+
+
+@given(TEXT, st.sampled_from(list(ALSO)))
+def test_other_spellings_are_the_pattern_that_they_are_read_as(text, expression):
+    wanted = [s for s, _ in ALSO[expression].pre_tokenize_str(text)]
+    assert [p.decode() for p in cut(text, patterns.named(expression, "test"))] == wanted
 
 
 @given(st.lists(TEXT, max_size=6), st.sampled_from(PATTERNS))

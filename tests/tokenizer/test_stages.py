@@ -1,72 +1,23 @@
 """The tokenizer and shards stages on a small split stage: contents, ranks, interruption, refusals."""
 
-import hashlib
 import json
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from fasttrain.comm.group import SoloGroup
-from fasttrain.core.config import Settings
 from fasttrain.core.errors import ConfigError
 from fasttrain.formats import document, manifest
 from fasttrain.formats.shards import open_shards
 from fasttrain.formats.stage import run_stage
 from fasttrain.text import columns
 from fasttrain.tokenizer import Tokenizer, TokenizerConfig, measure, shards, stage, train_bpe
-from tokenizer.scripts import SAMPLES
-
-SOURCES = ("code", "web.en", "a/b c")
-
-
-class Rank(SoloGroup):
-    """Rank `rank` of `size`; the ranks of a test run one after the other, the root last."""
-
-    def __init__(self, rank, size):
-        self.rank, self.size = rank, size
-
-
-class Nothing(Settings):
-    """No settings."""
-
-
-def documents(texts, start, source):
-    n = len(texts)
-    ids = [hashlib.blake2b(f"{source}{start + i}".encode(), digest_size=16).digest() for i in range(n)]
-    columns_ = {
-        "doc_id": ids,
-        "text_hash": ids,
-        "text": texts,
-        "source": source,
-        "origin": [f"{start + i}" for i in range(n)],
-        "licence": ["MIT"] * n,
-        "language": ["en" if i % 2 else "fr" for i in range(n)],
-        "timestamp": [None] * n,
-        "meta": ["{}"] * n,
-    }
-    return pa.RecordBatch.from_arrays(
-        [pa.array(columns_[f.name], f.type) for f in document.SCHEMA], schema=document.SCHEMA
-    )
+from tokenizer.split_stage import SOURCES, Nothing, make
 
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "split"
-
-    def body(s):
-        for phase, parts in (("train", 5), ("probe", 2)):
-
-            def work(item, writer, phase=phase):
-                texts = [f"{phase} {item} {t}" for t in SAMPLES]
-                source = [SOURCES[(i + item) % 2 if phase == "probe" else (i + item) % 3] for i in range(len(texts))]
-                writer.write(documents(texts, item * 100, source))
-                writer.kept += len(texts)
-
-            s.map_parts(phase, list(range(parts)), work)
-
-    run_stage("split", folder=folder, config=Nothing(), inputs=[], world=SoloGroup(), body=body)
-    return folder
+    return make(tmp_path_factory.mktemp("run") / "split")
 
 
 CONFIG = TokenizerConfig(vocab_size=400, min_frequency=2)

@@ -24,6 +24,12 @@ HUGGING_FACE = {
 }
 """What we write into tokenizer.json, and what we know when we read one."""
 
+ALSO_READ = {
+    # Conversions of cl100k leave out its `\s++$`; a run of line ends after `\s*` adds nothing to what `\s*` took.
+    rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+": "llama3",
+}
+"""Other spellings found in files, and the pattern that they are the same language as."""
+
 TIKTOKEN = {
     "cl100k": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
     r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
@@ -41,9 +47,9 @@ def number(op: str, pattern: str) -> int:
 
 def named(expression: str, where: str) -> str:
     """The name of an expression found in a tokenizer.json. Raises FormatError when it has no scanner."""
-    for name, known in HUGGING_FACE.items():
-        if expression == known:
-            return name
+    known = {e: name for name, e in HUGGING_FACE.items()} | ALSO_READ
+    if expression in known:
+        return known[expression]
     raise FormatError(
         f"{where}: its pretokenizer pattern has no scanner here and none is guessed: {expression!r}; "
         f"known patterns: {', '.join(NUMBER)}"
