@@ -1,5 +1,6 @@
 #include "tokenizer/bpe_encode.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -14,26 +15,39 @@ namespace scalar {
 #undef FT_SCAN
 }  // namespace scalar
 
-// Each text is encoded into its own worst-case place (an id a byte), then the places are closed up: no thread waits for
-// another, and pages of the buffer that no id reaches are never touched.
+// Texts go in blocks of about equal bytes; a block's ids lie close together from its worst-case place (an id a byte)
+// on, and the blocks are closed up at the end. So no thread waits for another, pages that no id reaches are never
+// touched, and on one thread nothing is moved.
 void encode_texts(const BpeEncodeArgs& a, EncodeText one) noexcept {
-  const std::size_t grain = 8;
-  const auto place = [&a](std::size_t n) { return a.ids + (a.offsets[n] - a.offsets[0]) + n; };
-  parallel_ranges(a.N, grain, a.threads, [&](std::size_t begin, std::size_t stop) {
+  const std::size_t blocks = a.threads > 1 ? std::min<std::size_t>(a.N, 8 * static_cast<std::size_t>(a.threads)) : 1;
+  const std::int64_t first = a.offsets[0], bytes = a.offsets[a.N] - first;
+  const auto begin_of = [&](std::size_t b) {  // text at which block b begins
+    if (b == 0) return std::size_t{0};
+    const std::int64_t target = first + bytes / static_cast<std::int64_t>(blocks) * static_cast<std::int64_t>(b);
+    return b >= blocks ? a.N
+                       : static_cast<std::size_t>(std::lower_bound(a.offsets, a.offsets + a.N, target) - a.offsets);
+  };
+  const auto place = [&](std::size_t n) { return a.ids + (a.offsets[n] - first) + n; };
+  parallel_for(blocks, a.threads, [&](std::size_t b) {
+    const std::size_t begin = begin_of(b), stop = begin_of(b + 1);
+    if (begin == stop) return;
     auto worker = a.model->take_worker();
+    std::uint32_t* out = place(begin);
     for (std::size_t n = begin; n < stop; ++n) {
-      std::uint32_t* out = place(n);
       std::size_t count = one(a, *worker, a.data + a.offsets[n], a.data + a.offsets[n + 1], out);
       if (a.eot >= 0) out[count++] = static_cast<std::uint32_t>(a.eot);
+      out += count;
       a.ends[n + 1] = static_cast<std::int64_t>(count);
     }
     a.model->give_back(std::move(worker));
   });
   a.ends[0] = 0;
-  for (std::size_t n = 0; n < a.N; ++n) {
-    const auto count = static_cast<std::size_t>(a.ends[n + 1]);
-    std::memmove(a.ids + a.ends[n], place(n), count * sizeof(std::uint32_t));
-    a.ends[n + 1] += a.ends[n];
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const std::size_t begin = begin_of(b), stop = begin_of(b + 1);
+    for (std::size_t n = begin; n < stop; ++n) a.ends[n + 1] += a.ends[n];
+    if (b > 0 && begin < stop)
+      std::memmove(a.ids + a.ends[begin], place(begin),
+                   static_cast<std::size_t>(a.ends[stop] - a.ends[begin]) * sizeof(std::uint32_t));
   }
 }
 

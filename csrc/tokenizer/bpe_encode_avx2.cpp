@@ -1,6 +1,7 @@
 #include "tokenizer/bpe_encode.h"
 
 #if defined(__x86_64__)
+#include <algorithm>
 #include <bit>
 #include <cstring>
 

@@ -29,7 +29,7 @@ PairTable::PairTable(const std::uint32_t* pairs, const std::uint32_t* ranks, std
 PieceCache::PieceCache() : entries_(2 << 10, Entry{}), shift_(64 - 10) {}
 
 void PieceCache::place(const Entry& entry) noexcept {
-  Entry* bucket = entries_.data() + 2 * index({entry.lo, entry.hi});
+  Entry* bucket = entries_.data() + 2 * (hash({entry.lo, entry.hi}) >> shift_);
   bucket[1] = bucket[0];
   bucket[0] = entry;
 }

@@ -52,8 +52,14 @@ class PieceCache {
   static constexpr std::size_t max_bytes = 15, max_ids = 3;
 
   PieceCache();
-  const Entry* find(Key key) const noexcept {
-    const Entry* bucket = entries_.data() + 2 * index(key);
+  static std::uint64_t hash(Key key) noexcept {
+    std::uint64_t h = key.lo * 0x9E3779B97F4A7C15ULL ^ key.hi * 0xC2B2AE3D27D4EB4FULL;
+    h ^= h >> 32;
+    return h * 0xD6E8FEB86659FD93ULL;
+  }
+  void prefetch(std::uint64_t hash) const noexcept { __builtin_prefetch(entries_.data() + 2 * (hash >> shift_)); }
+  const Entry* find(Key key, std::uint64_t hash) const noexcept {
+    const Entry* bucket = entries_.data() + 2 * (hash >> shift_);
     if (bucket[0].lo == key.lo && bucket[0].hi == key.hi) return bucket;
     if (bucket[1].lo == key.lo && bucket[1].hi == key.hi) return bucket + 1;
     return nullptr;
@@ -62,11 +68,6 @@ class PieceCache {
 
  private:
   static constexpr std::size_t max_buckets = std::size_t{1} << 18;
-  std::size_t index(Key key) const noexcept {
-    std::uint64_t h = key.lo * 0x9E3779B97F4A7C15ULL ^ key.hi * 0xC2B2AE3D27D4EB4FULL;
-    h ^= h >> 32;
-    return (h * 0xD6E8FEB86659FD93ULL) >> shift_;
-  }
   void place(const Entry& entry) noexcept;
 
   std::vector<Entry> entries_;
