@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -75,6 +76,47 @@ class PieceCache {
   int shift_;
 };
 
+// Ids of longer pieces (indentation, identifiers, words in scripts of two and three bytes), one place each by hash: the
+// newer takes it. 1 MiB, allocated when a worker first needs it.
+class LongPieceCache {
+ public:
+  static constexpr std::size_t max_bytes = 62, max_ids = 16;
+  struct Entry {
+    std::uint8_t length;  // 0: empty
+    std::uint8_t count;
+    std::uint8_t bytes[max_bytes];
+    std::uint32_t ids[max_ids];
+  };
+
+  // The place of a piece of 16 to max_bytes bytes: its own when `holds`, else the one to fill.
+  Entry& place(const std::uint8_t* piece, std::size_t bytes) {
+    if (entries_.empty()) entries_.resize(num_entries);
+    std::uint64_t h = bytes;
+    for (std::size_t i = 0; i + 8 < bytes; i += 8) h = mix(h, piece + i);
+    return entries_[mix(h, piece + bytes - 8) >> 51];
+  }
+  static bool holds(const Entry& entry, const std::uint8_t* piece, std::size_t bytes) noexcept {
+    return entry.length == bytes && std::memcmp(entry.bytes, piece, bytes) == 0;
+  }
+  static void fill(Entry& entry, const std::uint8_t* piece, std::size_t bytes, const std::uint32_t* ids,
+                   std::size_t count) noexcept {
+    entry.length = static_cast<std::uint8_t>(bytes);
+    entry.count = static_cast<std::uint8_t>(count);
+    std::memcpy(entry.bytes, piece, bytes);
+    std::memcpy(entry.ids, ids, count * sizeof *ids);
+  }
+
+ private:
+  static constexpr std::size_t num_entries = std::size_t{1} << 13;  // 64 - 13 is the shift in place()
+  static std::uint64_t mix(std::uint64_t h, const std::uint8_t* p) noexcept {
+    std::uint64_t v;
+    std::memcpy(&v, p, 8);
+    h = (h ^ v) * 0x9E3779B97F4A7C15ULL;
+    return (h ^ h >> 29) * 0xD6E8FEB86659FD93ULL;
+  }
+  std::vector<Entry> entries_;
+};
+
 struct BpeModelArgs {
   const std::uint8_t* token_data;     // bytes of all tokens; read only when ignore_merges
   const std::int64_t* token_offsets;  // (V+1,)
@@ -91,6 +133,7 @@ class BpeModel {
  public:
   struct Worker {
     PieceCache cache;
+    LongPieceCache long_cache;
     std::vector<std::uint32_t> ids, ranks, prev, next;  // of long pieces
     std::vector<std::uint64_t> heap;
   };

@@ -83,6 +83,21 @@ def test_half_a_megabyte_without_a_cut_takes_no_quadratic_time(hugging_face):
     assert got.tolist() == hugging_face.encode(text).ids
 
 
+def test_long_pieces_met_again_keep_their_ids():
+    """Pieces on both sides of every limit of the caches, each met twice and in the company of many others."""
+    pieces = [c * n for c in ("a", "é", "漢", " ") for n in range(1, 70)] + [
+        f"x{'é' * 9}{i:c}" for i in range(200, 9000)
+    ]
+    column = columns.from_texts([*pieces, *pieces])
+    ids_, offsets = bpe_encode(MODEL, column, threads=1)
+    half = offsets[len(pieces)]
+    np.testing.assert_array_equal(ids_[:half], ids_[half:])
+    some = [*range(0, 276), *range(276, len(pieces), 97)]
+    wanted, at = bpe_encode(MODEL, columns.from_texts([pieces[i] for i in some]), impl="reference")
+    for k, i in enumerate(some):
+        assert ids_[offsets[i] : offsets[i + 1]].tolist() == wanted[at[k] : at[k + 1]].tolist()
+
+
 def test_a_full_cache_changes_no_id():
     """More distinct pieces than the cache's first size, twice, so that it grows and then answers."""
     texts = [f" w{i:x}" for i in range(30_000)]

@@ -93,7 +93,7 @@ def bpe_encode(
     Returns: (T,) uint32 and (N+1,) int64: text n is ids[offsets[n]:offsets[n + 1]].
     Raises: TypeError: another dtype. ValueError: a wrong shape, offsets that fall or leave the data, or an impl.
     Cost: O(S) for the scan, O(P log P) for a piece of P bytes that no cache holds; 4 (S + N) bytes of address space,
-        of which about 4 T are touched; at most 16 MiB of cache a thread, kept with the model.
+        of which about 4 T are touched; at most 17 MiB of cache a thread, kept with the model.
     Source: Sennrich et al. 2016, over bytes; merge semantics of Hugging Face tokenizers.
     """
     op = "bpe_encode"
