@@ -1,11 +1,11 @@
 """The model card: what the model is, what it was trained on by source and licence, and how well it predicts."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from fasttrain.audit.trained import trained_on
 from fasttrain.core.errors import FormatError
+from fasttrain.formats import atomic
 from fasttrain.formats.run_folder import RunFolder
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import num_params
@@ -63,7 +63,7 @@ def _scores(run: RunFolder) -> str:
     path = run.eval / "eval.json"
     if not path.exists():
         return ""
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = atomic.read_json(path)
     names = list(data["baselines"])
     lines = [
         (_cell(source), f"{score['bpb']:.4f}", "" if score["perplexity"] is None else f"{score['perplexity']:.2f}",
@@ -82,7 +82,11 @@ def _scores(run: RunFolder) -> str:
 
 
 def _name(run: RunFolder | None) -> str:
-    return "A fasttrain model" if run is None else run.root.resolve().name
+    if run is None:
+        return "A fasttrain model"
+    recipe = run.root / "recipe.json"
+    name = atomic.read_json(recipe).get("name") if recipe.exists() else None
+    return str(name or run.root.resolve().name)
 
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

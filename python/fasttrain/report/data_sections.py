@@ -10,6 +10,7 @@ from fasttrain.report.html import Html, duration, join, number, table, tag
 from fasttrain.report.samples import Sample, samples
 
 MAX_GROUPS = 40
+MAX_LANGUAGES = 12
 MAX_REASONS = 40
 
 
@@ -42,6 +43,16 @@ def what_went_in(data: RunData, figures: Figures) -> Html | None:
         "AND language <> '' GROUP BY ALL ORDER BY bytes DESC LIMIT ?",
         (last, MAX_GROUPS),
     )
+    rest = languages[MAX_LANGUAGES:]
+    languages = languages[:MAX_LANGUAGES]
+    if rest:
+        languages.append(
+            {
+                "language": f"{len(rest)}{'+' if len(rest) + MAX_LANGUAGES == MAX_GROUPS else ''} others",
+                "documents": sum(r["documents"] for r in rest),
+                "bytes": sum(r["bytes"] for r in rest),
+            }
+        )
     parts = [
         tag("p", f"{sum(r['documents'] for r in rows):,} documents, {number(total_bytes, 'B')} of text, from "
                  f"{len(by_source)} sources.", class_="lead"),
@@ -69,7 +80,8 @@ def removed(data: RunData, figures: Figures) -> Html | None:
         groups: dict[str, dict[str, float | None]] = defaultdict(dict)
         for row in sorted(counts, key=lambda r: (r["source"], STAGES.index(r["stage"]))):
             groups[row["source"]][row["stage"]] = row["documents"]
-        ordered = {s: {st: v.get(st) for st in data.ledger.stages()} for s, v in groups.items()}
+        stages = [s for s in data.ledger.stages() if s != "split"]  # which cuts documents in two: it removes none
+        ordered = {s: {st: v.get(st) for st in stages} for s, v in groups.items()}
         parts.append(
             figures.bars("Documents that each stage handed on, by source", ordered, y="documents", stacked=True)
         )
@@ -117,7 +129,9 @@ def _stage_table(data: RunData) -> Html:
         dropped = sum(report.dropped.values())
         came = report.kept + dropped
         share = f"{dropped / came:.1%}" if came else "–"
-        counts = ", ".join(f"{v:,} {k.replace('_', ' ')}" for k, v in report.counts.items())
+        top = sorted(report.counts.items(), key=lambda kv: -kv[1])
+        counts = ", ".join(f"{v:,} {k.replace('_', ' ')}" for k, v in top[:4])
+        counts += f" and {len(top) - 4} more" if len(top) > 4 else ""
         rows.append([name, came, report.kept, dropped, share, number(report.bytes_in, "B"),
                      number(report.bytes_out, "B"), duration(report.seconds), counts])  # fmt: skip
     return table(("stage", "documents in", "kept", "dropped", "of it", "text in", "text out", "time", "also counted"),

@@ -34,7 +34,8 @@ def scores(data: RunData, figures: Figures) -> Html | None:
         tag("p", lead, class_="lead"),
         figures.bars("Bits per byte of the probe set, by source", bars, y="bits per byte"),
         table(("source", "documents", "tokens", "text", "perplexity", "bits per byte",
-               *(f"{n}, bits per byte" for n in baselines)), rows, numbers=range(1, 6 + len(baselines))),
+               *baselines), rows, caption="Bits per byte of the model, then of the baselines",
+              numbers=range(1, 6 + len(baselines))),
         tag("h4", "Baselines, on the same text"), pairs(methods) if methods else "",
     ])  # fmt: skip
 

@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+FOLDED = 16  # a longer table of plain data is shown when it is asked for
 _VOID = {"br", "hr", "img", "meta", "link"}
 
 
@@ -38,7 +39,10 @@ def table(
     """A table in a box that scrolls by itself on narrow screens; `numbers` are the columns set flush right."""
     kind = ["n" if i in numbers else None for i in range(len(columns))]
     head = tag("tr", *(tag("th", c, class_=k, scope="col") for c, k in zip(columns, kind)))
-    body = [tag("tr", *(tag("td", cell(v), class_=k) for v, k in zip(row, kind))) for row in rows]
+    body = [
+        tag("tr", *(tag("td", cell(v), class_=k or ("t" if _is_long(v) else None)) for v, k in zip(row, kind)))
+        for row in rows
+    ]
     inner = [tag("caption", caption)] if caption else []
     return tag(
         "div",
@@ -72,7 +76,8 @@ def any_data(data: Any, *, depth: int = 0, limit: int = 200) -> Html:
             inner = list(dict.fromkeys(k for v in data.values() for k in v))
             if all(_is_plain(v.get(k)) for v in data.values() for k in inner):
                 rows = [[name, *(v.get(k) for k in inner)] for name, v in list(data.items())[:limit]]
-                return table(["", *(words(k) for k in inner)], rows, numbers=range(1, len(inner) + 1))
+                made = table(["", *(words(k) for k in inner)], rows, numbers=range(1, len(inner) + 1))
+                return made if len(rows) <= FOLDED else tag("details", tag("summary", f"{len(rows)} rows"), made)
         plain = {k: v for k, v in data.items() if _is_plain(v)}
         deep = {k: v for k, v in data.items() if not _is_plain(v) and v}
         return join(
@@ -101,6 +106,10 @@ def any_data(data: Any, *, depth: int = 0, limit: int = 200) -> Html:
 def words(name: Any) -> str:
     """A key as words."""
     return str(name).replace("_", " ")
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and not isinstance(value, Html) and len(value) > 40
 
 
 def _is_plain(value: Any) -> bool:

@@ -58,7 +58,8 @@ def read(path: Path) -> Curves:
             if record.get("event") == "start":
                 curves.start = curves.start or record
             elif "event" in record:
-                _add_event(curves, record)
+                if record["event"] != "finish":  # the end is no event of note
+                    _add_event(curves, record)
             elif "step" in record:
                 curves.last = record
                 step_s = record.get("step_s")

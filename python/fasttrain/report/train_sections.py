@@ -14,7 +14,7 @@ def tokenizer(data: RunData, figures: Figures) -> Html | None:
     if not data.tokenizer and stage is None:
         return None
     parts: list[Any] = []
-    if stage is not None and stage.config:
+    if stage is not None and stage.config and not data.tokenizer:
         plain = {k: v for k, v in stage.config.items() if isinstance(v, (str, int, float, bool))}
         parts.append(pairs(plain))
     if data.tokenizer:
@@ -67,7 +67,7 @@ def training(data: RunData, figures: Figures) -> Html | None:
     curves = data.curves
     if not curves.num_steps:
         return None
-    start = {words(k): _shown(v) for k, v in curves.start.items() if k not in ("event", "mfu_formula")}
+    start = {words(k): _shown(v) for k, v in curves.start.items() if k not in ("event", "mfu_formula", "flops_formula")}
     last = curves.last
     lead = (
         f"{last.get('step', 0):,} steps, {number(last.get('tokens', 0))} tokens, "
@@ -87,6 +87,10 @@ def training(data: RunData, figures: Figures) -> Html | None:
         sources = curves.family(family)
         if sources:
             found = {s: curves.curve(f"{family}.{s}") for s in sources}
+            if max(len(x) for x, _ in found.values()) == 1:
+                values = {title: {s: v[0] for s, (_, v) in found.items() if v}}
+                parts.append(figures.bars(f"{title}, nats a token", values, y="nats a token"))
+                continue
             parts.append(figures.lines(f"{title}, nats a token", found, y="nats a token",
                                        markers=sources if family.startswith("val") else ()))  # fmt: skip
     small = [
@@ -105,14 +109,23 @@ def training(data: RunData, figures: Figures) -> Html | None:
     parts.append(tag("div", *drawn, class_="two"))
     formula = curves.start.get("mfu_formula")
     if formula:
-        peak = curves.start.get("peak_flops")
-        text = f"MFU = tokens/s * ({formula}) / peak"
-        text += f", the peak being {number(peak, 'FLOP/s')}." if isinstance(peak, (int, float)) else "."
-        parts.append(tag("p", text, class_="note"))
+        parts.append(tag("p", _mfu(curves, str(formula)), class_="note"))
     parts.append(_events(curves))
     if start:
         parts += [tag("h3", "How it was run"), pairs(start)]
     return join(parts)
+
+
+def _mfu(curves: Curves, formula: str) -> str:
+    """The formula of MFU with its parts."""
+    start = curves.start
+    text = f"MFU = {formula}"
+    if start.get("flops_formula"):
+        text += f", FLOPs per token = {start['flops_formula']} = {cell(start.get('flops_per_token'))}"
+    if isinstance(start.get("peak_flops"), (int, float)):
+        text += f", peak {number(start['peak_flops'], 'FLOP/s')}"
+        text += f" ({start['peak_source']})" if start.get("peak_source") else ""
+    return text + "."
 
 
 def _events(curves: Curves) -> Html:
