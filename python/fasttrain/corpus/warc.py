@@ -75,7 +75,10 @@ def read(file: LakeFile, intake: Intake, extractor: Extractor) -> None:
 def _take(record: Any, number: int, file: LakeFile, intake: Intake, extractor: Extractor) -> None:
     if not record.record_type & _WANTED:
         kind = str(record.record_type)
-        intake.counts[f"warc_{kind if kind in _KNOWN else 'other'}"] += 1
+        if kind not in _KNOWN:
+            where = {"file": file.name, "record": number, "position": record.stream_pos}
+            return intake.quarantine("no_warc_type", f"{file.name}#{number}", **where)
+        intake.counts[f"warc_{kind}"] += 1
         return None
     url = (record.headers.get("WARC-Target-URI") or "").strip("<>")
     origin = url or f"{file.name}#{number}"
