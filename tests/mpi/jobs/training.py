@@ -1,0 +1,135 @@
+"""`train.loop.run` on two ranks: resume on the same and on another layout, SIGTERM and NaN on one rank alone."""
+
+import math
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fasttrain.checkpoint import store
+from fasttrain.comm.group import SoloGroup, world
+from fasttrain.monitor.metrics import read_lines
+from fasttrain.parallel.engine import Engine
+from fasttrain.train import loop
+from train import made_run
+
+EVERYONE = world()
+DATA, TENSOR, PIPE = (
+    {"layout__dp": d, "layout__tp": t, "layout__pp": p} for d, t, p in ((2, 1, 1), (1, 2, 1), (1, 1, 2))
+)
+# Losses of two layouts: each step may add one bound of tests/mpi/jobs/layouts.py (2 layers).
+LOSS_BOUND = made_run.NUM_STEPS * 4 * 1.03**3 * float(np.finfo(np.float32).eps)
+
+
+def make(name):
+    if EVERYONE.is_root:
+        made_run.make(Path(sys.argv[1]) / name)
+    EVERYONE.barrier()
+    return made_run.RunFolder(Path(sys.argv[1]) / name)
+
+
+def final(folder):
+    return dict(store.load(store.newest(folder.checkpoints)).tensors.items())
+
+
+def steps(folder):
+    return [line for line in read_lines(folder.metrics) if "event" not in line]
+
+
+def assert_equal(a, b):
+    for name, tensor in a.items():
+        assert torch.equal(tensor, b[name]), f"{name} differs"
+
+
+def stop_at(step):
+    """SIGTERM to the last rank alone after `step` updates; all of them must stop."""
+    update = Engine.update
+
+    def and_signal(self, **kwargs):
+        update(self, **kwargs)
+        if self.optimizer_steps == step and EVERYONE.rank == EVERYONE.size - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    Engine.update = and_signal
+    return update
+
+
+def stopped(name, **layout):
+    """A run that was asked to stop after step 6."""
+    folder = make(name)
+    update = stop_at(6)
+    result = made_run.run(folder, EVERYONE, **layout)
+    Engine.update = update
+    assert result.step == 6, result
+    assert EVERYONE.allgather(result) == [result] * EVERYONE.size
+    return folder
+
+
+def check_same_layout(name, **layout):
+    whole, broken = make(f"{name}-whole"), stopped(f"{name}-broken", **layout)
+    result = made_run.run(whole, EVERYONE, **layout)
+    assert made_run.run(broken, EVERYONE, **layout) == result
+    assert EVERYONE.allgather(result) == [result] * EVERYONE.size
+    assert_equal(final(whole), final(broken))
+    told = [[(line["step"], line["loss"], line["grad_norm"]) for line in steps(f)] for f in (whole, broken)]
+    assert told[0] == told[1]
+    return whole
+
+
+def check_other_layout(name, expected, before, after, group=EVERYONE):
+    """What is loaded is what was saved, bit for bit; what follows is the same run but for rounding."""
+    folder = stopped(name, **before)
+    if EVERYONE.rank < group.size:
+        saved, load = final(folder), loop.Keeper.load
+        seen = {}
+
+        def and_look(self, step, engine, guard, state):
+            load(self, step, engine, guard, state)
+            seen.update({n: t.clone() for n, t in engine.gather()})
+
+        loop.Keeper.load = and_look
+        result = made_run.run(folder, group, **after)
+        loop.Keeper.load = load
+        assert result.is_finished
+        shares = group.allgather({name: tensor.numpy() for name, tensor in seen.items()})
+        loaded = {name: torch.from_numpy(array) for share in shares for name, array in share.items()}
+        assert loaded.keys() == saved.keys()
+        assert_equal(saved, loaded)
+    EVERYONE.barrier()
+    for mine, theirs in zip(steps(folder), steps(expected), strict=True):
+        assert (mine["step"], mine["batch"], mine["tokens"]) == (theirs["step"], theirs["batch"], theirs["tokens"])
+        for key in ("loss", "val_loss"):
+            if key in mine:
+                off = abs(mine[key] / theirs[key] - 1)
+                assert off <= LOSS_BOUND, f"{name}: {key} of step {mine['step']} is {off:.1e} off"
+
+
+def check_nan_on_one_rank(name, **layout):
+    """Only the last rank sees it, nobody applies it."""
+    folder, forward_backward = make(name), Engine.forward_backward
+
+    def wrong(self, micro_batches, *, step):
+        sums = forward_backward(self, micro_batches, step=step)
+        if step == 3 and EVERYONE.rank == EVERYONE.size - 1:
+            self.flat.grads[-1] = math.nan
+        return sums
+
+    Engine.forward_backward = wrong
+    made_run.run(folder, EVERYONE, **layout)
+    Engine.forward_backward = forward_backward
+    assert [line["guard"] for line in steps(folder)] == ["ok"] * 3 + ["skipped"] + ["ok"] * 8
+    assert all(torch.isfinite(t).all() for t in final(folder).values())
+
+
+if __name__ == "__main__":
+    expected = check_same_layout("data", **DATA)
+    check_same_layout("tensor", **TENSOR)
+    check_same_layout("pipe", **PIPE)
+    check_other_layout("data-tensor", expected, DATA, TENSOR)
+    check_other_layout("tensor-pipe", expected, TENSOR, PIPE)
+    check_other_layout("pipe-alone", expected, PIPE, {}, SoloGroup())
+    for name, layout in (("nan-data", DATA), ("nan-tensor", TENSOR), ("nan-pipe", PIPE)):
+        check_nan_on_one_rank(name, **layout)
