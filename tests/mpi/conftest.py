@@ -20,9 +20,8 @@ def run_job():
     def run(num_ranks, job, *args, timeout=110, status=0):
         prefix, env = mpirun(num_ranks)
         package = Path(fasttrain.__file__).parents[1]
-        env["PYTHONPATH"] = os.pathsep.join(
-            [str(package), str(JOBS.parents[1])]
-        )  # fasttrain, and other rooms' made_*.py
+        # fasttrain, and the made_*.py of other rooms
+        env["PYTHONPATH"] = os.pathsep.join([str(package), str(JOBS.parents[1])])
         env["OMP_NUM_THREADS"] = "1"  # tiny shapes: threads would only wait for each other
         command = [*prefix, sys.executable, str(JOBS / f"{job}.py"), *map(str, args)]
         with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from fasttrain.batch.order import Batch, Order
+from fasttrain.batch.order import Order
 from fasttrain.batch.probe import probe_batches
+from fasttrain.batch.window import Batch
 from fasttrain.comm.group import Group
 from fasttrain.formats.shards import Shard
 from fasttrain.parallel.plan import share

@@ -234,8 +234,8 @@ class Loop:
         micros = training_rows(self.order, index, self.mesh.dp, size=self.train.micro_batch, device=self.device)
         lr = learning_rate(self.optim, state.step, self.num_steps)
         sums = self.engine.forward_backward(micros, step=index)
-        # Equal on all ranks by construction, but decisions must not hang on that, and a rank may be the only one to hold
-        # a NaN (a fault of its memory, say): the first pair that is not finite counts, else rank 0's.
+        # Equal on all ranks by construction, but decisions must not hang on that, and one rank alone may hold a NaN (a
+        # fault of its memory, say): the first pair that is not finite counts, else rank 0's.
         pairs = self.world.allgather((sums.mean_loss, self.engine.grad_norm()))
         loss, norm = next((pair for pair in pairs if not all(map(math.isfinite, pair))), pairs[0])
         decision = self._judge(loss, norm)

@@ -17,9 +17,7 @@ from fasttrain.train import loop
 from train import made_run
 
 EVERYONE = world()
-DATA, TENSOR, PIPE = (
-    {"layout__dp": d, "layout__tp": t, "layout__pp": p} for d, t, p in ((2, 1, 1), (1, 2, 1), (1, 1, 2))
-)
+DATA, TENSOR, PIPE = ({f"layout__{axis}": 2} for axis in ("dp", "tp", "pp"))
 # Losses of two layouts: each step may add one bound of tests/mpi/jobs/layouts.py (2 layers).
 LOSS_BOUND = made_run.NUM_STEPS * 4 * 1.03**3 * float(np.finfo(np.float32).eps)
 
