@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from fasttrain.comm.group import Group
+from fasttrain.comm.threads import threads_of_rank
+from fasttrain.core.malloc import keep_pages
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import num_params
 from fasttrain.model.init import init_
@@ -63,6 +65,18 @@ def calibrate(
     is not linear in it.
     """
     rows = max(1, min(micro_rows, max_tokens // seq_len))
+    keep_pages()  # as training does: without it large tensors cost several times their work in page faults
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads_of_rank())
+    try:
+        return _calibrate(model, rows, seq_len, precision, world, device, repeats)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _calibrate(
+    model: ModelConfig, rows: int, seq_len: int, precision: str, world: Group, device: str, repeats: int
+) -> Calibration:
     times = []
     optimizer_s = 0.0
     for num_layers in (1, 2):

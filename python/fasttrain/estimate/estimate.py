@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fasttrain.comm.group import Group, SoloGroup
 from fasttrain.comm.mesh import LayoutConfig
 from fasttrain.core.errors import ConfigError
@@ -21,6 +23,7 @@ from fasttrain.formats import atomic
 from fasttrain.formats.run_folder import RunFolder
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import FLOPS_FORMULA, flops_per_token, num_params
+from fasttrain.monitor.throughput import memory_bytes
 
 FILE = "estimate.json"
 
@@ -90,6 +93,7 @@ def estimate(
     num_micro = batch_rows // (mesh.dp * micro_rows)
     tokens_per_step = batch_rows * seq_len
     flops = flops_per_token(model, seq_len)
+    process = memory_bytes(torch.device(device))  # before the calibration makes a model
     step_s = None
     found: Calibration | None = None
     if run_calibration:
@@ -98,7 +102,8 @@ def estimate(
         step_s = _step_s(model, mesh, found, num_micro, micro_rows * seq_len)
     total_s = None if step_s is None else step_s * num_steps
     priced = total_s is not None and price_per_rank_hour is not None
-    memory = rank_memory(model, mesh, micro_tokens=micro_rows * seq_len, num_micro=num_micro, precision=precision)
+    memory = rank_memory(model, mesh, micro_tokens=micro_rows * seq_len, num_micro=num_micro, precision=precision,
+                         process=process)  # fmt: skip
     return Estimate(
         params=asdict(num_params(model)),
         flops_formula=FLOPS_FORMULA,

@@ -2,9 +2,11 @@
 
 weights, gradients, m, v    4 bytes each a parameter of the rank (nothing is sharded over dp); with bf16 and fp16 also
                             2 bytes a matrix weight for autocast's copies
-activations                 a token and layer: 8 C + 8 + 4 H / tp + b (n C + (2 H D + 2 Hkv D + 4 F) / tp) bytes, b = 4
-                            for fp32, else 2; n = 2 norm outputs in fp32, 5 casts of them otherwise; times the micro-
-                            batches in flight (1F1B: min(pp, micro-batches) on the first stage)
+activations                 a token and layer: 8 C + 8 + 8 H / tp (stream, norms, logsumexp) + 8 (H + Hkv) D / tp
+                            (queries, keys, values and output of attention, kept in fp32) + what goes into matrices:
+                            8 C + 16 F / tp in fp32, else 10 C + (2 H D + 8 F) / tp; times the micro-batches in flight
+                            (1F1B: min(pp, micro-batches) on the first stage)
+process                     what Python, torch and MPI hold before a model is made, measured in this process
 head                        a token: V / tp * (8 in fp32, else 10) bytes: logits, their fp32 form, their gradient
 """
 
@@ -26,11 +28,12 @@ class Memory:
     optimizer: int
     activations: int
     head: int
+    process: int
 
     @property
     def total(self) -> int:
-        """All of it; the process itself (Python, torch, MPI: about 0.4 GB) is not in it."""
-        return self.weights + self.gradients + self.optimizer + self.activations + self.head
+        """All of it."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.head + self.process
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, with the total."""
@@ -50,14 +53,15 @@ def rank_params(model: ModelConfig, layout: LayoutConfig) -> tuple[int, int]:
 
 def activation_bytes(model: ModelConfig, tokens: int, precision: str, tp: int = 1) -> int:
     """Bytes that one layer keeps of `tokens` tokens from forward to backward."""
-    size, casts = (FP32, 2) if precision == "fp32" else (2, 5)
-    inner = (2 * (model.num_heads + model.Hkv) * model.D + 4 * model.F) // tp
-    exact = FP32 * (2 * model.dim + 2 + model.num_heads // tp)  # kept in fp32: the stream, its rms, logsumexp
-    return tokens * (exact + size * (casts * model.dim + inner))
+    C, H, D, F = model.dim, model.num_heads, model.D, model.F
+    exact = FP32 * (2 * C + 2 + (2 * H + 2 * (H + model.Hkv) * D) // tp)
+    if precision == "fp32":
+        return tokens * (exact + FP32 * (2 * C + 4 * F // tp))
+    return tokens * (exact + 2 * (5 * C + (H * D + 4 * F) // tp))
 
 
 def rank_memory(
-    model: ModelConfig, layout: LayoutConfig, *, micro_tokens: int, num_micro: int, precision: str
+    model: ModelConfig, layout: LayoutConfig, *, micro_tokens: int, num_micro: int, precision: str, process: int = 0
 ) -> Memory:
     """Memory of the fullest rank that trains micro-batches of `micro_tokens` tokens, `num_micro` a step."""
     params, matrices = rank_params(model, layout)
@@ -70,4 +74,5 @@ def rank_memory(
         optimizer=2 * FP32 * params,
         activations=in_flight * layers * activation_bytes(model, micro_tokens, precision, layout.tp),
         head=head,
+        process=process,
     )

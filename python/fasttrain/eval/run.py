@@ -5,8 +5,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from fasttrain.checkpoint import store
 from fasttrain.comm.group import Group, SoloGroup
+from fasttrain.comm.threads import threads_of_rank
 from fasttrain.core.config import fingerprint
 from fasttrain.core.errors import ConfigError, FormatError
 from fasttrain.eval import baselines
@@ -44,6 +47,7 @@ def run(
     """
     group = world or SoloGroup()
     start = time.monotonic()
+    torch.set_num_threads(threads_of_rank())  # ranks of a host share its cores
     path = find_checkpoint(folder, checkpoint)
     model, meta = load_model(path, device=device)
     probe = {name: shard for name, shard in open_shards(folder.shards / "probe").items() if shard.num_docs}
