@@ -2,12 +2,13 @@ import unicodedata
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fasttrain.core import backend
 from fasttrain.text import columns, fold_tables, shingle_ref
 from fasttrain.text.columns import TextColumn
 from fasttrain.text.shingle import shingle
-from hypothesis import given
-from hypothesis import strategies as st
 
 OP = "shingle"
 

@@ -1,0 +1,54 @@
+"""`fasttrain audit RUN`: what became of a document, what a step saw, what was trained on."""
+
+from typing import Annotated
+
+import typer
+
+from fasttrain.cli.options import RunArgument, reopen
+from fasttrain.core.errors import ConfigError
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("audit")(audit)
+
+
+def audit(
+    run: RunArgument,
+    text: Annotated[str | None, typer.Option("--text", help="A document's text, or a passage of it.")] = None,
+    url: Annotated[str | None, typer.Option("--url", "--origin", help="A URL, path#record, or a part of one.")] = None,
+    doc_id: Annotated[str | None, typer.Option("--doc-id", help="32 hex digits.")] = None,
+    step: Annotated[int | None, typer.Option("--step", help="A training step: the documents of its batch.")] = None,
+    sql: Annotated[str | None, typer.Option("--sql", help="DuckDB SQL over the views ledger and documents.")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many documents or rows.")] = 20,
+) -> None:
+    """Answer from the ledger: every decision about a document with its evidence, the documents of a training step.
+
+    Without a question: what was trained on, by source and licence.
+    """
+    from rich.console import Console
+
+    from fasttrain.audit import document, ledger, table, trained
+
+    asked = [name for name, value in (("--text", text), ("--url", url), ("--doc-id", doc_id), ("--step", step),
+                                      ("--sql", sql)) if value is not None]  # fmt: skip
+    if len(asked) > 1:
+        raise ConfigError(f"audit: one question at a time, got {' and '.join(asked)}")
+    session = reopen(run)
+    if not session.world.is_root:
+        return
+    console = Console(soft_wrap=True)
+    if sql is not None:
+        console.print(table.format_rows(ledger.sql(session.folder, sql, limit=limit)))
+    elif step is not None:
+        from fasttrain.audit import step as steps
+
+        console.print(steps.format_step(steps.documents_of(session.folder, step, limit=limit)))
+    elif text is not None:
+        console.print(table.format_trails(document.find(session.folder, text, by="text", limit=limit)))
+    elif url is not None:
+        console.print(table.format_trails(document.find(session.folder, url, by="origin", limit=limit)))
+    elif doc_id is not None:
+        console.print(table.format_trails(document.find(session.folder, doc_id, by="id", limit=limit)))
+    else:
+        console.print(table.format_trained_on(trained.trained_on(session.folder)))

@@ -1,0 +1,65 @@
+"""`fasttrain estimate`: what a recipe will cost, before anything is run."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fasttrain.cli.options import RecipeArgument, Set
+from fasttrain.comm.group import world
+from fasttrain.core import log
+
+if TYPE_CHECKING:
+    from fasttrain.cli.recipe import Recipe
+    from fasttrain.comm.group import Group
+    from fasttrain.estimate.estimate import Estimate
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("estimate")(estimate)
+
+
+def estimate(
+    recipe: RecipeArgument = "demo",
+    assignments: Set = None,
+    ranks: Annotated[
+        int | None, typer.Option("--ranks", help="Ranks of the run; those of this command when not given.")
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Time a few passes of two layers here, to predict step times.")
+    ] = True,
+    price: Annotated[float | None, typer.Option("--price", help="Of one rank for an hour, in any currency.")] = None,
+) -> None:
+    """Parameters, FLOPs per token (formula printed), memory by rank, step and total time, KV cache. Nothing is run."""
+    from rich.console import Console
+
+    from fasttrain.cli.recipe import read
+    from fasttrain.estimate import table
+
+    group = world()
+    log.setup(rank=group.rank, size=group.size)
+    resolved, _ = read(recipe, assignments or [])
+    found = estimate_recipe(resolved, group, ranks=ranks or group.size, calibrate=calibrate, price=price)
+    if group.is_root:
+        Console(soft_wrap=True).print(table.format_estimate(found))
+
+
+def estimate_recipe(
+    recipe: "Recipe", group: "Group", *, ranks: int, calibrate: bool = True, price: float | None = None
+) -> "Estimate":
+    """Estimate a recipe on `ranks` ranks; the ranks of `group` calibrate together."""
+    from fasttrain.estimate import estimate as cost
+
+    return cost.estimate(
+        recipe.model,
+        seq_len=recipe.batch.seq_len,
+        batch_rows=recipe.batch.global_batch,
+        micro_rows=recipe.micro_rows(ranks),
+        num_steps=recipe.train.resolve_steps(recipe.batch),
+        layout=recipe.layout,
+        num_ranks=ranks,
+        precision=recipe.train.precision,
+        run_calibration=calibrate,
+        price_per_rank_hour=price,
+        world=group,
+    )

@@ -1,0 +1,41 @@
+"""`fasttrain eval RUN`: checkpoint -> scores beside baselines, generations, gates."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from fasttrain.cli.options import RunArgument, Session, Verbose, reopen
+
+if TYPE_CHECKING:
+    from fasttrain.eval.result import EvalResult
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("eval")(evaluate)
+
+
+def evaluate(run: RunArgument, verbose: Verbose = False) -> None:
+    """Perplexity and bits per byte by source on the probe set, beside unigram, bigram and zstd on the same text.
+
+    Exit status 1 when a gate of the recipe fails.
+    """
+    from rich.console import Console
+
+    from fasttrain.eval.result import format_result
+
+    session = reopen(run, verbose=verbose)
+    result = run_eval(session)
+    if session.world.is_root:
+        Console(soft_wrap=True).print(format_result(result))
+    session.world.barrier()
+    result.check()
+
+
+def run_eval(session: Session) -> "EvalResult":
+    """The evaluation of a session's newest checkpoint; its result, on every rank."""
+    from fasttrain.eval import run as evaluation
+    from fasttrain.tokenizer.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(session.folder.tokenizer)
+    return evaluation.run(session.folder, session.recipe.eval, tokenizer, world=session.world)

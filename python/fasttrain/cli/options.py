@@ -1,0 +1,124 @@
+"""Options that several commands share, and what they do before they start."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fasttrain.comm.group import Group, world
+from fasttrain.core import log
+from fasttrain.core.errors import ConfigError
+from fasttrain.formats import atomic
+from fasttrain.formats.run_folder import RunFolder
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="[RECIPE]", help="A TOML file or the name of a shipped recipe (demo, lake).")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/<name of the recipe> when not given.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a key of the recipe; repeatable.")
+]
+Print = Annotated[bool, typer.Option("--print", help="Show the resolved recipe and stop.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Empty the run folder first.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also log which implementation each op runs on.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, runs/demo for example.")]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A command's recipe, run folder and ranks."""
+
+    recipe: "Recipe"
+    base: Path
+    folder: RunFolder
+    world: Group
+
+
+def open_run(
+    recipe: str, *, out: Path | None, assignments: list[str] | None, show: bool, fresh: bool, verbose: bool
+) -> Session:
+    """Read the recipe, join the ranks, claim the run folder. Exits after printing when `show`."""
+    from fasttrain.cli.recipe import read
+
+    ranks = world()
+    log.setup(rank=ranks.rank, size=ranks.size, verbose=verbose)
+    resolved, base = read(recipe, assignments or [])
+    if show:
+        if ranks.is_root:
+            typer.echo(to_toml(resolved.to_dict()))
+        raise typer.Exit(0)
+    resolved.layout.resolve(ranks.size)
+    folder = RunFolder(out or Path("runs") / resolved.name)
+
+    def claim() -> str | None:
+        try:
+            if fresh and folder.root.exists():
+                if any(folder.root.iterdir()) and not (folder.root / "recipe.json").exists():
+                    raise ConfigError(
+                        f"{folder.root}: not a run folder, so --fresh does not empty it; remove it yourself"
+                    )
+                shutil.rmtree(folder.root)
+            folder.claim(resolved.identity())
+        except (ConfigError, OSError) as error:
+            return str(error)
+        return None
+
+    problem = ranks.bcast(claim() if ranks.is_root else None)
+    if problem:
+        raise ConfigError(problem)
+    return Session(resolved, base, folder, ranks)
+
+
+def reopen(run: Path, assignments: list[str] | None = None, *, verbose: bool = False) -> Session:
+    """A run's own recipe. `assignments` are for what is not part of its identity: how ranks share the work."""
+    from fasttrain.cli.recipe import Recipe
+    from fasttrain.core.config import override
+
+    ranks = world()
+    log.setup(rank=ranks.rank, size=ranks.size, verbose=verbose)
+    path = run / "recipe.json"
+    if not path.exists():
+        raise ConfigError(f"{run}: not a run folder (it has no recipe.json); give the folder that `run --out` named")
+    recipe = Recipe.load(override(atomic.read_json(path), assignments or []))
+    return Session(recipe, Path.cwd(), RunFolder(run), ranks)
+
+
+def to_toml(data: dict[str, object], where: str = "") -> str:
+    """Plain data as TOML text that `read` takes back; nulls, which TOML has not, are left out."""
+    lines: list[str] = []
+    tables: list[str] = []
+    for key, value in data.items():
+        path = f"{where}.{_key(key)}" if where else _key(key)
+        if isinstance(value, dict):
+            tables.append(f"\n[{path}]\n{to_toml(value, path)}" if value else f"\n[{path}]\n")
+        elif isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+            tables += [f"\n[[{path}]]\n{to_toml(v, path)}" for v in value]
+        elif value is not None:
+            lines.append(f"{_key(key)} = {_value(value)}\n")
+    return "".join(lines + tables)
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _quoted(key)
+
+
+def _quoted(text: str) -> str:
+    """A basic string: what JSON escapes, TOML does; it also forbids a bare DEL."""
+    import json
+
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items() if v is not None) + "}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _quoted(value) if isinstance(value, str) else repr(value)
+
+
+from fasttrain.cli.recipe import Recipe  # noqa: E402  (named by Session; heavy, so last)

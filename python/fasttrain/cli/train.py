@@ -1,0 +1,49 @@
+"""`fasttrain train RUN`: token shards -> checkpoints."""
+
+import typer
+
+from fasttrain.cli.options import RunArgument, Session, Set, Verbose, reopen
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("train")(train)
+
+
+def train(run: RunArgument, assignments: Set = None, verbose: Verbose = False) -> None:
+    """Train on a prepared run folder, or go on where an interrupted training was.
+
+    `--set layout.tp=2` changes how ranks share the work; anything else belongs to another run folder.
+    """
+    session = reopen(run, assignments, verbose=verbose)
+    run_train(session)
+    if session.world.is_root:
+        typer.echo(f"trained: {session.folder.checkpoints}")
+
+
+def run_train(session: Session) -> None:
+    """The training journey of a session. Exits when the run was asked to stop: everything is saved."""
+    from fasttrain.formats import manifest
+    from fasttrain.mixture.plan import Mixture
+    from fasttrain.train import loop
+
+    recipe, folder = session.recipe, session.folder
+    shards = manifest.read(folder.shards)
+    result = loop.run(
+        folder,
+        model=recipe.model,
+        optim=recipe.optim,
+        batch=recipe.batch,
+        layout=recipe.layout,
+        train=recipe.train,
+        guard=recipe.guard,
+        checkpoint=recipe.checkpoint,
+        mixture=Mixture.load(manifest.read(folder.stage("mixture")).extra["mixture"]),
+        seed=recipe.seed,
+        world=session.world,
+        fingerprints={"data": shards.content_fingerprint, "recipe": recipe.identity_fingerprint()},
+    )
+    if not result.is_finished:
+        if session.world.is_root:
+            typer.echo(f"stopped at step {result.step} of {result.num_steps}; the same command goes on from there")
+        raise typer.Exit(0)

@@ -1,0 +1,50 @@
+import subprocess
+import sys
+
+import pytest
+
+from fasttrain.cli.app import _COMMANDS
+
+
+def fasttrain(*arguments):
+    return subprocess.run([sys.executable, "-m", "fasttrain", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_help_lists_every_command_in_the_order_of_the_journey():
+    out = fasttrain("--help").stdout
+    places = [out.index(f"│ {name} ") for name in _COMMANDS]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_every_command_explains_itself(command):
+    done = fasttrain(command, "--help")
+    assert done.returncode == 0
+    assert "Usage: " in done.stdout
+    assert len(done.stdout.split()) > 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("runn",), "No such command 'runn'"),
+        (("run", "--outt", "x"), "No such option"),
+        (("run", "nonesuch"), "fasttrain: recipe 'nonesuch': no such file or shipped recipe"),
+        (("report", "no/such/run"), "not a run folder"),
+        (("prepare", "demo", "--only", "sift", "--out", "OUT"), "no such stage; stages in order: corpus, filter"),
+    ],
+)
+def test_a_mistake_is_one_message_and_status_2(tmp_path, arguments, words):
+    done = fasttrain(*(str(tmp_path / "run") if a == "OUT" else a for a in arguments))
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_print_shows_the_resolved_recipe_and_starts_nothing(tmp_path):
+    import tomllib
+
+    done = fasttrain("run", "demo", "--print", "--set", "optim.lr=0.25", "--out", str(tmp_path / "run"))
+    assert done.returncode == 0
+    assert tomllib.loads(done.stdout)["optim"]["lr"] == 0.25
+    assert not (tmp_path / "run").exists()

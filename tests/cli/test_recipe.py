@@ -1,0 +1,72 @@
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fasttrain.cli import recipe
+from fasttrain.cli.options import to_toml
+from fasttrain.cli.recipe import Recipe
+from fasttrain.core.errors import ConfigError
+
+leaves = (
+    st.booleans()
+    | st.integers(-(2**62), 2**62)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+)
+values = leaves | st.lists(leaves, max_size=3)
+tables = st.recursive(
+    st.dictionaries(st.text(max_size=5), values, max_size=4),
+    lambda inner: st.dictionaries(
+        st.text(max_size=5), values | inner | st.lists(inner, min_size=1, max_size=3), max_size=4
+    ),
+    max_leaves=8,
+)
+
+
+@given(tables)
+def test_printed_toml_reads_back(data):
+    assert tomllib.loads(to_toml(data)) == data
+
+
+@pytest.mark.parametrize("name", recipe.shipped())
+def test_shipped_recipes_resolve_and_print_and_read_back(name):
+    resolved, _ = recipe.read(name)
+    assert Recipe.load(tomllib.loads(to_toml(resolved.to_dict()))) == resolved
+    assert resolved.model.vocab_size == resolved.tokenizer.vocab_size
+    assert resolved.batch.seed == resolved.seed
+
+
+def test_demo_and_lake_ship():
+    assert {"demo", "lake"} <= set(recipe.shipped())
+
+
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        (["model.vocab_size=7"], "model.vocab_size: must be tokenizer.vocab_size = .*, got 7; leave it out"),
+        (["optim.learning_rate=1"], "optim.learning_rate: unknown key"),
+        (["modle.dim=1"], "modle: unknown key; did you mean 'model'?"),
+        (["model.num_heads=7"], "model"),
+        (["batch.seq_len=0"], "batch.seq_len: .*greater than or equal to"),
+        (["corpus.sources=[]"], "corpus"),
+    ],
+)
+def test_a_wrong_key_is_named(assignments, words):
+    with pytest.raises(ConfigError, match=words):
+        recipe.read("demo", assignments)
+
+
+def test_an_unknown_recipe_lists_the_shipped_ones():
+    with pytest.raises(ConfigError, match="no such file or shipped recipe; shipped: demo, lake"):
+        recipe.read("nonesuch")
+    with pytest.raises(ConfigError, match=r"nonesuch.toml: no such file"):
+        recipe.read("nonesuch.toml")
+
+
+def test_the_layout_is_not_part_of_a_runs_identity():
+    one, _ = recipe.read("demo")
+    two, _ = recipe.read("demo", ["layout.tp=2"])
+    other, _ = recipe.read("demo", ["optim.lr=0.5"])
+    assert one.identity() == two.identity() != other.identity()
