@@ -47,8 +47,8 @@ class EvalConfig(Settings):
     """Of the generations; each prompt draws from a stream of its own."""
     overlap_tokens: int = Field(default=0, ge=0)
     """Tokens of a long document that each window reads again as context, unscored; 0: windows side by side."""
-    batch_tokens: int = Field(default=8192, ge=1)
-    """Tokens of one forward pass: bounds the memory of the logits."""
+    batch_tokens: int = Field(default=2048, ge=1)
+    """Tokens of one forward pass: bounds the logits to so many rows of the vocabulary (0.3 GB at 32,768 words)."""
     baselines: tuple[Baseline, ...] = ("unigram", "bigram", "zstd")
     """What is measured beside the model, on the same text."""
     baseline_tokens: int = Field(default=20_000_000, ge=1)

@@ -115,7 +115,7 @@ def score_shard(
     eot_id: int,
     context_tokens: int,
     overlap_tokens: int = 0,
-    batch_tokens: int = 8192,
+    batch_tokens: int = 2048,
     document_mask: bool = False,
     world: Group | None = None,
     label: str = "",
