@@ -92,7 +92,7 @@ def test_long_pieces_met_again_keep_their_ids():
     ids_, offsets = bpe_encode(MODEL, column, threads=1)
     half = offsets[len(pieces)]
     np.testing.assert_array_equal(ids_[:half], ids_[half:])
-    some = [*range(0, 276), *range(276, len(pieces), 97)]
+    some = [*range(276), *range(276, len(pieces), 97)]
     wanted, at = bpe_encode(MODEL, columns.from_texts([pieces[i] for i in some]), impl="reference")
     for k, i in enumerate(some):
         assert ids_[offsets[i] : offsets[i + 1]].tolist() == wanted[at[k] : at[k + 1]].tolist()

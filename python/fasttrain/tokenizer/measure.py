@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fasttrain.comm.threads import threads_of_rank
 from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer import unicode_ln
 from fasttrain.tokenizer.pretokenize import pretokenize
@@ -29,8 +30,10 @@ def measure(
         groups: (N,) int64. The group of each text, in [0, G).
     Returns: (G, 6) int64 in the order of COUNTS: documents, bytes, tokens, words, tokens of words, words of one token.
     """
-    pieces, starts = pretokenize(column, pattern=tokenizer.pattern)
-    _, ends = tokenizer.encode_batch(pieces)  # a pretoken is its own only pretoken, so ids are those of the whole text
+    pieces, starts = pretokenize(column, pattern=tokenizer.pattern, threads=threads_of_rank())
+    _, ends = tokenizer.encode_batch(
+        pieces, threads=threads_of_rank()
+    )  # a pretoken is its own only pretoken, so ids are those of the whole text
     tokens = np.diff(ends)
     is_word = _ends_in_letter(pieces)
     group = np.repeat(groups, np.diff(starts))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
+from fasttrain.comm.threads import threads_of_rank
 from fasttrain.core.config import Settings
 from fasttrain.formats.document import iter_documents
 from fasttrain.formats.manifest import Report
@@ -100,7 +101,7 @@ def _tokenize(path: Path, writer: PartWriter, tokenizer: Tokenizer, dtype: np.dt
     with ExitStack() as stack:
         files: dict[str, tuple[IO[bytes], IO[bytes]]] = {}
         for batch in iter_documents(path, ["doc_id", "text", "source"], rows=rows):
-            ids, offsets = tokenizer.encode_batch(batch.column("text"), add_eot=True)
+            ids, offsets = tokenizer.encode_batch(batch.column("text"), add_eot=True, threads=threads_of_rank())
             records = np.empty(len(batch), _DOCUMENT)
             records["doc_id"] = np.frombuffer(b"".join(batch.column("doc_id").to_pylist()), "V16")
             records["tokens"] = np.diff(offsets)

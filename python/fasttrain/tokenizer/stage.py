@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
+from fasttrain.comm.threads import threads_of_rank
 from fasttrain.core.config import Settings
 from fasttrain.core.errors import ConfigError
 from fasttrain.formats import atomic
@@ -75,7 +76,7 @@ def run(stage: Stage, config: TokenizerConfig) -> Report:
         for batch in iter_documents(path, ["doc_id", "text", "source"], rows=1024):
             kept = batch.filter(pa.array(sampled(batch, sample)))
             column = columns.from_arrow(kept.column("text"))
-            counter.add(column)
+            counter.add(column, threads=threads_of_rank())
             writer.kept += len(column)
             writer.bytes_in += column.num_bytes
         words, counts = counter.words()
