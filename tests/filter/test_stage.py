@@ -4,6 +4,7 @@ import pytest
 
 from fasttrain.core.errors import ConfigError
 from fasttrain.filter.config import FilterConfig
+from fasttrain.filter.stage import source_fingerprint
 from filter.stages import filtered
 
 SENTENCES = (
@@ -145,10 +146,23 @@ def test_list_files(tmp_path):
     _, _, ledger = filtered(tmp_path, [row("t", origin=o) for o in origins], config, base=tmp_path)
     wanted = ["url:domain", "url:domain", "url:url", "", "url:word", "", "", ""]
     assert [reasons(ledger)[o][1] for o in origins] == wanted
-    with pytest.raises(ConfigError, match=r"filter.url.domain_files: .*nowhere.txt must be a readable text file"):
+    with pytest.raises(ConfigError, match=r"filter.url.domain_files.0: .*nowhere.txt must be a readable text file"):
         filtered(
             tmp_path / "n", [row("t")], FilterConfig.load({"url": {"domain_files": ["nowhere.txt"]}}), base=tmp_path
         )
+
+
+def test_lists_are_part_of_what_the_stage_is(tmp_path):
+    config = FilterConfig.load({"url": {"domain_files": ["d.txt"]}, "safety": {"lists": {"en": "w.txt"}}})
+    (tmp_path / "d.txt").write_text("a.example\n")
+    (tmp_path / "w.txt").write_text("zork\n")
+    before = source_fingerprint(config, tmp_path)
+    (tmp_path / "w.txt").write_text("zorks\n")
+    assert source_fingerprint(config, tmp_path) != before
+    assert source_fingerprint(FilterConfig(), tmp_path) is None
+    (tmp_path / "w.txt").unlink()
+    with pytest.raises(ConfigError, match=r"filter.safety.lists.en: .*w.txt must be a readable text file"):
+        source_fingerprint(config, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fasttrain.comm.threads import threads_of_rank
+from fasttrain.core.errors import ConfigError
 from fasttrain.filter import histograms, language, pii, rules, safety, urls
 from fasttrain.filter.c4_lines import c4_lines
 from fasttrain.filter.config import ORDER, FilterConfig
@@ -37,8 +39,8 @@ def run(stage: Stage, config: FilterConfig, base: Path | None = None) -> Report 
     Raises: ConfigError: a list file cannot be read.
     """
     base = base or Path()
+    read = source_fingerprint(config, base)
     lists = UrlLists(config.url, base)
-    read = [atomic.sha256(base / name) for name in (*urls.files_of(config.url), *config.safety.lists.values())]
     reports = stage.map_parts(
         PHASE,
         stage.input_parts(),
@@ -54,6 +56,24 @@ def run(stage: Stage, config: FilterConfig, base: Path | None = None) -> Report 
             kept += found[: config.samples_per_reason - len(kept)]
     stage.extra["samples"] = dict(sorted(samples.items()))
     return None
+
+
+def source_fingerprint(config: FilterConfig, base: Path | None = None) -> Any:
+    """Plain data that stands for the list files (name and SHA-256); None when the settings name no files.
+
+    Raises: ConfigError: a file cannot be read.
+    """
+    found = []
+    named = [(f"filter.url.domain_files.{i}", name) for i, name in enumerate(config.url.domain_files)]
+    named += [(f"filter.url.url_files.{i}", name) for i, name in enumerate(config.url.url_files)]
+    named += [(f"filter.safety.lists.{language}", name) for language, name in sorted(config.safety.lists.items())]
+    for key, name in named:
+        path = (base or Path()) / name
+        try:
+            found.append([name, atomic.sha256(path)])
+        except OSError as error:
+            raise ConfigError(f"{key}: {path} must be a readable text file, got {error}; correct the path") from None
+    return found or None
 
 
 def filter_part(path: Path, config: FilterConfig, lists: UrlLists, base: Path, writer: PartWriter) -> None:
@@ -94,13 +114,13 @@ def filter_batch(
     samples: dict[str, list[Any]],
 ) -> None:
     """Judge, edit and write one batch of documents."""
-    n = len(batch)
+    n, threads = len(batch), threads_of_rank()
     texts = urls.strings(batch.column("text"))
     sources = batch.column("source").to_pylist()
     of_source = {s: config.families(s) for s in set(sources)}
     asked = {f: np.array([f in of_source[s] for s in sources], np.bool_) for f in ORDER}
     line_rules, short = config.c4.line_rules(), config.fineweb.short_line_chars
-    stats = text_stats(columns.from_arrow(texts), c4=line_rules, short_line_chars=short)
+    stats = text_stats(columns.from_arrow(texts), c4=line_rules, short_line_chars=short, threads=threads)
     histograms.count(stats, sources, counts)
     docket = _Docket(n)
 
@@ -122,9 +142,9 @@ def filter_batch(
     if config.c4.edit and config.c4.mode == "drop":
         rows = np.flatnonzero(asked["c4"] & ~docket.dropped)
         if len(rows):
-            edited = c4_lines(columns.from_arrow(texts.take(pa.array(rows))), rules=line_rules)
+            edited = c4_lines(columns.from_arrow(texts.take(pa.array(rows))), rules=line_rules, threads=threads)
             after = stats.copy()
-            after[rows] = text_stats(edited, c4=line_rules, short_line_chars=short)
+            after[rows] = text_stats(edited, c4=line_rules, short_line_chars=short, threads=threads)
             judged["fineweb"] = rules.judge("fineweb", config.fineweb.rules(after), n)
             removed[rows] = (stats[:, COLUMN["lines"]] - stats[:, COLUMN["c4_kept_lines"]])[rows]
             texts = _replace(texts, rows, columns.to_arrow(edited))
@@ -137,7 +157,7 @@ def filter_batch(
     masked = np.zeros((n, len(KINDS)), np.int64)
     rows = np.flatnonzero(asked["pii"] & ~docket.dropped)
     if len(rows):
-        result = pii.mask(columns.from_arrow(texts.take(pa.array(rows))), config.pii.kinds)
+        result = pii.mask(columns.from_arrow(texts.take(pa.array(rows))), config.pii.kinds, threads=threads)
         masked[rows] = result.counts
         if result.counts.any():
             texts = _replace(texts, rows, columns.to_arrow(result.column))
@@ -213,7 +233,7 @@ def _take_samples(batch: Any, docket: _Docket, limit: int, samples: dict[str, li
         text = ""
         if not reason.startswith(("url:", "safety:")):
             head = columns.from_texts([batch.column("text")[i].as_py()[: 4 * _SAMPLE_CHARS]])
-            text = pii.mask(head).column[0].decode()[:_SAMPLE_CHARS]
+            text = pii.mask(head, threads=1).column[0].decode()[:_SAMPLE_CHARS]
         source, origin = batch.column("source")[i].as_py(), batch.column("origin")[i].as_py()
         found = {"source": source, "origin": origin, "score": docket.score[i], "text": text}
         samples.setdefault(reason, []).append(found)

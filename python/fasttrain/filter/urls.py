@@ -90,11 +90,6 @@ class UrlLists:
         return hits
 
 
-def files_of(config: UrlConfig) -> tuple[str, ...]:
-    """Every file that the lists are read from."""
-    return (*config.domain_files, *config.url_files)
-
-
 def _lines(names: tuple[str, ...], base: Path, key: str) -> list[str]:
     result: list[str] = []
     for name in names:
