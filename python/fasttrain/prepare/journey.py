@@ -101,7 +101,7 @@ def run(
     """
     runs: dict[str, Callable[[], Manifest]] = {
         "corpus": lambda: _corpus(folder, config.corpus, base, world),
-        "filter": lambda: _stage("filter", folder, config.filter, "corpus", world, filtering.run),
+        "filter": lambda: _filter(folder, config.filter, base, world),
         "dedup": lambda: _stage("dedup", folder, config.dedup, "filter", world, dedup.run),
         "decontam": lambda: _decontam(folder, config.decontam, base, world),
         "split": lambda: _stage("split", folder, config.split, "decontam", world, split.run),
@@ -123,6 +123,18 @@ def _stage(
         inputs=[folder.stage(after)],
         world=world,
         body=lambda stage: body(stage, config),
+    )
+
+
+def _filter(folder: RunFolder, config: FilterConfig, base: Path, world: Group) -> Manifest:
+    return run_stage(
+        "filter",
+        folder=folder.stage("filter"),
+        config=config,
+        inputs=[folder.stage("corpus")],
+        world=world,
+        body=lambda stage: filtering.run(stage, config, base),
+        source_fingerprint=filtering.source_fingerprint(config, base),
     )
 
 
