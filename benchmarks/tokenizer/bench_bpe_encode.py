@@ -4,11 +4,8 @@
 gigatoken where it is installed (same tokenizer.json, ids compared).
 """
 
-from functools import cache
-
 import numpy as np
 import pytest
-from tokenizer.texts import documents, num_bytes
 
 from fasttrain.text import columns
 from fasttrain.tokenizer import Tokenizer, train_bpe
@@ -16,19 +13,18 @@ from fasttrain.tokenizer import Tokenizer, train_bpe
 OP = "bpe_encode"
 
 
-@cache
-def tokenizer(pattern="cl100k"):
-    return train_bpe(documents(8_000_000, skip=1), vocab_size=16384, pattern=pattern, threads=1)
-
-
-def speed(benchmark, texts):
-    benchmark.extra_info["MB_per_s"] = num_bytes(texts) / benchmark.stats["min"] / 1e6
+@pytest.fixture
+def train(documents):
+    """train(pattern="cl100k"): the vocabulary."""
+    return lambda pattern="cl100k": train_bpe(
+        documents(8_000_000, skip=1), vocab_size=16384, pattern=pattern, threads=1
+    )
 
 
 @pytest.mark.parametrize("state", ["cold", "warm"])
-def bench_bpe_encode(benchmark, impl, state):
+def bench_bpe_encode(benchmark, documents, train, speed, impl, state):
     texts = documents(100_000 if impl == "reference" else 4_000_000)
-    column, warm = columns.from_texts(texts), tokenizer()
+    column, warm = columns.from_texts(texts), train()
 
     def setup():
         fresh = warm if state == "warm" else Tokenizer(warm.vocabulary)
@@ -37,22 +33,23 @@ def bench_bpe_encode(benchmark, impl, state):
         return (fresh,), {}
 
     benchmark.pedantic(lambda t: t.encode_batch(column, threads=1, impl=impl), setup=setup, rounds=5)
-    speed(benchmark, texts)
+    speed(texts)
 
 
-def bench_rival_tokenizers(benchmark, tmp_path):
+def bench_rival_tokenizers(benchmark, documents, train, speed, tmp_path):
     hugging_face = pytest.importorskip("tokenizers").Tokenizer
-    tokenizer().save(tmp_path / "tokenizer.json")
+    ours = train()
+    ours.save(tmp_path / "tokenizer.json")
     rival = hugging_face.from_file(str(tmp_path / "tokenizer.json"))
     texts = documents(1_000_000)
     found = benchmark.pedantic(lambda: [rival.encode(t, add_special_tokens=False).ids for t in texts], rounds=2)
-    assert [i for f in found for i in f] == tokenizer().encode_batch(texts)[0].tolist()
-    speed(benchmark, texts)
+    assert [i for f in found for i in f] == ours.encode_batch(texts, allow_special=True)[0].tolist()
+    speed(texts)
 
 
-def bench_rival_gigatoken(benchmark, tmp_path):
+def bench_rival_gigatoken(benchmark, documents, train, speed, tmp_path):
     gigatoken = pytest.importorskip("gigatoken")
-    ours = tokenizer("llama3")  # it has no scanner for a spelling of cl100k that `tokenizers` would read rightly
+    ours = train("llama3")  # it has no scanner for a spelling of cl100k that `tokenizers` would read rightly
     ours.save(tmp_path / "tokenizer.json")
     texts = documents(4_000_000)
 
@@ -62,4 +59,4 @@ def bench_rival_gigatoken(benchmark, tmp_path):
     found = benchmark.pedantic(lambda rival: rival.encode_batch(list(texts), parallel=False), setup=setup, rounds=5)
     flat = np.concatenate([np.asarray(f, np.uint32) for f in found])
     np.testing.assert_array_equal(flat, ours.encode_batch(texts, allow_special=True)[0])
-    speed(benchmark, texts)
+    speed(texts)

@@ -4,7 +4,6 @@ all its threads), with the same vocabulary as the answer."""
 import json
 
 import pytest
-from tokenizer.texts import documents
 
 from fasttrain.text import columns
 from fasttrain.tokenizer import patterns, tokenizer_json, train_bpe
@@ -13,16 +12,17 @@ OP = "bpe_train"
 VOCAB = 8192
 
 
-def bench_bpe_train(benchmark, impl):
+def bench_bpe_train(benchmark, documents, speed, impl):
     if impl == "reference":
         texts, size = documents(20_000), 400
     else:
         texts, size = documents(8_000_000), VOCAB
     column = columns.from_texts(texts)
     benchmark.pedantic(lambda: train_bpe(column, vocab_size=size, threads=1, impl=impl), rounds=2)
+    speed(texts)
 
 
-def bench_rival_tokenizers(benchmark):
+def bench_rival_tokenizers(benchmark, documents, speed):
     hf = pytest.importorskip("tokenizers")
     texts = documents(8_000_000)
 
@@ -44,3 +44,4 @@ def bench_rival_tokenizers(benchmark):
     ours = tokenizer_json.to_json(train_bpe(texts, vocab_size=VOCAB).vocabulary)["model"]
     assert ours["vocab"] == found["vocab"]
     assert [list(m) for m in ours["merges"]] == [list(m) for m in found["merges"]]
+    speed(texts)
