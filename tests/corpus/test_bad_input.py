@@ -116,7 +116,7 @@ def test_a_few_invalid_bytes_are_replaced_and_many_are_not(tmp_path):
     )
     outcome = read_one(tmp_path, folder)
     assert sorted(outcome.texts) == ["good", "x" * 500 + "\ufffd", "x" * 500 + "\ufffd" + "y" * 500]
-    assert {row["origin"] for _, row in outcome.bad} == {"many.txt", "rows.jsonl#2"}
+    assert {row["origin"] for _, row in outcome.bad} == {"t/many.txt", "t/rows.jsonl#2"}
     assert set(reasons(outcome)) == {"encoding"}
     assert outcome.report.counts["repaired_texts"] == 2
     assert outcome.report.counts["replaced_characters"] == 2
@@ -210,14 +210,17 @@ def test_the_same_url_twice_keeps_two_identities(tmp_path):
     assert outcome.report.counts["repeated_origins"] == 1
 
 
-@pytest.mark.parametrize(
-    "data", [b"garbage", b"\x1f\x8bgarbage", b"\x28\xb5\x2f\xfdgarbage", b"\0" * 5000, b"WARC/1.0\r\n"]
-)
+@pytest.mark.parametrize("data", [b"garbage", b"\x1f\x8bgarbage", b"\x28\xb5\x2f\xfdgarbage", b"\0" * 5000])
 @pytest.mark.parametrize("name", ["a.warc", "a.jsonl", "a.parquet"])
 def test_files_of_something_else(tmp_path, name, data):
     outcome = read_one(tmp_path, _write(tmp_path / name, data))
     assert outcome.texts == []
     assert len(reasons(outcome)) == 1
+
+
+def test_a_warc_header_without_a_record(tmp_path):
+    outcome = read_one(tmp_path, _write(tmp_path / "a.warc", b"WARC/1.0\r\n"))
+    assert reasons(outcome) == ["no_warc_type", "truncated"]
 
 
 def test_parquet_of_the_wrong_schema(tmp_path):
@@ -273,7 +276,7 @@ def test_a_file_that_goes_or_cannot_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(lake, "plan", plan_then_remove)
     outcome = read_one(tmp_path, folder)
     assert reasons(outcome) == ["unreadable"] * 4
-    assert [d["origin"] for d in outcome.documents] == ["e.txt"]
+    assert [d["origin"] for d in outcome.documents] == ["f/e.txt"]
 
 
 @pytest.mark.parametrize(

@@ -76,10 +76,10 @@ def test_texts_are_those_of_the_files(lake):
     folder = PACKAGE_DATA / "demo_lake"
     packed = (folder / "books/shakespeare-macbeth.txt.zst").read_bytes()
     macbeth = zstandard.ZstdDecompressor().stream_reader(packed).read()
-    assert by_origin["books", "shakespeare-macbeth.txt.zst"]["text"].encode() == macbeth
+    assert by_origin["books", "demo_lake/books/shakespeare-macbeth.txt.zst"]["text"].encode() == macbeth
     row = json.loads(gzip.decompress((folder / "docs.jsonl.gz").read_bytes()).splitlines()[3])
     assert by_origin["docs", row["url"]]["text"] == row["text"]
-    go = by_origin["code", "go/strings/strings.go.zst"]
+    go = by_origin["code", "demo_lake/code/go/strings/strings.go.zst"]
     assert go["text"].startswith("// Copyright 2009 The Go Authors")
     assert json.loads(go["meta"]) == {"code": "go"}
     assert {d["language"] for d in lake.documents if d["source"] == "declarations"} >= {"en", "zh", "de", "ar", "hy"}

@@ -25,26 +25,37 @@ def names(root, path, **source):
 
 
 def test_folders_files_and_globs(tmp_path):
+    """Names begin with the path as written, so that entries of one source never share an origin."""
     tree(tmp_path, "a/1.txt", "a/b/2.txt", "a/b/3.md", "a/b/c.py", "a/x.bin", "z.txt")
-    assert names(tmp_path, "a") == ["1.txt", "b/2.txt", "b/3.md", "b/c.py"]  # x.bin: of no known kind
-    assert names(tmp_path, "a/b/2.txt") == ["2.txt"]
-    assert names(tmp_path, "a/*.txt") == ["1.txt"]
-    assert names(tmp_path, "a/**/*.txt") == ["1.txt", "b/2.txt"]
+    assert names(tmp_path, "a") == ["a/1.txt", "a/b/2.txt", "a/b/3.md", "a/b/c.py"]  # x.bin: of no known kind
+    assert names(tmp_path, "./a/") == names(tmp_path, "a")
+    assert names(tmp_path, ".") == [*names(tmp_path, "a"), "z.txt"]
+    assert names(tmp_path, "a/b/2.txt") == ["a/b/2.txt"]
+    assert names(tmp_path, "z.txt") == ["z.txt"]
+    assert names(tmp_path, "a/*.txt") == ["a/1.txt"]
+    assert names(tmp_path, "a/**/*.txt") == ["a/1.txt", "a/b/2.txt"]
     assert names(tmp_path, "*/b") == ["a/b/2.txt", "a/b/3.md", "a/b/c.py"]  # a folder that matches counts whole
-    assert names(tmp_path, "a/[12!]*.txt") == ["1.txt"]
-    assert names(tmp_path, "a/b/?.[!m]*") == ["2.txt", "c.py"]
-    assert names(tmp_path, "a", kind="code") == ["b/c.py"]
-    assert names(tmp_path, "a", include=["*.md", "x*"], kind="text") == ["b/3.md", "x.bin"]
-    assert names(tmp_path, "a", exclude=["b/*"]) == ["1.txt"]
-    assert names(tmp_path, str(tmp_path / "a/b/*.md")) == ["3.md"]
+    assert names(tmp_path, "a/[12!]*.txt") == ["a/1.txt"]
+    assert names(tmp_path, "a/b/?.[!m]*") == ["a/b/2.txt", "a/b/c.py"]
+    assert names(tmp_path, "a", kind="code") == ["a/b/c.py"]
+    assert names(tmp_path, "a", include=["*.md", "x*"], kind="text") == ["a/b/3.md", "a/x.bin"]
+    assert names(tmp_path, "a", exclude=["b/*"]) == ["a/1.txt"]  # include and exclude see the path below it
+    assert names(tmp_path, str(tmp_path / "a/b/*.md")) == [str(tmp_path / "a/b/3.md")]
+
+
+def test_entries_of_one_source_have_their_own_identities(tmp_path):
+    tree(tmp_path, "v1/a.txt", "v2/a.txt")
+    outcome = read(tmp_path, [{"name": "s", "path": "v1"}, {"name": "s", "path": "v2"}], tmp_path / "out")
+    assert [d["origin"] for d in outcome.documents] == ["v1/a.txt", "v2/a.txt"]
+    assert len({d["doc_id"] for d in outcome.documents}) == 2
 
 
 def test_links_are_not_followed(tmp_path):
     tree(tmp_path, "a/src/1.rs")
     (tmp_path / "a/twin").symlink_to(tmp_path / "a/src")
     (tmp_path / "a/two.rs").symlink_to(tmp_path / "a/src/1.rs")
-    assert names(tmp_path, "a") == ["src/1.rs"]
-    assert names(tmp_path, "a/**/*.rs") == ["src/1.rs"]
+    assert names(tmp_path, "a") == ["a/src/1.rs"]
+    assert names(tmp_path, "a/**/*.rs") == ["a/src/1.rs"]
 
 
 def test_parts_hold_neighbours_and_a_large_file_alone(tmp_path):
@@ -101,12 +112,12 @@ def test_a_source_tree_knows_licence_language_and_machine_text(tmp_path):
     outcome = read_one(tmp_path, tmp_path / "t", kind="code", licence="unknown")
     found = {d["origin"]: (d["licence"], json.loads(d["meta"])) for d in outcome.documents}
     assert found == {
-        "a.go": ("BSD-3-Clause", {"code": "go"}),
-        "vendor/x/b.rs": ("Apache-2.0 OR MIT", {"code": "rust"}),
-        "c.h": ("GPL-2.0-only WITH Linux-syscall-note", {"code": "c"}),
-        "d.pb.go": ("BSD-3-Clause", {"code": "go", "generated": True}),
-        "e.min.js": ("BSD-3-Clause", {"code": "javascript", "minified": True}),
-        "f.js": ("BSD-3-Clause", {"code": "javascript", "minified": True}),
+        "t/a.go": ("BSD-3-Clause", {"code": "go"}),
+        "t/vendor/x/b.rs": ("Apache-2.0 OR MIT", {"code": "rust"}),
+        "t/c.h": ("GPL-2.0-only WITH Linux-syscall-note", {"code": "c"}),
+        "t/d.pb.go": ("BSD-3-Clause", {"code": "go", "generated": True}),
+        "t/e.min.js": ("BSD-3-Clause", {"code": "javascript", "minified": True}),
+        "t/f.js": ("BSD-3-Clause", {"code": "javascript", "minified": True}),
     }
 
 

@@ -13,7 +13,7 @@ class SourceConfig(Settings):
     """One source: a mixture domain, where it lies and how it is read."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Name of the mixture domain; several entries may share one."""
+    """Name of the mixture domain; several entries may share one (their paths must not overlap)."""
     path: str = Field(min_length=1)
     """Folder, file or glob (`**` crosses folders), relative to the recipe; `package:demo_lake/...` ships with us."""
     kind: Kind = "auto"

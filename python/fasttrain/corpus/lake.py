@@ -28,7 +28,7 @@ class LakeFile:
     """One file of a source."""
 
     path: Path
-    name: str  # relative to the source's folder, with forward slashes
+    name: str  # the source's path as written, and the file's below it: no two entries share one
     kind: str  # warc, jsonl, parquet, text or code
     size: int  # bytes on disk
     version: str  # changes when the content does: time of modification, or SHA-256 for files of the package
@@ -66,6 +66,7 @@ def files(source: SourceConfig, base: Path, where: str) -> list[LakeFile]:
     pattern = source.path.removeprefix(_PREFIX)
     root = PACKAGE_DATA if in_package else base
     found = [(p, n) for p, n in sorted(_matching(root, pattern), key=lambda pn: pn[1]) if _is_wanted(source, n)]
+    folder_as_written = _folder(root, pattern)
     folders: dict[str, list[Path]] = {}
     for path, name in found:
         if licences.is_licence_file(name.rsplit("/", 1)[-1].removesuffix(".zst").removesuffix(".gz")):
@@ -83,7 +84,7 @@ def files(source: SourceConfig, base: Path, where: str) -> list[LakeFile]:
         except OSError:  # the reader will say so in the ledger
             size, version = -1, "unreadable"
         licence = _nearest(stated, name) if kind == "code" else ""
-        result.append(LakeFile(path, name, kind, size, version, licence))
+        result.append(LakeFile(path, folder_as_written + name, kind, size, version, licence))
     if not result:
         what = "holds no file of this kind" if (root / pattern).exists() else "matches no file"
         raise ConfigError(
@@ -132,13 +133,28 @@ def _matching(root: Path, pattern: str) -> Iterator[tuple[Path, str]]:
         yield from _walk(path)
     else:
         parts = Path(pattern).parts
-        fixed = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts))
+        fixed = _num_fixed(parts)
         if fixed == len(parts):
             return
         regex = re.compile(_regex("/".join(parts[fixed:])) + r"(/.*)?")
         for file, name in _walk(root.joinpath(*parts[:fixed])):
             if regex.fullmatch(name):
                 yield file, name
+
+
+def _folder(root: Path, pattern: str) -> str:
+    """The folder that names are relative to, as the settings write it, with a slash behind; "" for the root."""
+    parts = Path(pattern).parts
+    if (root / pattern).is_file():
+        parts = parts[:-1]
+    elif not (root / pattern).is_dir():
+        parts = parts[: _num_fixed(parts)]
+    return f"{Path(*parts).as_posix()}/" if parts else ""
+
+
+def _num_fixed(parts: tuple[str, ...]) -> int:
+    """How many steps of a glob come before its first wildcard."""
+    return next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts))
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
