@@ -22,8 +22,9 @@ from fasttrain.core.config import Settings
 Action = Literal["ok", "log", "skip", "rollback", "halt"]
 _SEVERITY: tuple[Action, ...] = ("ok", "log", "skip", "rollback", "halt")
 
-# Below these a deviation is never a spike, however quiet the window was: 1 % of the loss, 5 % of the gradient norm.
-_LOSS_FLOOR, _LOG_NORM_FLOOR = 0.01, 0.05
+# Smallest sigma, however quiet the window was: 1 % of the loss, 20 % of the gradient norm (with small batches a norm of
+# three times the median is an ordinary batch: at the default threshold it takes five times the median to be a spike).
+_LOSS_FLOOR, _LOG_NORM_FLOOR = 0.01, 0.2
 
 
 class GuardConfig(Settings):
