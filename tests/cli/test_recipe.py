@@ -70,3 +70,10 @@ def test_the_layout_is_not_part_of_a_runs_identity():
     two, _ = recipe.read("demo", ["layout.tp=2"])
     other, _ = recipe.read("demo", ["optim.lr=0.5"])
     assert one.identity() == two.identity() != other.identity()
+
+
+def test_a_folder_of_a_recipes_name_does_not_hide_it(tmp_path, monkeypatch):
+    """`tools/fetch_lake.py lake` and `fasttrain run lake` are run in the same folder."""
+    (tmp_path / "lake").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert recipe.read("lake")[0].name == "lake"

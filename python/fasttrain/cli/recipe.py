@@ -129,7 +129,7 @@ def read(name: str, assignments: Iterable[str] = ()) -> tuple[Recipe, Path]:
     Raises: ConfigError: no such recipe, an unknown key, a wrong value: named, with the remedy.
     """
     path = Path(name)
-    if path.suffix == ".toml" or path.exists():
+    if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
             raise ConfigError(f"recipe {name}: no such file; shipped recipes: {', '.join(shipped())}")
         text, base, where = path.read_text(encoding="utf-8"), path.resolve().parent, str(path)
