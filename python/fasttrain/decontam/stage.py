@@ -150,6 +150,7 @@ def _report(
             "clean_items": len(names) - len(hits),
             "documents": sum(part.extra["documents"].get(benchmark.name, 0) for part in reports),
             "too_short_fields": benchmarks.too_short[benchmark.name],
+            "silent_fields": benchmarks.silent[benchmark.name],
             "template_ngrams": benchmarks.templates[benchmark.name],
             "boilerplate_ngrams": sum(1 for gram in boilerplate if owner[gram.split(":")[0]] == benchmark.name),
             "action": config.action,
