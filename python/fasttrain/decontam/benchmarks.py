@@ -154,13 +154,17 @@ def load(config: DecontamConfig, base: Path) -> Benchmarks:
     templates: Counter[str] = Counter()
     is_long = [len(item.words) >= config.ngram for item in items]
     long = _table(items, is_long, config.ngram, config.max_items, templates)
-    short = _table(items, [not flag for flag in is_long], config.short_ngram, len(items) + 1, templates)
+    is_short = [not flag for flag in is_long]
+    short = _table(items, is_short, config.short_ngram, len(items) + 1, templates, short=config.ngram - 1)
     heard = {i for table in (long, short) for uses in table.places.values() for i, _ in uses}
     silent = Counter(item.benchmark for i, item in enumerate(items) if i not in heard)
     return Benchmarks(tuple(items), long, short, too_short, templates, silent)
 
 
-def _table(items: list[Item], wanted: list[bool], n: int, max_items: int, templates: Counter[str]) -> Table:
+def _table(
+    items: list[Item], wanted: list[bool], n: int, max_items: int, templates: Counter[str], *, short: int = 0
+) -> Table:
+    """`short`: an item of at most so many words is judged as a whole."""
     chosen = [i for i, flag in enumerate(wanted) if flag]
     # The n-grams of normalised words joined by spaces are those of the text: normalising again changes nothing.
     hashes, offsets = shingle(columns.from_texts(" ".join(items[i].words) for i in chosen), n=n)
@@ -168,8 +172,9 @@ def _table(items: list[Item], wanted: list[bool], n: int, max_items: int, templa
     for row, i in enumerate(chosen):
         words = items[i].words
         for k, h in enumerate(hashes[offsets[row] : offsets[row + 1]].tolist()):
-            telling = {word for word in words[k : k + n] if any(c.isalpha() for c in word)}
-            if 2 * len(telling) >= n:
+            window = words if len(words) <= short else words[k : k + n]  # a short item is found whole, so judged whole
+            telling = {word for word in window if any(c.isalpha() for c in word)}
+            if 2 * len(telling) >= len(window):
                 places.setdefault(h, []).append((i, k))
     for h in [h for h, uses in places.items() if len({items[i].key for i, _ in uses}) > max_items]:
         for benchmark in {items[i].benchmark for i, _ in places[h]}:

@@ -1,0 +1,327 @@
+"""
+Compiled ops of fasttrain. Private: call them through their Python faces.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import typing
+
+import numpy
+import numpy.typing
+
+__all__: list[str] = [
+    "BpeModel",
+    "WordCounter",
+    "adamw",
+    "adamw_cuda",
+    "adamw_impls",
+    "attention",
+    "attention_backward",
+    "attention_cuda",
+    "attention_impls",
+    "attention_max_D",
+    "attention_work",
+    "bpe_encode",
+    "bpe_encode_impls",
+    "bpe_train",
+    "bpe_train_impls",
+    "c4_lines",
+    "c4_lines_impls",
+    "cpu_isas",
+    "cuda_built",
+    "hash128",
+    "hash128_impls",
+    "jaccard",
+    "jaccard_impls",
+    "minhash",
+    "minhash_impls",
+    "ngram_overlap",
+    "ngram_overlap_impls",
+    "pii_count",
+    "pii_fill",
+    "pii_impls",
+    "pretokenize",
+    "pretokenize_impls",
+    "shingle",
+    "shingle_impls",
+    "sketch",
+    "sketch_impls",
+    "sum_squares",
+    "sum_squares_impls",
+    "text_stats",
+    "text_stats_impls",
+]
+
+class BpeModel:
+    def __init__(
+        self,
+        token_data: numpy.typing.NDArray[numpy.uint8],
+        token_offsets: numpy.typing.NDArray[numpy.int64],
+        pairs: numpy.typing.NDArray[numpy.uint32],
+        ranks: numpy.typing.NDArray[numpy.uint32],
+        id_of_rank: numpy.typing.NDArray[numpy.uint32],
+        byte_ids: numpy.typing.NDArray[numpy.uint32],
+        pattern: typing.SupportsInt | typing.SupportsIndex,
+        ignore_merges: bool,
+    ) -> None: ...
+
+class WordCounter:
+    def __init__(self, pattern: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def add(
+        self,
+        data: numpy.typing.NDArray[numpy.uint8],
+        offsets: numpy.typing.NDArray[numpy.int64],
+        threads: typing.SupportsInt | typing.SupportsIndex,
+        impl: str,
+    ) -> None: ...
+    def add_counted(
+        self,
+        data: numpy.typing.NDArray[numpy.uint8],
+        offsets: numpy.typing.NDArray[numpy.int64],
+        counts: numpy.typing.NDArray[numpy.int64],
+    ) -> None: ...
+    def sizes(self) -> tuple[int, int]: ...
+    def words(
+        self,
+        data: numpy.typing.NDArray[numpy.uint8],
+        offsets: numpy.typing.NDArray[numpy.int64],
+        counts: numpy.typing.NDArray[numpy.int64],
+    ) -> None: ...
+
+def adamw(
+    param: numpy.typing.NDArray[numpy.float32],
+    grad: numpy.typing.NDArray[numpy.float32],
+    m: numpy.typing.NDArray[numpy.float32],
+    v: numpy.typing.NDArray[numpy.float32],
+    coefficients: numpy.typing.NDArray[numpy.float32],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def adamw_cuda(
+    param: typing.SupportsInt | typing.SupportsIndex,
+    grad: typing.SupportsInt | typing.SupportsIndex,
+    m: typing.SupportsInt | typing.SupportsIndex,
+    v: typing.SupportsInt | typing.SupportsIndex,
+    N: typing.SupportsInt | typing.SupportsIndex,
+    coefficients: numpy.typing.NDArray[numpy.float32],
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int: ...
+def adamw_impls() -> list[str]: ...
+def attention(
+    q: numpy.typing.NDArray[numpy.float32],
+    k: numpy.typing.NDArray[numpy.float32],
+    v: numpy.typing.NDArray[numpy.float32],
+    lo: numpy.typing.NDArray[numpy.int32],
+    hi: numpy.typing.NDArray[numpy.int32],
+    out: numpy.typing.NDArray[numpy.float32],
+    stats: numpy.typing.NDArray[numpy.float32],
+    work: numpy.typing.NDArray[numpy.float32],
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def attention_backward(
+    q: numpy.typing.NDArray[numpy.float32],
+    k: numpy.typing.NDArray[numpy.float32],
+    v: numpy.typing.NDArray[numpy.float32],
+    lo: numpy.typing.NDArray[numpy.int32],
+    hi: numpy.typing.NDArray[numpy.int32],
+    out: numpy.typing.NDArray[numpy.float32],
+    stats: numpy.typing.NDArray[numpy.float32],
+    dout: numpy.typing.NDArray[numpy.float32],
+    dq: numpy.typing.NDArray[numpy.float32],
+    dk: numpy.typing.NDArray[numpy.float32],
+    dv: numpy.typing.NDArray[numpy.float32],
+    work: numpy.typing.NDArray[numpy.float32],
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def attention_cuda(
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    bf16: bool,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    q, k, v, lo, hi, out, stats on the device; B, Bm, Tq, Tk, H, Hkv, D.
+    """
+
+def attention_impls() -> list[str]: ...
+def attention_work(
+    B: typing.SupportsInt | typing.SupportsIndex,
+    Tq: typing.SupportsInt | typing.SupportsIndex,
+    Tk: typing.SupportsInt | typing.SupportsIndex,
+    H: typing.SupportsInt | typing.SupportsIndex,
+    Hkv: typing.SupportsInt | typing.SupportsIndex,
+    D: typing.SupportsInt | typing.SupportsIndex,
+    backward: bool,
+) -> int: ...
+def bpe_encode(
+    model: BpeModel,
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    ids: numpy.typing.NDArray[numpy.uint32],
+    ends: numpy.typing.NDArray[numpy.int64],
+    eot: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def bpe_encode_impls() -> list[str]: ...
+def bpe_train(
+    word_data: numpy.typing.NDArray[numpy.uint8],
+    word_offsets: numpy.typing.NDArray[numpy.int64],
+    word_counts: numpy.typing.NDArray[numpy.int64],
+    token_data: numpy.typing.NDArray[numpy.uint8],
+    token_offsets: numpy.typing.NDArray[numpy.int64],
+    byte_ids: numpy.typing.NDArray[numpy.uint32],
+    pairs: numpy.typing.NDArray[numpy.uint32],
+    ids: numpy.typing.NDArray[numpy.uint32],
+    vocab_size: typing.SupportsInt | typing.SupportsIndex,
+    min_frequency: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> int: ...
+def bpe_train_impls() -> list[str]: ...
+def c4_lines(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    out: numpy.typing.NDArray[numpy.uint8],
+    out_offsets: numpy.typing.NDArray[numpy.int64],
+    bad: numpy.typing.NDArray[numpy.int64],
+    c4_flags: typing.SupportsInt | typing.SupportsIndex,
+    c4_min_words: typing.SupportsInt | typing.SupportsIndex,
+    c4_max_word_chars: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def c4_lines_impls() -> list[str]: ...
+def cpu_isas() -> list[str]:
+    """
+    Instruction sets of this CPU that an implementation may ask for.
+    """
+
+def cuda_built() -> bool:
+    """
+    Whether this build holds the CUDA implementations.
+    """
+
+def hash128(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    out: numpy.typing.NDArray[numpy.uint64],
+    seed: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def hash128_impls() -> list[str]: ...
+def jaccard(
+    a: numpy.typing.NDArray[numpy.uint64],
+    a_offsets: numpy.typing.NDArray[numpy.int64],
+    b: numpy.typing.NDArray[numpy.uint64],
+    b_offsets: numpy.typing.NDArray[numpy.int64],
+    pairs: numpy.typing.NDArray[numpy.int64],
+    common: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def jaccard_impls() -> list[str]: ...
+def minhash(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    a: numpy.typing.NDArray[numpy.uint32],
+    b: numpy.typing.NDArray[numpy.uint32],
+    out: numpy.typing.NDArray[numpy.uint32],
+    words: numpy.typing.NDArray[numpy.int64],
+    n: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def minhash_impls() -> list[str]: ...
+def ngram_overlap(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    texts: numpy.typing.NDArray[numpy.int64],
+    keys: numpy.typing.NDArray[numpy.uint64],
+    filter: numpy.typing.NDArray[numpy.uint64],
+    counts: numpy.typing.NDArray[numpy.int64],
+    starts: numpy.typing.NDArray[numpy.int64],
+    words: numpy.typing.NDArray[numpy.int64],
+    grams: numpy.typing.NDArray[numpy.int64],
+    n: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def ngram_overlap_impls() -> list[str]: ...
+def pii_count(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    counts: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def pii_fill(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    starts: numpy.typing.NDArray[numpy.int64],
+    begins: numpy.typing.NDArray[numpy.int64],
+    ends: numpy.typing.NDArray[numpy.int64],
+    kinds: numpy.typing.NDArray[numpy.uint8],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def pii_impls() -> list[str]: ...
+def pretokenize(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    ends: numpy.typing.NDArray[numpy.int64],
+    counts: numpy.typing.NDArray[numpy.int64],
+    pattern: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def pretokenize_impls() -> list[str]: ...
+def shingle(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    out: numpy.typing.NDArray[numpy.uint64],
+    out_offsets: numpy.typing.NDArray[numpy.int64],
+    n: typing.SupportsInt | typing.SupportsIndex,
+    sets: bool,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def shingle_impls() -> list[str]: ...
+def sketch(
+    shingles: numpy.typing.NDArray[numpy.uint64],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    a: numpy.typing.NDArray[numpy.uint32],
+    b: numpy.typing.NDArray[numpy.uint32],
+    out: numpy.typing.NDArray[numpy.uint32],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def sketch_impls() -> list[str]: ...
+def sum_squares(
+    x: numpy.typing.NDArray[numpy.float32],
+    out: numpy.typing.NDArray[numpy.float64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def sum_squares_impls() -> list[str]: ...
+def text_stats(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    out: numpy.typing.NDArray[numpy.int64],
+    bad: numpy.typing.NDArray[numpy.int64],
+    c4_flags: typing.SupportsInt | typing.SupportsIndex,
+    c4_min_words: typing.SupportsInt | typing.SupportsIndex,
+    c4_max_word_chars: typing.SupportsInt | typing.SupportsIndex,
+    short_line_chars: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def text_stats_impls() -> list[str]: ...
+
+attention_max_D: int = 256
