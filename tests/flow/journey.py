@@ -17,8 +17,8 @@ from fasttrain.formats import atomic
 RECIPE = Path(__file__).parent / "tiny.toml"
 
 
-def command(folder, ranks, *options):
-    argv = [sys.executable, "-m", "fasttrain", "run", str(RECIPE), "--out", str(folder), *options]
+def command(ranks, *arguments):
+    argv = [sys.executable, "-m", "fasttrain", *arguments]
     if ranks == 1:
         return argv, {**os.environ, "OMP_NUM_THREADS": "1"}
     prefix, env = mpirun(ranks)
@@ -27,13 +27,18 @@ def command(folder, ranks, *options):
 
 def run(folder, *, ranks=2, options=(), timeout=240):
     """The journey to its end; returns the finished process, whose status the caller judges."""
-    argv, env = command(folder, ranks, *options)
+    return fasttrain("run", str(RECIPE), "--out", str(folder), *options, ranks=ranks, timeout=timeout)
+
+
+def fasttrain(*arguments, ranks=2, timeout=240):
+    """A command on so many ranks, to its end."""
+    argv, env = command(ranks, *arguments)
     return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=timeout)
 
 
 def run_and_kill(folder, moment, *, ranks=2, options=()):
     """Start the journey and SIGKILL every process of it once `moment(folder)` is true. Returns whether it was alive."""
-    argv, env = command(folder, ranks, *options)
+    argv, env = command(ranks, "run", str(RECIPE), "--out", str(folder), *options)
     process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while process.poll() is None and not moment(folder):

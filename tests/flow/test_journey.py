@@ -1,11 +1,12 @@
 """The whole journey on a few hundred documents: what it leaves, and that no kill changes a byte of it."""
 
-import json
 import random
+import shutil
 import time
 
 import pytest
 
+from fasttrain.monitor.metrics import read_lines
 from flow import journey
 
 SEED = 20261123
@@ -20,15 +21,19 @@ def unbroken(tmp_path_factory):
     return folder, done, time.monotonic() - start
 
 
+def losses(folder):
+    return [line["loss"] for line in read_lines(folder / "train/metrics.jsonl") if "loss" in line]
+
+
 def test_it_ends_with_a_model_and_a_report(unbroken):
     folder, done, _ = unbroken
     assert (folder / "export/model.safetensors").exists()
     assert (folder / "report.html").stat().st_size > 10_000
     assert str(folder / "export") in done.stdout
     assert str(folder / "report.html") in done.stdout
-    steps = [json.loads(line) for line in (folder / "train/metrics.jsonl").read_text().splitlines()]
-    losses = [s["loss"] for s in steps if "step" in s and "loss" in s]
-    assert losses[-1] < losses[0]
+    seen = losses(folder)
+    assert len(seen) == 24
+    assert seen[-1] < seen[0]
 
 
 def test_a_finished_run_returns_at_once(unbroken):
@@ -86,6 +91,19 @@ def test_killed_three_times_gives_the_same_bytes(unbroken, tmp_path):
     assert done.returncode == 0, done.stderr[-4000:]
     assert journey.shard_bytes(killed) == journey.shard_bytes(unbroken[0])
     assert journey.final_weights(killed) == journey.final_weights(unbroken[0])
+
+
+@pytest.mark.parametrize("layout", ["tp=2", "pp=2"])
+def test_the_command_line_takes_a_layout(unbroken, tmp_path, layout):
+    """`train RUN --set layout...` gives the losses of the data-parallel run (tests/mpi derives the bounds)."""
+    folder, _, _ = unbroken
+    copy = tmp_path / "run"
+    copy.mkdir()
+    shutil.copy(folder / "recipe.json", copy)
+    shutil.copytree(folder / "prepare", copy / "prepare")
+    done = journey.fasttrain("train", str(copy), "--set", f"layout.{layout}", ranks=2)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert losses(copy) == pytest.approx(losses(folder), rel=1e-4)
 
 
 @pytest.mark.slow
