@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fasttrain.cli.options import RunArgument, reopen
+from fasttrain.cli.options import RunArgument, console, reopen
 from fasttrain.core.errors import ConfigError
 
 
@@ -26,7 +26,6 @@ def audit(
 
     Without a question: what was trained on, by source and licence.
     """
-    from rich.console import Console
 
     from fasttrain.audit import document, ledger, table, trained
 
@@ -37,18 +36,18 @@ def audit(
     session = reopen(run)
     if not session.world.is_root:
         return
-    console = Console(soft_wrap=True)
+    screen = console()
     if sql is not None:
-        console.print(table.format_rows(ledger.sql(session.folder, sql, limit=limit)))
+        screen.print(table.format_rows(ledger.sql(session.folder, sql, limit=limit)))
     elif step is not None:
         from fasttrain.audit import step as steps
 
-        console.print(steps.format_step(steps.documents_of(session.folder, step, limit=limit)))
+        screen.print(steps.format_step(steps.documents_of(session.folder, step, limit=limit)))
     elif text is not None:
-        console.print(table.format_trails(document.find(session.folder, text, by="text", limit=limit)))
+        screen.print(table.format_trails(document.find(session.folder, text, by="text", limit=limit)))
     elif url is not None:
-        console.print(table.format_trails(document.find(session.folder, url, by="origin", limit=limit)))
+        screen.print(table.format_trails(document.find(session.folder, url, by="origin", limit=limit)))
     elif doc_id is not None:
-        console.print(table.format_trails(document.find(session.folder, doc_id, by="id", limit=limit)))
+        screen.print(table.format_trails(document.find(session.folder, doc_id, by="id", limit=limit)))
     else:
-        console.print(table.format_trained_on(trained.trained_on(session.folder)))
+        screen.print(table.format_trained_on(trained.trained_on(session.folder)))

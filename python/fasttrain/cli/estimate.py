@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fasttrain.cli.options import RecipeArgument, Set
+from fasttrain.cli.options import RecipeArgument, Set, console
 from fasttrain.comm.group import world
 from fasttrain.core import log
 
@@ -31,7 +31,6 @@ def estimate(
     price: Annotated[float | None, typer.Option("--price", help="Of one rank for an hour, in any currency.")] = None,
 ) -> None:
     """Parameters, FLOPs per token (formula printed), memory by rank, step and total time, KV cache. Nothing is run."""
-    from rich.console import Console
 
     from fasttrain.cli.recipe import read
     from fasttrain.estimate import table
@@ -41,7 +40,7 @@ def estimate(
     resolved, _ = read(recipe, assignments or [])
     found = estimate_recipe(resolved, group, ranks=ranks or group.size, calibrate=calibrate, price=price)
     if group.is_root:
-        Console(soft_wrap=True).print(table.format_estimate(found))
+        console().print(table.format_estimate(found))
 
 
 def estimate_recipe(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fasttrain.cli.options import RunArgument, Session, Verbose, reopen
+from fasttrain.cli.options import RunArgument, Session, Verbose, console, reopen
 
 if TYPE_CHECKING:
     from fasttrain.eval.result import EvalResult
@@ -20,14 +20,13 @@ def evaluate(run: RunArgument, verbose: Verbose = False) -> None:
 
     Exit status 1 when a gate of the recipe fails.
     """
-    from rich.console import Console
 
     from fasttrain.eval.result import format_result
 
     session = reopen(run, verbose=verbose)
     result = run_eval(session)
     if session.world.is_root:
-        Console(soft_wrap=True).print(format_result(result))
+        console().print(format_result(result))
     session.world.barrier()
     result.check()
 

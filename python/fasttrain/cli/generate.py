@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fasttrain.cli.options import RunArgument, reopen
+from fasttrain.cli.options import RunArgument, console, reopen
 
 
 def add(app: typer.Typer) -> None:
@@ -22,7 +22,6 @@ def generate(
     checkpoint: Annotated[str, typer.Option("--checkpoint", help="newest, best, or a step number.")] = "newest",
 ) -> None:
     """Continue prompts with the run's model, with a KV cache and a seed."""
-    from rich.console import Console
 
     from fasttrain.eval import run as evaluation
     from fasttrain.eval.result import format_generations
@@ -41,4 +40,4 @@ def generate(
         seed=seed,
         checkpoint=checkpoint,
     )
-    Console(soft_wrap=True).print(format_generations(found))
+    console().print(format_generations(found))

@@ -1,11 +1,13 @@
 """Options that several commands share, and what they do before they start."""
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from fasttrain.comm.group import Group, world
 from fasttrain.core import log
@@ -83,6 +85,11 @@ def reopen(run: Path, assignments: list[str] | None = None, *, verbose: bool = F
         raise ConfigError(f"{run}: not a run folder (it has no recipe.json); give the folder that `run --out` named")
     recipe = Recipe.load(override(atomic.read_json(path), assignments or []))
     return Session(recipe, Path.cwd(), RunFolder(run), ranks)
+
+
+def console() -> Console:
+    """Where tables are printed: as wide as the terminal, wide enough for whole origins in a file or a pipe."""
+    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
 
 def to_toml(data: dict[str, object], where: str = "") -> str:

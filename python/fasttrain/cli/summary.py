@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
-from fasttrain.cli.options import Session
+from fasttrain.cli.options import Session, console
 from fasttrain.formats import atomic
 from fasttrain.monitor.metrics import read_lines
 
@@ -38,7 +37,7 @@ def show(session: Session, result: "EvalResult") -> None:
     from fasttrain.estimate import estimate as cost
     from fasttrain.estimate import table
 
-    folder, console = session.folder, Console(soft_wrap=True)
+    folder, screen = session.folder, console()
     steps = [line for line in read_lines(folder.metrics) if "loss" in line]
     figures = Table(box=None, show_header=False, pad_edge=False)
     if steps:
@@ -54,8 +53,8 @@ def show(session: Session, result: "EvalResult") -> None:
         )
     figures.add_row("exported model", str(folder.export))
     figures.add_row("report", str(folder.report))
-    console.print(figures)
+    screen.print(figures)
     predicted = cost.load(folder)
     if predicted is not None and steps:
         errors = cost.error(predicted, [s["step_s"] for s in steps], max(s["memory_bytes"] for s in steps))
-        console.print(table.format_error(errors))
+        screen.print(table.format_error(errors))

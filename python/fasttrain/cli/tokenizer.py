@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fasttrain.cli.options import Fresh, Out, Print, RecipeArgument, Set, Verbose, open_run
+from fasttrain.cli.options import Fresh, Out, Print, RecipeArgument, Set, Verbose, console, open_run
 
 _commands = typer.Typer(no_args_is_help=True, help="Train a tokenizer on a recipe's lake; measure tokenizers on text.")
 
@@ -42,7 +42,6 @@ def report(
 ) -> None:
     """Bytes per token, fertility (tokens a word) and the share of words that are one token, on the same text."""
     import numpy as np
-    from rich.console import Console
     from rich.table import Table
 
     from fasttrain.core.errors import ConfigError
@@ -62,4 +61,4 @@ def report(
             found = measure.summary(measure.measure(tokenizer, column, np.zeros(1, np.int64), 1)[0])
             figures = [found["bytes_per_token"], found["fertility"], found["single_token_words"]]
             table.add_row(str(path), file.name, *("-" if f is None else f"{f:.3f}" for f in figures))
-    Console(soft_wrap=True).print(table)
+    console().print(table)
