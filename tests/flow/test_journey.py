@@ -12,15 +12,6 @@ from flow import journey
 SEED = 20261123
 
 
-@pytest.fixture(scope="session")
-def unbroken(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("flow") / "unbroken"
-    start = time.monotonic()
-    done = journey.run(folder)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder, done, time.monotonic() - start
-
-
 def losses(folder):
     return [line["loss"] for line in read_lines(folder / "train/metrics.jsonl") if "loss" in line]
 
