@@ -1,3 +1,4 @@
+import json
 import math
 import random
 
@@ -85,6 +86,46 @@ def test_too_many_in_a_row_halt_under_any_policy():
     run(guard, 100)
     actions = [guard.check(math.nan, 1.0).action for _ in range(4)]
     assert actions == ["skip", "skip", "skip", "halt"]
+
+
+def test_logged_spikes_never_halt_and_a_lasting_level_becomes_the_window():
+    config = GuardConfig(policy="log", max_consecutive=3, window=64)
+    guard = Guard(config)
+    run(guard, 200)
+    draws = random.Random(9)
+    shifted = [6.0 + draws.gauss(0, 0.02) for _ in range(300)]
+    actions = [guard.check(loss, 1.0).action for loss in shifted]
+    assert actions == ["log"] * config.window + ["ok"] * (300 - config.window)
+    assert guard.check(20.0, 1.0).action == "log"  # the new level's own spikes are seen
+
+
+def test_logged_spikes_with_good_steps_between_never_enter_the_window():
+    guard = Guard(GuardConfig(policy="log", max_consecutive=2, window=16, warmup_steps=16))
+    run(guard, 100)
+    for _ in range(50):
+        for _ in range(15):
+            assert guard.check(9.0, 1.0).action == "log"
+        assert guard.check(3.9, 1.0).action == "ok"
+    assert max(guard.state_dict()["losses"]) < 5
+
+
+def test_under_log_only_what_is_not_finite_counts_towards_the_halt():
+    guard = Guard(GuardConfig(policy="log", max_consecutive=2))
+    run(guard, 100)
+    pattern = [math.nan, math.nan, 9.0] * 5
+    assert [guard.check(loss, 1.0).action for loss in pattern] == ["skip", "skip", "log"] * 5
+    assert [guard.check(math.inf, 1.0).action for _ in range(3)] == ["skip", "skip", "halt"]
+
+
+def test_a_run_of_logged_spikes_goes_through_a_checkpoint():
+    one, two = (Guard(GuardConfig(policy="log", window=16, warmup_steps=16)) for _ in range(2))
+    run(one, 50)
+    for _ in range(10):
+        one.check(9.0, 1.0)
+    two.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    for _ in range(20):
+        assert one.check(9.0, 1.0) == two.check(9.0, 1.0)
+    assert one.state_dict() == two.state_dict()
 
 
 def test_state_goes_through_a_checkpoint():

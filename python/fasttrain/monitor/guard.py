@@ -4,6 +4,8 @@ A value is a spike when it lies more than `threshold` robust sigmas above the me
 sigma = max(1.4826 * MAD, floor), the loss taken as it is, the gradient norm by its logarithm (its tail is heavy).
 Flagged values never enter the window, so one NaN or spike cannot hide the next: published detectors compare with a mean
 that a single NaN turns into NaN, and then see nothing more or skip every step.
+Policy `log` notes finite spikes and trains on: they never halt the run. As those batches were trained on, a level that
+lasts is the new level: `window` of them in a row, without a good value between, become the window.
 Policy after PaLM (arXiv:2204.02311, section 5.1): roll back, then skip the batches around the spike.
 """
 
@@ -31,7 +33,8 @@ class GuardConfig(Settings):
     """What a spike or a non-finite value leads to."""
 
     policy: Literal["log", "skip", "rollback", "halt"] = "skip"
-    """log: note spikes only; skip: leave the step out; rollback: newest checkpoint, then skip batches; halt: stop."""
+    """log: note finite spikes and train on (what is not finite is skipped); skip: leave the step out; rollback: newest
+    checkpoint, then skip batches; halt: stop."""
     window: int = Field(default=128, ge=8)
     """Good values that a new one is compared with."""
     threshold: float = Field(default=8.0, gt=0)
@@ -39,7 +42,7 @@ class GuardConfig(Settings):
     warmup_steps: int = Field(default=32, ge=8)
     """Good values that must be in the window before a spike can be seen."""
     max_consecutive: int = Field(default=8, ge=1)
-    """Flagged steps in a row after which the run halts under any policy."""
+    """Flagged steps in a row after which the run halts under any policy; under `log` only non-finite ones count."""
     skip_before: int = Field(default=0, ge=0)
     """On a rollback, batches before the flagged one that are skipped too."""
     skip_after: int = Field(default=8, ge=0)
@@ -104,6 +107,7 @@ class Guard:
         self._losses: deque[float] = deque(maxlen=config.window)
         self._norms: deque[float] = deque(maxlen=config.window)
         self._consecutive = 0
+        self._logged: list[tuple[float, float]] = []  # policy log: finite spikes since the last good value
 
     def check(self, loss: float, grad_norm: float) -> Decision:
         """Judge one step and remember it.
@@ -124,8 +128,12 @@ class Guard:
             norm_z = _robust_z(log_norm, self._norms, _LOG_NORM_FLOOR)
         if max(loss_z, norm_z) > self.config.threshold:
             what = "loss" if loss_z >= norm_z else "gradient norm"
-            return self._flagged(self.config.policy, f"spike of the {what}", loss_z, norm_z)
+            reason = f"spike of the {what}"
+            if self.config.policy == "log":
+                return self._noted(loss, log_norm, Decision("log", reason, loss_z, norm_z))
+            return self._flagged(self.config.policy, reason, loss_z, norm_z)
         self._consecutive = 0
+        self._logged.clear()
         self._losses.append(loss)
         self._norms.append(log_norm)
         return Decision("ok", "", loss_z, norm_z)
@@ -147,6 +155,7 @@ class Guard:
             "losses": list(self._losses),
             "norms": list(self._norms),
             "consecutive": self._consecutive,
+            "logged": [list(pair) for pair in self._logged],
             "skips": self.skips.to_list(),
         }
 
@@ -155,7 +164,19 @@ class Guard:
         self._losses = deque(state["losses"], maxlen=self.config.window)
         self._norms = deque(state["norms"], maxlen=self.config.window)
         self._consecutive = state["consecutive"]
+        self._logged = [(loss, norm) for loss, norm in state["logged"]]
         self.skips = SkipList(state["skips"])
+
+    def _noted(self, loss: float, log_norm: float, decision: Decision) -> Decision:
+        """A finite spike that is trained on; `window` of them in a row are the new level."""
+        self._consecutive = 0
+        self._logged.append((loss, log_norm))
+        if len(self._logged) == self.config.window:
+            losses, norms = zip(*self._logged)
+            self._losses.extend(losses)
+            self._norms.extend(norms)
+            self._logged.clear()
+        return decision
 
     def _flagged(self, action: Action, reason: str, loss_z: float, norm_z: float) -> Decision:
         self._consecutive += 1
