@@ -41,6 +41,17 @@ def test_a_mistake_is_one_message_and_status_2(tmp_path, arguments, words):
     assert "Traceback" not in done.stderr
 
 
+def test_a_run_takes_no_setting_that_would_make_it_another(tmp_path):
+    from fasttrain.cli import options, recipe
+    from fasttrain.core.errors import ConfigError
+    from fasttrain.formats.run_folder import RunFolder
+
+    RunFolder(tmp_path).claim(recipe.read("demo")[0].identity())
+    assert options.reopen(tmp_path, ["train.threads=3", "layout.dp=1"]).recipe.train.threads == 3
+    with pytest.raises(ConfigError, match="--set optim.lr=0.5 would make it another run; set only layout"):
+        options.reopen(tmp_path, ["optim.lr=0.5"])
+
+
 def test_print_shows_the_resolved_recipe_and_starts_nothing(tmp_path):
     import tomllib
 

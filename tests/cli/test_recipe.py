@@ -72,6 +72,51 @@ def test_the_layout_is_not_part_of_a_runs_identity():
     assert one.identity() == two.identity() != other.identity()
 
 
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "train.threads=7",
+        "train.micro_batch=1",
+        "train.overlap=false",
+        "train.peak_flops=1e12",
+        "train.tensorboard=false",
+        "checkpoint.keep=9",
+        "checkpoint.keep_best=false",
+        "checkpoint.async_write=false",
+    ],
+)
+def test_how_the_machine_is_used_is_not_part_of_a_runs_identity(assignment):
+    one, _ = recipe.read("demo")
+    two, _ = recipe.read("demo", [assignment])
+    assert one != two
+    assert one.identity() == two.identity()
+    assert one.identity_fingerprint() == two.identity_fingerprint()
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "seed=8",
+        "train.device=cuda",
+        "train.eval_every=3",
+        "train.eval_tokens=3",
+        "train.precision=fp16",
+        "checkpoint.every_steps=3",
+        "guard.window=9",
+        "eval.top_k=2",
+        "filter.samples_per_reason=1",
+    ],
+)
+def test_what_shapes_the_result_is_part_of_a_runs_identity(assignment):
+    assert recipe.read("demo")[0].identity() != recipe.read("demo", [assignment])[0].identity()
+
+
+def test_an_identity_reads_back_as_itself():
+    """It is what the run folder keeps and later commands load."""
+    one, _ = recipe.read("demo", ["train.threads=7", "checkpoint.keep=9"])
+    assert Recipe.load(one.identity()).identity() == one.identity()
+
+
 def test_a_folder_of_a_recipes_name_does_not_hide_it(tmp_path, monkeypatch):
     """`tools/fetch_lake.py lake` and `fasttrain run lake` are run in the same folder."""
     (tmp_path / "lake").mkdir()

@@ -74,7 +74,10 @@ def open_run(
 
 
 def reopen(run: Path, assignments: list[str] | None = None, *, verbose: bool = False) -> Session:
-    """A run's own recipe. `assignments` are for what is not part of its identity: how ranks share the work."""
+    """A run's own recipe. `assignments` are for what is not part of its identity: how the machine is used.
+
+    Raises: ConfigError: not a run folder, or an assignment that would make it another run.
+    """
     from fasttrain.cli.recipe import Recipe
     from fasttrain.core.config import override
 
@@ -83,7 +86,13 @@ def reopen(run: Path, assignments: list[str] | None = None, *, verbose: bool = F
     path = run / "recipe.json"
     if not path.exists():
         raise ConfigError(f"{run}: not a run folder (it has no recipe.json); give the folder that `run --out` named")
-    recipe = Recipe.load(override(atomic.read_json(path), assignments or []))
+    found = atomic.read_json(path)
+    recipe = Recipe.load(override(found, assignments or []))
+    if recipe.identity() != Recipe.load(found).identity():
+        raise ConfigError(
+            f"{run}: --set {' --set '.join(assignments or [])} would make it another run; set only layout.* and keys "
+            "that leave the result as it is (train.threads, train.micro_batch, ...), or start a run with another --out"
+        )
     return Session(recipe, Path.cwd(), RunFolder(run), ranks)
 
 

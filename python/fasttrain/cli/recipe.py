@@ -27,6 +27,14 @@ from fasttrain.tokenizer.shards import ShardsConfig
 from fasttrain.tokenizer.stage import TokenizerConfig
 from fasttrain.train.config import TrainConfig
 
+# Keys that leave a run what it is, beside the layout: they decide how the machine is used or what is written about it.
+# Not among them although they look alike: train.device (dropout draws differ), train.eval_* and checkpoint.every_steps
+# (which step is the best, where a rollback returns to), batch sizes of stages (in the stages' own fingerprints).
+_FREE = {
+    "train": ("threads", "micro_batch", "overlap", "peak_flops", "tensorboard"),
+    "checkpoint": ("keep", "keep_best", "async_write"),
+}
+
 
 class Recipe(Settings):
     """Everything that shapes a run. Tables are named after the rooms that they configure."""
@@ -100,8 +108,12 @@ class Recipe(Settings):
         return min(self.train.micro_batch or share, share) or 1
 
     def identity(self) -> dict[str, Any]:
-        """What a run folder belongs to: everything but how ranks share the work."""
-        return {k: v for k, v in self.to_dict().items() if k != "layout"}
+        """What a run folder belongs to: everything but how the machine is used (the layout and `_FREE`)."""
+        return {
+            room: {k: v for k, v in table.items() if k not in _FREE[room]} if room in _FREE else table
+            for room, table in self.to_dict().items()
+            if room != "layout"
+        }
 
     def identity_fingerprint(self) -> str:
         """128 bits of the identity, for manifests and checkpoints."""

@@ -13,7 +13,8 @@ def add(app: typer.Typer) -> None:
 def train(run: RunArgument, assignments: Set = None, verbose: Verbose = False) -> None:
     """Train on a prepared run folder, or go on where an interrupted training was.
 
-    `--set layout.tp=2` changes how ranks share the work; anything else belongs to another run folder.
+    `--set layout.tp=2` or `--set train.threads=4` change how the machine is used; what would change the result is
+    refused: it belongs to another run folder.
     """
     session = reopen(run, assignments, verbose=verbose)
     run_train(session)

@@ -67,7 +67,12 @@ class RunFolder:
         return self.root / "report.html"
 
     def claim(self, recipe: dict[str, Any]) -> None:
-        """Make the folder this recipe's, or check that it is. Raises ConfigError naming the keys that differ."""
+        """Make the folder this recipe's, or check that it is.
+
+        Args:
+            recipe: the identity: what any two runs in one folder must share, as plain data.
+        Raises: ConfigError: another recipe's folder, naming the keys that differ; or a folder of something else.
+        """
         path = self.root / "recipe.json"
         if not path.exists():
             if self.root.exists() and any(self.root.iterdir()):
