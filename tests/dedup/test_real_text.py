@@ -77,8 +77,11 @@ def test_go_loses_311_exact_copies(tmp_path):
     assert len(gone) == 311
 
 
-@pytest.mark.parametrize("source", ["gnome-help", "encyclopedia"])
-def test_exact_copies_are_those_of_a_set_of_strings(tmp_path, source):
+@pytest.mark.parametrize(("source", "copies"), [("gnome-help", 950), ("encyclopedia", 17)])
+def test_exact_copies_are_those_of_a_set_of_strings(tmp_path, source, copies):
+    """The number for gnome-help hangs on how tags are stripped from its 12,306 Mallard pages: a cruder stripping, which
+    keeps the blank space that the tags leave, made 710 copies; that of tools/fetch_lake.py makes 950.
+    """
     rows = [
         (source, f"{path.name}#{i}", record["text"])
         for path in sorted((LAKE / source).glob("*.jsonl.zst"))
@@ -86,7 +89,7 @@ def test_exact_copies_are_those_of_a_set_of_strings(tmp_path, source):
     ]
     m, gone = dedup(tmp_path, rows, fuzzy=False)
     print(source, len(rows), m.report)
-    assert len(gone) == len(rows) - len({text for _, _, text in rows}) > 0
+    assert len(gone) == len(rows) - len({text for _, _, text in rows}) == copies
 
 
 def test_two_editions_of_the_factbook_both_stay(tmp_path):
