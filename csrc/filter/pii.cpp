@@ -126,21 +126,37 @@ bool is_issued(const std::uint8_t* d, std::size_t n) noexcept {
   return (four == 6011 || two == 65 || (three >= 644 && three <= 649)) && n >= 16;
 }
 
+// Groups as printed on cards; the first is one run of digits. A longer form goes before its part.
+constexpr std::uint8_t card_groups[][5] = {{0}, {4, 4, 4, 4, 3}, {4, 4, 4, 4}, {4, 6, 5}, {4, 6, 4}};
+
 PiiSpan find_card(const PiiText& t, std::size_t i) noexcept {
-  std::uint8_t digits[20];
-  std::size_t n = 0, k = i;
-  int separator = -1;  // of the first pair of groups: the others must have the same
-  while (digit(t.at(k))) {
-    if (n == 20) return nothing;
-    digits[n++] = static_cast<std::uint8_t>(t.s[k++] - '0');
-    const int c = t.at(k);
-    if ((c == ' ' || c == '-') && digit(t.at(k + 1)) && (separator < 0 || c == separator)) {
-      separator = c;
-      ++k;
+  const int previous = before(t, i);
+  if ((previous == '.' || previous == '-') && i >= 2 && digit(t.s[i - 2])) return nothing;  // of a longer number
+  std::size_t run = 0;
+  while (run < 20 && digit(t.at(i + run))) ++run;
+  for (const auto& groups : card_groups) {
+    std::uint8_t digits[20];
+    std::size_t n = 0, k = i;
+    const int separator = t.at(i + 4);
+    if (groups[0] == 0) {
+      if (run < 13 || run > 19) continue;
+      for (; n < run; ++k) digits[n++] = static_cast<std::uint8_t>(t.s[k] - '0');
+    } else {
+      if (run != 4 || (separator != ' ' && separator != '-')) continue;
+      bool fits = true;
+      for (int g = 0; fits && g < 5 && groups[g] > 0; ++g) {
+        if (g > 0) fits = t.at(k++) == separator;
+        for (int m = 0; fits && m < groups[g]; ++m, ++k) {
+          fits = digit(t.at(k));
+          if (fits) digits[n++] = static_cast<std::uint8_t>(t.s[k] - '0');
+        }
+      }
+      if (!fits) continue;
     }
+    if (word(t.at(k)) || ((t.at(k) == '.' || t.at(k) == '-') && digit(t.at(k + 1)))) continue;
+    if (is_issued(digits, n) && luhn(digits, n)) return {i, k, card};
   }
-  if (n < 13 || n > 19 || word(t.at(k)) || !is_issued(digits, n) || !luhn(digits, n)) return nothing;
-  return {i, k, card};
+  return nothing;
 }
 
 PiiSpan find_international(const PiiText& t, std::size_t i) noexcept {

@@ -30,6 +30,8 @@ FOUND = [
     ("card", "378282246310005"),
     ("card", "5555555555554444"),
     ("card", "6011000990139424"),
+    ("card", "3782 822463 10005"),
+    ("card", "3056-930902-5904"),
     ("iban", "DE89370400440532013000"),
     ("iban", "GB29 NWBK 6016 1331 9268 19"),
     ("iban", "NO9386011117947"),
@@ -54,6 +56,13 @@ NOT_FOUND = [
     "12:30:45",
     "4111 1111 1111 1112",
     "4111 1111-1111 1111",
+    "23 22 21 20 19 18 17 16",
+    "52.5194108501149799",
+    "0.5202997830662377",
+    "4503601774854144.0",
+    "22-4111-1111-1111-1111",
+    "4111-1111-1111-1111-22",
+    "41111 111 1111 1111",
     "1234567890123456",
     "DE89370400440532013001",
     "XX89370400440532013000",
@@ -87,6 +96,13 @@ def test_one_changed_digit_of_a_checksum_is_not_found(impl, kind, text):
     wrong = text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :]
     found = pii.find(columns.from_texts([wrong]), impl=impl)
     assert kind not in [KINDS[k] for k in found.kinds]
+
+
+@pytest.mark.parametrize("behind", [" 12/27", " 123", " 2024", " 4111 1111", " 7"])
+@pytest.mark.parametrize("card", ["4111 1111 1111 1111", "4111-1111-1111-1111", "4111111111111111"])
+def test_a_card_is_found_with_numbers_behind_it(impl, card, behind):
+    found = pii.find(columns.from_texts([f"card 17 {card}{behind}"]), impl=impl)
+    assert [(b, e, KINDS[k]) for b, e, k in zip(found.begins, found.ends, found.kinds)] == [(8, 8 + len(card), "card")]
 
 
 PIECES = (

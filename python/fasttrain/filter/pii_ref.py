@@ -10,8 +10,9 @@ ip       public IPv4 (no private, loopback, link-local, shared, documentation, m
          zeros; global unicast IPv6 (2000::/3 without 2001:db8::/32)
 phone    `+` and 8-15 digits with separators (E.164); (ddd) ddd-dddd, ddd-ddd-dddd, ddd.ddd.dddd of the North American
          plan
-card     13-19 digits, alone or in groups with one kind of separator, of an issuer's range and length, with Luhn's
-         checksum
+card     13-19 digits in a row, or in the groups printed on cards (4-4-4-4, 4-4-4-4-3, 4-6-5, 4-6-4) with one kind of
+         separator, of an issuer's range and length, with Luhn's checksum; no part of a decimal or of a longer number.
+         One in ten 19-digit integers of such a range passes (tables of 64-bit constants in code)
 iban     a country's code and length (ISO 13616), alone or in groups of four, with the mod-97 checksum
 """
 
@@ -29,7 +30,16 @@ _IPV6 = re.compile(rb"[0-9A-Fa-f:]+")
 _INTERNATIONAL = re.compile(rb"\+[1-9](?:[ .\-()/]{0,2}\d)*")
 _BRACKET = re.compile(rb"\([2-9]\d\d\) ?[2-9]\d\d[-. ]\d{4}")
 _DASHED = re.compile(rb"[2-9]\d\d([-.])[2-9]\d\d\1\d{4}")
-_CARD = (re.compile(rb"\d(?: ?\d)*"), re.compile(rb"\d(?:-?\d)*"))
+_CARD = [
+    re.compile(form)
+    for form in (
+        rb"\d{13,19}",
+        rb"\d{4}([ -])\d{4}\1\d{4}\1\d{4}\1\d{3}",
+        rb"\d{4}([ -])\d{4}\1\d{4}\1\d{4}",
+        rb"\d{4}([ -])\d{6}\1\d{5}",
+        rb"\d{4}([ -])\d{6}\1\d{4}",
+    )
+]
 
 IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29, "BY": 28,
@@ -161,14 +171,17 @@ def _national(text: bytes, i: int, pattern: re.Pattern[bytes]) -> tuple[int, int
 
 
 def _card(text: bytes, i: int) -> tuple[int, int, int] | None:
-    match = max(
-        (m for p in (rb"\d(?: ?\d)*", rb"\d(?:-?\d)*") if (m := re.compile(p).match(text, i))), key=lambda m: m.end()
-    )
-    digits = [c - 48 for c in match.group() if 48 <= c <= 57]
-    if not 13 <= len(digits) <= 19 or _is_word(text, match.end()):
+    if re.match(rb"\d[-.]", text[max(0, i - 2) : i]):  # of a longer number
         return None
-    doubled = [d if k % 2 == 0 else (2 * d - 9 if d > 4 else 2 * d) for k, d in enumerate(reversed(digits))]
-    return (i, match.end(), 3) if _is_issued(digits) and sum(doubled) % 10 == 0 else None
+    for form in _CARD:  # a longer form goes before its part
+        match = form.match(text, i)
+        if match is None or _is_word(text, match.end()) or re.match(rb"[-.]\d", text[match.end() : match.end() + 2]):
+            continue
+        digits = [c - 48 for c in match.group() if 48 <= c <= 57]
+        doubled = [d if k % 2 == 0 else (2 * d - 9 if d > 4 else 2 * d) for k, d in enumerate(reversed(digits))]
+        if _is_issued(digits) and sum(doubled) % 10 == 0:
+            return i, match.end(), 3
+    return None
 
 
 def _is_issued(digits: list[int]) -> bool:
