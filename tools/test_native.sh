@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The native ops' own tests (tests/*/test_<op>.py) on a build with AddressSanitizer and UndefinedBehaviorSanitizer:
-# every implementation that this CPU runs reads and writes only what it was given. Needs GCC or Clang with their runtimes.
+# The native tests on a build with AddressSanitizer and UndefinedBehaviorSanitizer: the C++ ones (tests/native/, random
+# bytes from buffers of exact size), then the ops' own (tests/*/test_<op>.py). Every implementation that this CPU runs
+# reads and writes only what it was given. Needs GCC or Clang with their runtimes.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=tools/setup.sh
@@ -9,9 +10,12 @@ build=$root/build/sanitize
 cxx=${CXX:-c++}
 mkdir -p "$root/build"
 cmake -S "$root" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DFASTTRAIN_SANITIZE=ON -DFASTTRAIN_CUDA=OFF \
+  -DFASTTRAIN_NATIVE_TESTS=ON \
   -DPython_EXECUTABLE="$(command -v python)" -Dpybind11_DIR="$(python -m pybind11 --cmakedir)" >"$build.log" 2>&1 ||
   { cat "$build.log" >&2; exit 1; }
 cmake --build "$build" >>"$build.log" 2>&1 || { tail -n 40 "$build.log" >&2; exit 1; }
+OMP_NUM_THREADS=2 ctest --test-dir "$build" --output-on-failure --no-tests=error --timeout 120 -Q --output-log "$build.ctest.log" ||
+  { cat "$build.ctest.log" >&2; exit 1; }
 # A package folder of links: the sources with the sanitized module beside them.
 package=$build/package/fasttrain
 rm -rf "$build/package"
