@@ -3,6 +3,9 @@
 The standard readers lose what they decoded in the call that meets the damage (gzip, zstandard) or say nothing when a
 zstd frame is cut, so both formats are driven here: gzip by a decoder that is copied before each step, zstd block by
 block (RFC 8878), each of which gives at most 128 KiB.
+
+Flipped bytes that still decode show only in the checksum at the end of a gzip member or zstd frame (or never, in a zstd
+frame without one). What was decoded behind them has been given by then: the damage is reported, with wrong text before.
 """
 
 import zlib
@@ -29,7 +32,7 @@ class Damaged(Exception):
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """Yield the file's decoded bytes (gzip and zstd by their first bytes). Raises Damaged after all that is good."""
+    """Yield the file's decoded bytes (gzip and zstd by their first bytes). Raises Damaged after what decodes."""
     position = 0
     try:
         with path.open("rb") as file:
