@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from corpus.lake_stage import make_parts_as, read
-from fasttrain.corpus.lake import PACKAGE_DATA
+from fasttrain.formats.package_path import DATA as PACKAGE_DATA
 from fasttrain.text import columns
 from fasttrain.text.hash128 import hash128
 

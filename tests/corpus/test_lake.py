@@ -10,6 +10,7 @@ from fasttrain.core.errors import ConfigError
 from fasttrain.corpus import lake, languages, licences
 from fasttrain.corpus.config import CorpusConfig, SourceConfig
 from fasttrain.corpus.stage import source_fingerprint
+from fasttrain.formats import package_path
 
 
 def tree(root, *names, text="text"):
@@ -84,7 +85,7 @@ def test_the_fingerprint_sees_a_change(tmp_path):
 
 def test_package_files_are_known_by_content():
     config = CorpusConfig.load({"sources": [{"name": "s", "path": "package:demo_lake/factbook.parquet"}]})
-    [[_, [[_, _, _, version, _]]]] = source_fingerprint(config, lake.PACKAGE_DATA)
+    [[_, [[_, _, _, version, _]]]] = source_fingerprint(config, package_path.DATA)
     assert len(version) == 64
 
 

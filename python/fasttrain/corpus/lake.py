@@ -11,10 +11,8 @@ from typing import Any
 from fasttrain.core.errors import ConfigError
 from fasttrain.corpus import languages, licences
 from fasttrain.corpus.config import CorpusConfig, SourceConfig
-from fasttrain.formats import atomic
+from fasttrain.formats import atomic, package_path
 
-PACKAGE_DATA = Path(__file__).parents[1] / "data"
-_PREFIX = "package:"
 _COMPRESSED = (".gz", ".zst")
 _KIND_OF = {
     ".warc": "warc", ".wet": "warc", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet",
@@ -62,9 +60,8 @@ def extension(name: str) -> str:
 
 def files(source: SourceConfig, base: Path, where: str) -> list[LakeFile]:
     """Every file of a source, by name. Raises ConfigError when there is none, naming `where`."""
-    in_package = source.path.startswith(_PREFIX)
-    pattern = source.path.removeprefix(_PREFIX)
-    root = PACKAGE_DATA if in_package else base
+    in_package = package_path.is_in_package(source.path)
+    root, pattern = package_path.split(source.path, base)
     found = [(p, n) for p, n in sorted(_matching(root, pattern), key=lambda pn: pn[1]) if _is_wanted(source, n)]
     folder_as_written = _folder(root, pattern)
     folders: dict[str, list[Path]] = {}

@@ -24,12 +24,9 @@ from pydantic import Field, model_validator
 from fasttrain.core.config import Settings
 from fasttrain.core.errors import ConfigError
 from fasttrain.decontam.ngram_overlap import NgramIndex
-from fasttrain.formats import atomic
+from fasttrain.formats import atomic, package_path
 from fasttrain.text import columns, shingle_ref
 from fasttrain.text.shingle import shingle
-
-_PACKAGE_DATA = Path(__file__).parents[1] / "data"
-_PREFIX = "package:"
 
 
 class BenchmarkConfig(Settings):
@@ -116,16 +113,11 @@ class Benchmarks:
     silent: Counter[str]  # fields of which no n-gram is left, by benchmark: they cannot be found
 
 
-def resolve(path: str, base: Path) -> Path:
-    """Where a benchmark's file lies."""
-    return _PACKAGE_DATA / path.removeprefix(_PREFIX) if path.startswith(_PREFIX) else base / path
-
-
 def fingerprints(config: DecontamConfig, base: Path) -> list[list[str]]:
     """Name and sha256 of every benchmark file. Raises ConfigError: a file is missing."""
     found = []
     for number, benchmark in enumerate(config.benchmarks):
-        path = resolve(benchmark.path, base)
+        path = package_path.resolve(benchmark.path, base)
         if not path.is_file():
             raise ConfigError(
                 f"decontam.benchmarks.{number}.path: {benchmark.name}: no such file: {path}; correct the path"
@@ -145,7 +137,7 @@ def load(config: DecontamConfig, base: Path) -> Benchmarks:
     too_short: Counter[str] = Counter()
     for number, benchmark in enumerate(config.benchmarks):
         where = f"decontam.benchmarks.{number}"
-        for name, field, text in _read(benchmark, resolve(benchmark.path, base), where):
+        for name, field, text in _read(benchmark, package_path.resolve(benchmark.path, base), where):
             words = tuple(shingle_ref.words(text.encode("utf-8", "surrogatepass")))
             if len(words) < config.short_ngram:
                 too_short[benchmark.name] += 1
