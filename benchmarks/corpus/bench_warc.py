@@ -74,15 +74,15 @@ def warcio_texts(file):
     return texts
 
 
-def bench_fasttrain(benchmark, crawl, extractor):
+def bench_fasttrain(benchmark, record, crawl, extractor):
     file, num_bytes = crawl
     assert fasttrain_texts(file, extractor) == warcio_texts(file)
     benchmark(fasttrain_texts, file, extractor)
-    benchmark.extra_info["MB_per_s"] = num_bytes / benchmark.stats["min"] / 1e6
+    record("MB_per_s", num_bytes / 1e6)
 
 
-def bench_rival_warcio(benchmark, crawl):
+def bench_rival_warcio(benchmark, record, crawl):
     file, num_bytes = crawl
     pytest.importorskip("warcio")
     benchmark(warcio_texts, file)
-    benchmark.extra_info["MB_per_s"] = num_bytes / benchmark.stats["min"] / 1e6
+    record("MB_per_s", num_bytes / 1e6)

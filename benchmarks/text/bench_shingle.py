@@ -17,10 +17,10 @@ TEXTS = [" ".join(WORDS[i] for i in PICKS[d * 450 : (d + 1) * 450]) + ", 2026." 
 COLUMN = columns.from_texts(TEXTS)
 
 
-def bench_shingle(benchmark, impl):
+def bench_shingle(benchmark, record, impl):
     column = columns.TextColumn(COLUMN.data, COLUMN.offsets[: 41 if impl == "reference" else None])
     benchmark(shingle, column, threads=1, impl=impl)
-    benchmark.extra_info["MB_per_s"] = column.num_bytes / benchmark.stats["min"] / 1e6
+    record("MB_per_s", column.num_bytes / 1e6)
 
 
 def python_shingles():
@@ -31,7 +31,7 @@ def python_shingles():
     return count
 
 
-def bench_rival_python(benchmark):
+def bench_rival_python(benchmark, record):
     count = benchmark(python_shingles)
     assert count == len(shingle(columns.from_texts(TEXTS[:200]))[0])
-    benchmark.extra_info["MB_per_s"] = sum(map(len, TEXTS[:200])) / benchmark.stats["min"] / 1e6
+    record("MB_per_s", sum(map(len, TEXTS[:200])) / 1e6)

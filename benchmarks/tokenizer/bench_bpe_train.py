@@ -1,5 +1,5 @@
-"""Workload: 8,192 tokens learnt from 8 MB of Python sources, one thread. Rival: Hugging Face tokenizers' BpeTrainer (on
-all its threads), with the same vocabulary as the answer."""
+"""Workload: 8,192 tokens learnt from 8 MB of Python sources, one thread. Rivals: Hugging Face tokenizers' BpeTrainer
+(on all its threads; the same vocabulary is the answer) and rustbpe."""
 
 import json
 
@@ -22,11 +22,12 @@ def bench_bpe_train(benchmark, documents, speed, impl):
     speed(texts)
 
 
-def bench_rival_tokenizers(benchmark, documents, speed):
+def bench_gate_bpe_train(gate, documents, speed):
     hf = pytest.importorskip("tokenizers")
     texts = documents(8_000_000)
+    column = columns.from_texts(texts)
 
-    def train():
+    def theirs():
         tokenizer = hf.Tokenizer(hf.models.BPE())
         split = hf.pre_tokenizers.Split(hf.Regex(patterns.HUGGING_FACE["cl100k"]), "isolated")
         step = hf.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -40,8 +41,28 @@ def bench_rival_tokenizers(benchmark, documents, speed):
         tokenizer.train_from_iterator(texts, trainer)
         return tokenizer
 
-    found = json.loads(benchmark.pedantic(train, rounds=1).to_str())["model"]
-    ours = tokenizer_json.to_json(train_bpe(texts, vocab_size=VOCAB).vocabulary)["model"]
+    def mine():
+        return train_bpe(column, vocab_size=VOCAB, threads=1)
+
+    found = json.loads(theirs().to_str())["model"]
+    ours = tokenizer_json.to_json(mine().vocabulary)["model"]
     assert ours["vocab"] == found["vocab"]
     assert [list(m) for m in ours["merges"]] == [list(m) for m in found["merges"]]
+    gate(theirs, mine, 3.0, runs=3)
+    speed(texts)
+
+
+def bench_rival_rustbpe(benchmark, documents, speed):
+    """On all its threads. Its vocabulary differs where counts are equal: it breaks ties by the order of raw bytes."""
+    rustbpe = pytest.importorskip("rustbpe")
+    texts = documents(8_000_000)
+
+    def train():
+        tokenizer = rustbpe.Tokenizer()
+        tokenizer.train_from_iterator(iter(texts), VOCAB - 1, pattern=patterns.TIKTOKEN["cl100k"])
+        return tokenizer
+
+    found = {bytes(token) for token, _ in benchmark.pedantic(train, rounds=2).get_mergeable_ranks()}
+    ours = set(train_bpe(texts, vocab_size=VOCAB, threads=1).vocabulary.tokens)
+    assert len(found & ours) > 0.99 * len(found)
     speed(texts)

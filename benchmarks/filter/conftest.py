@@ -1,6 +1,12 @@
-"""Workload: English pages of about 4 KB with headings, lists, repeats and punctuation (Zipf words, fixed seed)."""
+"""Text for the filters' benchmarks: English pages of about 2 KB with headings, lists, repeats and punctuation.
+
+Zipf words from a fixed seed.
+"""
 
 import numpy as np
+import pytest
+
+from fasttrain.text import columns
 
 WORDS = (
     "the be to of and that have with a in is it for as was on are by this from at which or an not but were his "
@@ -33,7 +39,14 @@ def page(rng: np.random.Generator) -> str:
     return "\n".join(lines)
 
 
-def pages(count: int) -> list[str]:
-    """`count` pages."""
+@pytest.fixture(scope="session")
+def pages() -> list[str]:
+    """512 pages."""
     rng = np.random.default_rng(20261123)
-    return [page(rng) for _ in range(count)]
+    return [page(rng) for _ in range(512)]
+
+
+@pytest.fixture(scope="session")
+def column(pages: list[str]) -> columns.TextColumn:
+    """The pages as the ops take them."""
+    return columns.from_texts(pages)
