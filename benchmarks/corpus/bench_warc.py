@@ -13,14 +13,15 @@ from fasttrain.corpus import html_worker, warc
 from fasttrain.corpus.config import CorpusConfig
 from fasttrain.corpus.html import Extractor
 from fasttrain.corpus.intake import Intake
-from fasttrain.corpus.lake import PACKAGE_DATA, LakeFile
+from fasttrain.corpus.lake import LakeFile
+from fasttrain.formats import package_path
 
 CONFIG = CorpusConfig.load({"sources": [{"name": "web", "path": "."}]})
 WEB = ("creativecommons.warc.gz", "python-docs.warc.gz")
 
 
 def pages():
-    members = [(PACKAGE_DATA / "demo_lake/web" / name).read_bytes() for name in WEB]
+    members = [(package_path.DATA / "demo_lake/web" / name).read_bytes() for name in WEB]
     return b"".join(members) * 20
 
 
