@@ -7,6 +7,8 @@ from typing import Any
 from fasttrain.report.html import Html, tag
 
 MARK = "#c0392b"  # what went wrong, on every figure
+NUM_COLOURS = 8  # of page.js's colorway; curves beyond them take the same colours with other strokes
+STROKES = ("solid", "dot", "dash", "longdash", "dashdot")
 
 
 class Figures:
@@ -43,8 +45,9 @@ class Figures:
         """Curves over steps; `markers` names those shown as points too, `marks` are (step, value, text)."""
         data: list[dict[str, Any]] = [
             {"type": "scatter", "mode": "lines+markers" if name in markers else "lines", "name": name, "x": list(at),
-             "y": list(v), "line": {"width": 1.6}, "marker": {"size": 5}}
-            for name, (at, v) in curves.items() if len(at)
+             "y": list(v), "line": {"width": 1.6, "dash": STROKES[k // NUM_COLOURS % len(STROKES)]},
+             "marker": {"size": 5}}
+            for k, (name, (at, v)) in enumerate((n, c) for n, c in curves.items() if len(c[0]))
         ]  # fmt: skip
         if marks:
             data.append(
