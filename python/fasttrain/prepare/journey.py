@@ -4,9 +4,10 @@ corpus -> filter -> dedup -> decontam -> split -> tokenizer -> shards -> mixture
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fasttrain.batch import split
 from fasttrain.batch.split import SplitConfig
@@ -100,76 +101,40 @@ def run(
     Raises: ConfigError: a wrong path or setting. FormatError: an input stage is missing or damaged.
     """
     runs: dict[str, Callable[[], Manifest]] = {
-        "corpus": lambda: _corpus(folder, config.corpus, base, world),
-        "filter": lambda: _filter(folder, config.filter, base, world),
-        "dedup": lambda: _stage("dedup", folder, config.dedup, "filter", world, dedup.run),
-        "decontam": lambda: _decontam(folder, config.decontam, base, world),
-        "split": lambda: _stage("split", folder, config.split, "decontam", world, split.run),
-        "tokenizer": lambda: _stage("tokenizer", folder, config.tokenizer, "split", world, tokenizer.run),
-        "shards": lambda: _shards(folder, config.shards, world),
+        "corpus": lambda: _stage("corpus", folder, config.corpus, (), world, partial(corpus.run, base=base),
+                                 corpus.source_fingerprint(config.corpus, base)),
+        "filter": lambda: _stage("filter", folder, config.filter, ("corpus",), world, partial(filtering.run, base=base),
+                                 filtering.source_fingerprint(config.filter, base)),
+        "dedup": lambda: _stage("dedup", folder, config.dedup, ("filter",), world, dedup.run),
+        "decontam": lambda: _stage("decontam", folder, config.decontam, ("dedup",), world,
+                                   partial(decontam.run, base=base), benchmarks.fingerprints(config.decontam, base)),
+        "split": lambda: _stage("split", folder, config.split, ("decontam",), world, split.run),
+        "tokenizer": lambda: _stage("tokenizer", folder, config.tokenizer, ("split",), world, tokenizer.run),
+        "shards": lambda: _stage("shards", folder, config.shards, ("split", "tokenizer"), world,
+                                 lambda stage, c: shards.run(stage, c, Tokenizer.load(folder.tokenizer))),
         "mixture": lambda: _mixture(folder, config.mixture, total_tokens, world),
-    }
+    }  # fmt: skip
     return {name: runs[name]() for name in selected(only, start)}
 
 
 def _stage(
-    name: str, folder: RunFolder, config: C, after: str, world: Group, body: Callable[[Stage, C], Report | None]
+    name: str,
+    folder: RunFolder,
+    config: C,
+    after: Sequence[str],
+    world: Group,
+    body: Callable[[Stage, C], Report | None],
+    source_fingerprint: Any = None,
 ) -> Manifest:
-    """A stage that reads the stage before it and nothing else."""
+    """A stage that reads the stages `after`; `source_fingerprint` stands for the files that it reads besides them."""
     return run_stage(
         name,
         folder=folder.stage(name),
         config=config,
-        inputs=[folder.stage(after)],
+        inputs=[folder.stage(earlier) for earlier in after],
         world=world,
         body=lambda stage: body(stage, config),
-    )
-
-
-def _filter(folder: RunFolder, config: FilterConfig, base: Path, world: Group) -> Manifest:
-    return run_stage(
-        "filter",
-        folder=folder.stage("filter"),
-        config=config,
-        inputs=[folder.stage("corpus")],
-        world=world,
-        body=lambda stage: filtering.run(stage, config, base),
-        source_fingerprint=filtering.source_fingerprint(config, base),
-    )
-
-
-def _corpus(folder: RunFolder, config: CorpusConfig, base: Path, world: Group) -> Manifest:
-    return run_stage(
-        "corpus",
-        folder=folder.stage("corpus"),
-        config=config,
-        inputs=[],
-        world=world,
-        body=lambda stage: corpus.run(stage, config, base),
-        source_fingerprint=corpus.source_fingerprint(config, base),
-    )
-
-
-def _decontam(folder: RunFolder, config: DecontamConfig, base: Path, world: Group) -> Manifest:
-    return run_stage(
-        "decontam",
-        folder=folder.stage("decontam"),
-        config=config,
-        inputs=[folder.stage("dedup")],
-        world=world,
-        body=lambda stage: decontam.run(stage, config, base),
-        source_fingerprint=benchmarks.fingerprints(config, base),
-    )
-
-
-def _shards(folder: RunFolder, config: ShardsConfig, world: Group) -> Manifest:
-    return run_stage(
-        "shards",
-        folder=folder.shards,
-        config=config,
-        inputs=[folder.stage("split"), folder.stage("tokenizer")],
-        world=world,
-        body=lambda stage: shards.run(stage, config, Tokenizer.load(folder.tokenizer)),
+        source_fingerprint=source_fingerprint,
     )
 
 
