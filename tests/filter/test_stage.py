@@ -78,14 +78,46 @@ def test_fineweb_reads_what_c4_left(tmp_path):
     assert ledger[0]["reason"] == "fineweb:short_lines"
 
 
+def tagging(scores):
+    return FilterConfig.load(
+        {"gopher_quality": {"mode": "tag", "scores": scores}, "default_profile": "q",
+         "profiles": {"q": ["gopher_quality"], "off": ["pii"]}, "profile_of": {"other": "off"}}
+    )  # fmt: skip
+
+
 def test_tag_keeps_and_tells(tmp_path):
-    config = FilterConfig.load(
-        {"gopher_quality": {"mode": "tag"}, "default_profile": "q", "profiles": {"q": ["gopher_quality"]}}
-    )
-    manifest, kept, ledger = filtered(tmp_path, [row("Too short.")], config)
-    assert (len(kept), ledger[0]["decision"]) == (1, "kept")
-    assert "gopher_quality:min_words" in json.loads(ledger[0]["evidence"])["broken"]
+    rows = [row("Too short and that.", origin="short"), row(PROSE, origin="good"), row("x", "other", "unasked")]
+    manifest, kept, ledger = filtered(tmp_path, rows, tagging("broken"))
+    by_origin = {r["origin"]: r for r in ledger}
+    assert reasons(ledger) == {
+        "short": ("tagged", "gopher_quality:min_words"), "good": ("kept", ""), "unasked": ("kept", ""),
+    }  # fmt: skip
+    assert by_origin["short"]["score"] == 4
+    scores = {"gopher_quality:min_words": 4}
+    assert json.loads(by_origin["short"]["evidence"]) == {"broken": ["gopher_quality:min_words"], "scores": scores}
+    assert [json.loads(m) for m in kept["meta"].to_pylist()] == [{"scores": scores}, {}, {}]
     assert manifest.report.counts["tagged:gopher_quality:min_words"] == 1
+
+
+def test_tag_gives_scores_to_all(tmp_path):
+    rows = [row("Too short and that.", origin="short"), row(PROSE, origin="good"), row("x", "other", "unasked")]
+    _, kept, ledger = filtered(tmp_path, rows, tagging("all"))
+    meta = [json.loads(m) for m in kept["meta"].to_pylist()]
+    assert [len(m.get("scores", ())) for m in meta] == [9, 9, 0]
+    assert meta[1]["scores"]["gopher_quality:min_words"] == 93
+    assert meta[0]["scores"]["gopher_quality:mean_word_chars"] == 15 / 4
+    assert json.loads(ledger[1]["evidence"]) == {}
+
+
+def test_a_tagged_and_edited_document(tmp_path):
+    config = FilterConfig.load({"gopher_quality": {"mode": "tag"}, "default_profile": "q",
+                                "profiles": {"q": ["gopher_quality", "pii"]}})  # fmt: skip
+    _, kept, ledger = filtered(tmp_path, [row(f"Do write to {SECRET} and to that.")], config)
+    assert (ledger[0]["decision"], ledger[0]["reason"], ledger[0]["score"]) == ("edited", "pii:masked", None)
+    assert json.loads(ledger[0]["evidence"]) == {
+        "broken": ["gopher_quality:min_words"], "masked": {"email": 1}, "scores": {"gopher_quality:min_words": 8},
+    }  # fmt: skip
+    assert json.loads(kept["meta"][0].as_py()) == {"scores": {"gopher_quality:min_words": 8}}
 
 
 def test_personal_data_is_masked_and_told_nowhere(tmp_path):
@@ -146,7 +178,7 @@ def test_list_files(tmp_path):
     _, _, ledger = filtered(tmp_path, [row("t", origin=o) for o in origins], config, base=tmp_path)
     wanted = ["url:domain", "url:domain", "url:url", "", "url:word", "", "", ""]
     assert [reasons(ledger)[o][1] for o in origins] == wanted
-    with pytest.raises(ConfigError, match=r"filter.url.domain_files.0: .*nowhere.txt must be a readable text file"):
+    with pytest.raises(ConfigError, match=r"filter.url.domain_files.0: .*nowhere.txt must be a readable file"):
         filtered(
             tmp_path / "n", [row("t")], FilterConfig.load({"url": {"domain_files": ["nowhere.txt"]}}), base=tmp_path
         )
@@ -161,7 +193,7 @@ def test_lists_are_part_of_what_the_stage_is(tmp_path):
     assert source_fingerprint(config, tmp_path) != before
     assert source_fingerprint(FilterConfig(), tmp_path) is None
     (tmp_path / "w.txt").unlink()
-    with pytest.raises(ConfigError, match=r"filter.safety.lists.en: .*w.txt must be a readable text file"):
+    with pytest.raises(ConfigError, match=r"filter.safety.lists.en: .*w.txt must be a readable file"):
         source_fingerprint(config, tmp_path)
 
 

@@ -29,7 +29,7 @@ class Decision:
     """One row of the ledger."""
 
     stage: str
-    decision: str  # kept, dropped or edited
+    decision: str  # kept, dropped, edited or tagged
     reason: str
     score: float | None
     evidence: dict[str, Any]

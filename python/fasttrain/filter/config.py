@@ -75,6 +75,14 @@ class FilterConfig(Settings):
         named = {**PROFILES, **self.profiles}[self.profile_of.get(source, self.default_profile)]
         return frozenset(name for name in named if getattr(self, name).enabled)
 
+    def files(self) -> list[tuple[str, str]]:
+        """Files that the settings name: (key, path relative to the recipe)."""
+        found = [(f"filter.url.domain_files.{i}", name) for i, name in enumerate(self.url.domain_files)]
+        found += [(f"filter.url.url_files.{i}", name) for i, name in enumerate(self.url.url_files)]
+        return found + [
+            (f"filter.safety.lists.{language}", name) for language, name in sorted(self.safety.lists.items())
+        ]
+
     def rule_set(self) -> RuleSet:
         """The families that read text_stats."""
         return RuleSet(

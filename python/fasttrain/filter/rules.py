@@ -17,6 +17,7 @@ from fasttrain.filter.text_stats import COLUMN
 Counts = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
 Mode = Literal["drop", "tag"]
+Scores = Literal["broken", "all"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ class RuleFamily(Settings):
     enabled: bool = True
     """Whether the family is asked at all."""
     mode: Mode = "drop"
-    """drop: a document that breaks a rule goes. tag: it stays, and its ledger row says which rules it broke."""
+    """drop: a document that breaks a rule goes. tag: it stays, its ledger row says which rules it broke, and its
+    meta.scores hold what was compared: {"family:rule": value}."""
+    scores: Scores = "broken"
+    """In tag mode: broken: documents get the scores of the rules that they break; all: every document all of them."""
 
 
 class GopherQualityConfig(RuleFamily):

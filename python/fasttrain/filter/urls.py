@@ -16,6 +16,7 @@ from fasttrain.text.hash128 import hash128
 
 _HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>[^/?#:@]+)"
 _MAX_LABELS = 10
+REASONS = ("url:domain", "url:url", "url:word")
 
 
 class UrlConfig(Settings):
@@ -64,8 +65,8 @@ class UrlLists:
         escaped = "|".join(_escape(w.lower()) for w in config.words)
         self.words = rf"(^|[^a-z])({escaped})($|[^a-z])" if escaped else ""
 
-    def reasons(self, origin: Any) -> list[str]:
-        """`url:domain`, `url:url`, `url:word` or "" for each origin (a pa.Array of strings)."""
+    def find(self, origin: Any) -> npt.NDArray[np.int64]:
+        """(N,) 1 + index into REASONS, or 0, for each origin (a pa.Array of strings)."""
         result = np.zeros(len(origin), np.int64)
         if self.words:
             hit = pc.match_substring_regex(pc.ascii_lower(origin), self.words)
@@ -74,8 +75,7 @@ class UrlLists:
             result[self.urls.contains(origin)] = 2
         if len(self.domains):
             result[self._domain_hits(origin)] = 1
-        names = ("", "url:domain", "url:url", "url:word")
-        return [names[i] for i in result.tolist()]
+        return result
 
     def _domain_hits(self, origin: Any) -> npt.NDArray[np.bool_]:
         host = pc.fill_null(pc.struct_field(pc.extract_regex(origin, pattern=_HOST), "host"), "")

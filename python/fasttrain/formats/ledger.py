@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-KEPT, DROPPED, EDITED = "kept", "dropped", "edited"
+KEPT, DROPPED, EDITED, TAGGED = "kept", "dropped", "edited", "tagged"
 
 SCHEMA = pa.schema(
     [
@@ -16,7 +16,7 @@ SCHEMA = pa.schema(
         pa.field("stage", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("origin", pa.string(), nullable=False),
-        pa.field("decision", pa.string(), nullable=False),  # kept, dropped or edited
+        pa.field("decision", pa.string(), nullable=False),  # kept, dropped, edited; tagged: kept, and a rule spoke
         pa.field("reason", pa.string(), nullable=False),  # "" when kept
         pa.field("score", pa.float64()),  # the number that was compared with a threshold
         pa.field("bytes", pa.int64(), nullable=False),  # of the text, before the decision
