@@ -14,6 +14,7 @@ from dedup.documents import documents_of, finished, ledger_of
 from fasttrain.comm.group import SoloGroup
 from fasttrain.dedup import stage
 from fasttrain.dedup.config import DedupConfig, detection
+from fasttrain.dedup.exchange import raw
 from fasttrain.formats.stage import run_stage
 
 LAKE = Path(os.environ.get("FASTTRAIN_LAKE", ""))
@@ -115,7 +116,8 @@ def test_django_pairs_go_as_the_banding_formula_says(tmp_path):
             rows += [(version, f"{kind}/{p}", t) for p, t in files(f"{kind}/django-{version}", suffix) if t.strip()]
     m, _ = dedup(tmp_path, rows, exact=False, threshold=0.5, min_words=50)
     folder, number = tmp_path / "out", {(v, p): i for i, (v, p, _) in enumerate(rows)}
-    proposed = {tuple(p) for p in np.sort(np.load(folder / "pairs" / "part-00000.pairs.npy"), axis=1).tolist()}
+    pairs = np.concatenate([raw(p, np.uint64, (-1, 5))[:, 3:] for p in sorted((folder / "merge").glob("*.pairs"))])
+    proposed = {tuple(p) for p in np.sort(pairs, axis=1).tolist()}
     truth = jaccard_of_paths(rows, number)
     config, table = DedupConfig(), []
     for low, high in ((0.3, 0.5), (0.5, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.0), (1.0, 1.1)):

@@ -1,5 +1,6 @@
 import json
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from dedup.documents import documents_of, finished, ledger_of
 from fasttrain.comm.group import SoloGroup
 from fasttrain.core.errors import ConfigError
-from fasttrain.dedup import near, stage, survivors
-from fasttrain.dedup.config import DedupConfig, detection
+from fasttrain.dedup import near, stage
+from fasttrain.dedup.config import BEST_OF_BUCKET, DedupConfig, detection
+from fasttrain.dedup.exchange import columns
 from fasttrain.formats import manifest
 from fasttrain.formats.stage import run_stage
 
@@ -102,27 +104,31 @@ def test_nothing_goes_transitively(tmp_path):
 
 @given(st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14)).filter(lambda p: p[0] != p[1]), max_size=40))
 def test_resolve_equals_the_sequential_definition(edges):
-    pairs = np.array(sorted({(max(e), min(e)) for e in edges}), np.int64).reshape(-1, 2)
+    pairs = np.array(sorted({(max(e), min(e)) for e in edges}), np.uint64).reshape(-1, 2)
     removed = np.zeros(15, bool)
     for worse in range(15):
         removed[worse] = any(not removed[b] for w, b in pairs.tolist() if w == worse)
-    np.testing.assert_array_equal(near.resolve(pairs, 15), removed)
+    np.testing.assert_array_equal(near.resolve(pairs), np.flatnonzero(removed))
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1)), max_size=30), st.integers(2, 6))
 def test_propose_equals_all_pairs_of_a_bucket(documents, max_bucket):
     n = len(documents)
     rank = np.random.default_rng(n).permutation(n)
-    keys, scope = np.array(documents, np.int64).reshape(-1, 2).T.copy()
-    pairs, counts = near.propose(keys.astype(np.uint64), np.arange(n), rank, scope, max_bucket)
+    keys, scope = np.array(documents, np.uint64).reshape(-1, 2).T.copy()
+    counts = Counter()
+    found = near.propose(columns(keys, scope, rank), max_bucket, 2, counts)
+    pairs = [tuple(p) for some in found for p in some.tolist()]
     want = set()
     for key in set(documents):
         members = sorted((i for i in range(n) if documents[i] == key), key=lambda i: rank[i])
-        best = members if len(members) <= max_bucket else members[: near.BEST_OF_BUCKET]
-        want |= {(b, w) for i, b in enumerate(best) for w in members[i + 1 :]}
+        best = members if len(members) <= max_bucket else members[:BEST_OF_BUCKET]
+        want |= {(int(rank[w]), int(rank[b])) for i, b in enumerate(best) for w in members[i + 1 :] if rank[w] >= 2}
     assert len(pairs) == len(want)
-    assert {tuple(p) for p in pairs.tolist()} == want
-    assert counts["largest_bucket"] == max((documents.count(k) for k in documents), default=0)
+    assert set(pairs) == want
+    sizes = [n for k in set(documents) if (n := documents.count(k)) > 1]
+    assert counts["largest_bucket"] == max(sizes, default=0)
+    assert counts["buckets"] == len(sizes)
 
 
 @pytest.mark.parametrize(
@@ -205,16 +211,16 @@ def test_result_does_not_depend_on_parts_threads_or_implementation(tmp_path, mon
 def test_interrupted_work_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     rows = corpus()
     whole = dedup(tmp_path, rows, parts=3)
-    real, calls = survivors.figures, []
+    real, calls = stage.figures, []
 
     def dies(*args):
         calls.append(1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(survivors, "figures", dies)
+    monkeypatch.setattr(stage, "figures", dies)
     with pytest.raises(KeyboardInterrupt):
         dedup(tmp_path, rows, parts=3, name="broken")
-    monkeypatch.setattr(survivors, "figures", real)
+    monkeypatch.setattr(stage, "figures", real)
     again = dedup(tmp_path, rows, parts=3, name="broken")
     assert calls
     assert again.content_fingerprint == whole.content_fingerprint

@@ -5,63 +5,65 @@ so that nobody can craft a text that removes another, and no pair of texts has t
 """
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fasttrain.dedup.rows import Ints, Rows
+from fasttrain.dedup.exchange import Ints, Words
 from fasttrain.formats.document import iter_documents
 from fasttrain.text import columns
 
 
-def groups(keys: list[npt.NDArray[np.generic]]) -> Ints:
-    """Number the distinct rows of parallel columns: (N,) group of each, numbered in sorted order."""
-    order = np.lexsort(keys[::-1])
-    new = np.zeros(len(order), bool)
-    for column in keys:
-        new[1:] |= column[order][1:] != column[order][:-1]
-    group = np.empty(len(order), np.int64)
-    group[order] = np.cumsum(new)
-    return group
+def groups(records: Words, keys: int) -> tuple[Words, npt.NDArray[np.bool_]]:
+    """Sort records by their first `keys` columns, then the others; say where each group of equal keys begins.
+
+    The first column decides almost always, so it is sorted alone and only runs of equal values are sorted by the rest.
+    """
+    records = records[np.argsort(records[:, 0])]
+    same = np.zeros(len(records) + 1, bool)
+    np.equal(records[1:, 0], records[:-1, 0], out=same[1:-1])
+    many = np.flatnonzero(same[1:] | same[:-1])
+    records = records[many]
+    records = records[np.lexsort(records.T[::-1])]
+    new = np.ones(len(records), bool)
+    new[1:] = (records[1:, :keys] != records[:-1, :keys]).any(axis=1)
+    return records, new
 
 
-def suspects(rows: Rows, *, by_source: bool) -> Ints:
-    """Documents that agree with another in length and 128-bit hash, in ascending order."""
-    keys = [rows.table["hash"][:, 0], rows.table["hash"][:, 1], rows.table["bytes"]]
-    group = groups([*keys, rows.table["source"]] if by_source else keys)
-    return np.flatnonzero(np.bincount(group, minlength=1)[group] > 1) if len(group) else np.empty(0, np.int64)
+def suspects(records: Words) -> Ints:
+    """Documents, ascending, that agree with another in all columns but the last, which is the document."""
+    records, new = groups(records, records.shape[1] - 1)
+    alone = new & np.append(new[1:], True)[: len(new)]
+    return np.sort(records[~alone, -1]).astype(np.int64)
 
 
-def digests(path: Path, rows: Ints) -> npt.NDArray[np.uint8]:
-    """(k, 32) BLAKE2b-256 of the texts at the given (ascending) row numbers of a part."""
-    out = np.empty((len(rows), 32), np.uint8)
+def digests(path: Path, rows: Ints) -> Iterator[tuple[Ints, npt.NDArray[np.uint8]]]:
+    """BLAKE2b-256 (k, 32) of the texts at the given (ascending) row numbers of a part, some rows at a time."""
     first = done = 0
     if len(rows) == 0:
-        return out
+        return
     for batch in iter_documents(path, ["text"]):
+        end = int(np.searchsorted(rows, first + len(batch)))
         texts = columns.from_arrow(batch.column("text"))
-        here = rows[done : np.searchsorted(rows, first + len(batch))] - first
-        for i in here.tolist():
-            raw = texts.data[texts.offsets[i] : texts.offsets[i + 1]].data
-            out[done] = np.frombuffer(hashlib.blake2b(raw, digest_size=32).digest(), np.uint8)
-            done += 1
-        first += len(batch)
-    return out
+        found = [_digest(texts, i) for i in (rows[done:end] - first).tolist()]
+        if found:
+            yield rows[done:end], np.frombuffer(b"".join(found), np.uint8).reshape(-1, 32)
+        first, done = first + len(batch), end
 
 
-def removals(rows: Rows, documents: Ints, digest: npt.NDArray[np.uint8], rank: Ints, *, by_source: bool) -> Ints:
-    """(k, 2) removed document and the copy of it that is best by rank."""
-    if len(documents) == 0:
-        return np.empty((0, 2), np.int64)
-    words = digest.view("<u8")
-    keys: list[npt.NDArray[np.generic]] = [words[:, i] for i in range(4)]
-    keys.append(rows.table["bytes"][documents])
-    if by_source:
-        keys.append(rows.table["source"][documents])
-    group = groups(keys)
-    order = np.lexsort([rank[documents], group])
-    first = np.concatenate([[True], np.diff(group[order]) != 0])
-    best = documents[order][np.flatnonzero(first)][np.cumsum(first) - 1]
-    pairs = np.stack([documents[order], best], axis=1)[~first]
-    return np.ascontiguousarray(pairs[np.argsort(pairs[:, 0])])
+def _digest(texts: columns.TextColumn, i: int) -> bytes:
+    return hashlib.blake2b(texts.data[texts.offsets[i] : texts.offsets[i + 1]].data, digest_size=32).digest()
+
+
+def removals(records: Words) -> Words:
+    """(k, 4) removed copy and the copy of it that is best, as ranks and then as documents; ascending.
+
+    Args:
+        records: (n, 8) digest (4), bytes, scope, rank, document.
+    """
+    records, new = groups(records, 6)
+    best = records[np.flatnonzero(new)][np.cumsum(new) - 1]
+    pairs = np.stack([records[:, 6], best[:, 6], records[:, 7], best[:, 7]], axis=1)[~new]
+    return pairs[np.argsort(pairs[:, 0])]

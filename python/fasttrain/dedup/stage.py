@@ -1,224 +1,445 @@
 """The dedup stage: of documents that are the same, or nearly, one stays, and the ledger says which and why.
 
-    rows       each part: hash, length, words, quality, source; band keys of the signature      one pass over all texts
-    suspects -> digests -> exact      equal hashes, equal digests, the copy to keep
-    bands -> pairs                    documents that agree on a band; all bands joined
-    sets -> verify                    shingle sets of documents in pairs, exact Jaccard of each pair
-    near                              who goes because of whom
+    rows       each part: hash, length, words, scope; band and policy keys; origins       one pass over all texts
+    (policy) order ranks              the order of preference, sorted on disk
+    suspects digests exact            equal hashes, equal digests, the copy to keep
+    bands pairs merge                 documents that agree on a band; the distinct pairs of all bands
+    sets verify                       shingle sets of documents in pairs, exact similarity of each pair
+    (embeddings ... neighbours)       pairs close in meaning (semantic.py)
+    (open-*) resolve near             who goes, and because of whom
     documents  each part: what stays, and the ledger
+    (index)    each part: what later runs need to find copies of what stays
 
-Per document 68 bytes and the band keys of one band are in memory, never a text; the result is a function of the
-documents, their parts and the settings, not of ranks, threads or instruction sets.
+Between phases everything lies in the stage's folder, partitioned by key (exchange.py), so that every rank works in
+every phase and none holds more than its partition. Resident for all documents are two bytes each, in `resolve` and
+`near`. What is decided is a function of the documents and the settings, not of parts, their order, ranks, threads or
+instruction sets.
 """
 
 import logging
 import shutil
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from fasttrain.dedup import exact, near, survivors
-from fasttrain.dedup.config import DedupConfig
-from fasttrain.dedup.jaccard import jaccard
-from fasttrain.dedup.rows import Ints, Rows, make_rows, read_rows, save
-from fasttrain.formats import ledger
-from fasttrain.formats.document import iter_documents
+from fasttrain.dedup import exact, index, near, order, output, semantic
+from fasttrain.dedup.config import DedupConfig, num_partitions
+from fasttrain.dedup.exchange import Gather, Ints, Scatter, Words, raw, save, spread
+from fasttrain.dedup.exchange import columns as records_of
+from fasttrain.dedup.figures import SIMILARITY, figures
+from fasttrain.dedup.order import Order
+from fasttrain.dedup.rows import Part, Parts, check_scopes, make_rows, policy_width
+from fasttrain.dedup.survivors import NEAR, TABLE, TABLE_WORDS, decide
+from fasttrain.dedup.verify import EDGE, SetFiles, edges_of, similarity, write_sets
 from fasttrain.formats.manifest import Report
-from fasttrain.formats.stage import PartWriter, Stage, documents_bytes
+from fasttrain.formats.stage import PartReport, PartWriter, Stage
 
 log = logging.getLogger("fasttrain.dedup")
 PHASE = "documents"
+BLOCK = 1 << 16
+REJECTED = 20  # pairs just under the threshold that are shown
+LARGE = ("policy", "bands", "pairs", "sets", "embeddings", "vectors")  # phases whose files go when all is done
 
 
-def run(stage: Stage, config: DedupConfig) -> Report | None:
+def run(stage: Stage, config: DedupConfig, base: Path = Path()) -> Report | None:
     """Body of the stage: remove copies from the documents of the first input; `stage.extra` holds the figures.
 
-    Ledger: reason `exact` or `near`, score the exact Jaccard, evidence the document that stayed (doc_id, source,
-    origin) and, for near ones, the bands that proposed the pair.
+    Ledger: reason `exact`, `near` or `semantic`, score what was compared with the threshold, evidence the document that
+    stayed (doc_id, source, origin) and, for near ones, the bands that proposed the pair. A document that stays for
+    others says for how many in its `meta.copies`.
     """
-    parts = stage.input_parts()
-    reports = stage.map_parts("rows", parts, partial(make_rows, config=config), output=False)
-    work = _Work(stage, config, parts, [r.extra for r in reports])
-    work.find_exact()
+    work = _Work(stage, config, base)
+    work.write_rows()
+    work.rank()
+    if config.exact:
+        work.find_exact()
     if config.fuzzy:
         work.find_near()
-    removed = work.settle()
-    stage.map_parts(
-        PHASE, list(enumerate(parts)), partial(_write_part, removed), label="dedup", key=lambda item: item[0]
-    )
-    stage.extra.update(removed.extra)
-    for source in removed.extra["alarms"]:
-        figures = removed.extra["sources"][source]
-        log.warning("dedup: source %r loses %d of %d documents", source, figures["removed"], figures["documents"])
-    stage.on_root(lambda: shutil.rmtree(stage.folder / "sets", ignore_errors=True))  # as large as the texts in pairs
+    if config.semantic is not None:
+        work.find_semantic()
+    work.resolve()
+    work.settle()
+    found: dict[str, Any] = stage.on_root(work.figures)
+    stage.extra.update(found)
+    for source in stage.extra["alarms"]:
+        of = stage.extra["sources"][source]
+        log.warning("dedup: source %r loses %d of %d documents", source, of["removed"], of["documents"])
+    stage.on_root(lambda: _remove([stage.folder / phase for phase in LARGE]))
     return None
 
 
+def source_fingerprint(config: DedupConfig, base: Path) -> Any:
+    """Stands for the files besides the input that the stage reads: indexes of earlier corpora, embeddings."""
+    return [*index.fingerprints(config, base), *semantic.fingerprint(config, base)] or None
+
+
 class _Work:
-    """The phases between the rows and the removal. Everything between phases lies in files, so that a rank that was not
-    there when a phase ran can go on from it."""
+    """The phases. Everything between phases lies in files, so that a rank that was not there when a phase ran can go on
+    from it."""
 
-    def __init__(self, stage: Stage, config: DedupConfig, parts: list[Path], extras: list[dict[str, Any]]) -> None:
-        self.stage, self.config, self.parts, self.extras = stage, config, parts, extras
-        self.by_source = config.scope == "source"
-        self._rows: Rows | None = None
+    def __init__(self, stage: Stage, config: DedupConfig, base: Path) -> None:
+        self.stage, self.config, self.base = stage, config, base
+        self.paths = stage.input_parts()
+        rows = {stage.inputs[0][0] / f.path: f.rows for f in stage.inputs[0][1].files}
+        self.earlier, self.scopes = index.parts(index.folders(config, base))
+        first = sum(p.count for p in self.earlier)
+        counts = [rows[p] for p in self.paths]
+        starts = np.cumsum([first, *counts]).tolist()
+        stems = self.stems("rows", len(self.earlier) + len(counts))[len(self.earlier) :]
+        mine = [Part(*args, (), is_indexed=False) for args in zip(stems, starts, counts)]
+        self.parts = Parts((*self.earlier, *mine))
+        self.P = num_partitions(self.parts.num_documents, config)
+        self.limit = config.memory_records
+        self.extra: dict[str, Any] = {}
+        self.reports: list[PartReport] = []
 
-    @property
-    def rows(self) -> Rows:
-        if self._rows is None:
-            self._rows = read_rows(self.stage.folder / "rows", self.extras)
-        return self._rows
+    def stems(self, phase: str, count: int) -> list[Path]:
+        return [self.stage.folder / phase / f"part-{i:05d}" for i in range(count)]
 
-    def load(self, phase: str, suffix: str, index: int = 0) -> npt.NDArray[Any]:
-        path = self.stage.folder / phase / f"part-{index:05d}{suffix}"
-        if suffix.endswith(".npy"):
-            array: npt.NDArray[Any] = np.load(path, mmap_mode="r")
-            return array
-        return np.memmap(path, np.uint64, "r") if path.stat().st_size else np.empty(0, np.uint64)
+    def gather(self, phase: str, count: int, suffix: str, width: int) -> Gather:
+        return Gather(self.stems(phase, count), suffix, width)
 
-    def joined(self, phase: str, suffix: str, empty: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The arrays of all parts of a phase, one after another."""
-        return np.concatenate([empty, *(self.load(phase, suffix, i) for i in range(len(self.parts)))])
+    def scatter(self, writer: PartWriter, suffix: str, width: int, targets: int) -> Scatter:
+        return Scatter(writer, suffix, width, targets, self.limit)
 
-    def once(self, phase: str, work: Any) -> dict[str, Any]:
-        """A phase of one part: what only one rank can do."""
-        (report,) = self.stage.map_parts(phase, [0], lambda _, writer: work(writer), output=False)
-        return report.extra
+    def each_part(self, phase: str, work: Any) -> list[PartReport]:
+        """`work(number, writer)` for every part, those of indexes too."""
+        return self.stage.map_parts(phase, range(len(self.parts)), work, output=False)
+
+    def each_partition(self, phase: str, work: Any) -> list[PartReport]:
+        """`work(number, writer)` for every partition."""
+        return self.stage.map_parts(phase, range(self.P), work, output=False)
+
+    def write_rows(self) -> None:
+        def rows(i: int, writer: PartWriter) -> None:
+            if (part := self.parts[i]).is_indexed:
+                index.exact_keys(part, writer, self.P, self.config)
+            else:
+                item = (part.first, self.paths[i - len(self.earlier)], part.count)
+                make_rows(item, writer, self.config, self.P)
+
+        reports = self.each_part("rows", rows)[len(self.earlier) :]
+        mine = self.parts.parts[len(self.earlier) :]
+        named = [Part(p.stem, p.first, p.count, tuple(r.extra["sources"]), p.is_indexed) for p, r in zip(mine, reports)]
+        self.parts = Parts((*self.earlier, *named))
+        self.own_scopes = [r.extra["scopes"] for r in reports]
+        check_scopes([*self.scopes, *self.own_scopes])
+        self.extra["too_short_for_fuzzy"] = sum(r.extra["too_short"] for r in reports)
+
+    def rank(self) -> None:
+        width = policy_width(self.config)
+        edges = order.splitters(self.parts, self.config, width)
+        ranges = len(edges) + 1
+
+        def policy(i: int, writer: PartWriter) -> None:
+            order.scatter(self.parts[i], writer, edges, self.config)
+
+        mine = [i for i in range(len(self.parts)) if not self.parts[i].is_indexed]
+        if ranges == 1:
+            sizes = [self.parts.num_documents - self.parts.num_indexed]
+        else:
+            self.stage.map_parts("policy", mine, policy, output=False)
+            gather = self.gather("policy", len(mine), ".policy", width + 1)
+            sizes = [gather.count(r) for r in range(ranges)]
+        first_ranks = np.cumsum([self.parts.num_indexed, *sizes]).tolist()
+
+        def sort(r: int, writer: PartWriter) -> None:
+            if ranges == 1:
+                records = order.all_records([self.parts[i] for i in mine], width)
+            else:
+                records = self.gather("policy", len(mine), ".policy", width + 1).read(r)
+            order.sort(records, first_ranks[r], self.parts, writer, self.config)
+
+        self.stage.map_parts("order", range(ranges), sort, output=False)
+        self.order = Order(self.stems("order", ranges), self.parts)
+        self.each_part("ranks", lambda i, w: self.order.write_part(i, w.path(".ranks", self.parts[i].count)))
+
+    def ranks(self, i: int) -> Words:
+        """(count,) the rank of each document of a part, mapped."""
+        return raw(self.stems("ranks", len(self.parts))[i].with_name(f"part-{i:05d}.ranks"), np.uint64)
 
     def find_exact(self) -> None:
-        def suspects(writer: PartWriter) -> None:
-            none = np.empty(0, np.int64)
-            save(writer, ".ids.npy", exact.suspects(self.rows, by_source=self.by_source) if self.config.exact else none)
+        num_parts = len(self.parts)
 
-        def digests(item: tuple[int, Path], writer: PartWriter) -> None:
-            rows = self.rows.local(np.asarray(self.load("suspects", ".ids.npy")), item[0])
-            save(writer, ".digests.npy", exact.digests(item[1], rows))
+        def suspects(p: int, writer: PartWriter) -> None:
+            with self.scatter(writer, ".suspects", 1, num_parts) as out:
+                for records in self.gather("rows", num_parts, ".exact", 5).pieces(p, 0, self.limit):
+                    found = exact.suspects(records)
+                    out.add(found[:, None].view(np.uint64), self.parts.part_of(found))
 
-        def settle(writer: PartWriter) -> None:
-            rank = self.rows.rank(self.config)
-            ids = np.asarray(self.load("suspects", ".ids.npy"))
-            found = self.joined("digests", ".digests.npy", np.empty((0, 32), np.uint8))
-            save(writer, ".rank.npy", rank)
-            save(writer, ".removed.npy", exact.removals(self.rows, ids, found, rank, by_source=self.by_source))
+        def digests(i: int, writer: PartWriter) -> None:
+            part = self.parts[i]
+            rows = np.sort(self.gather("suspects", self.P, ".suspects", 1).read(i)[:, 0]).astype(np.int64) - part.first
+            rank, table = self.ranks(i), part.rows
+            with self.scatter(writer, ".digests", 8, self.P) as out:
+                for some, digest in self._digests(i, rows):
+                    words = digest.view("<u8")
+                    values = (table["bytes"][some], table["scope"][some], rank[some], some + part.first)
+                    out.add(records_of(*words.T, *values), spread(words[:, 0], self.P))
 
-        self.once("suspects", suspects)
-        self.stage.map_parts("digests", list(enumerate(self.parts)), digests, key=lambda item: item[0], output=False)
-        self.once("exact", settle)
+        def settle(p: int, writer: PartWriter) -> None:
+            with (
+                self.scatter(writer, ".removed", 1, num_parts) as removed,
+                self.scatter(writer, ".copies", 4, self.P) as copies,
+            ):
+                for records in self.gather("digests", num_parts, ".digests", 8).pieces(p, 0, self.limit):
+                    pairs = exact.removals(records)
+                    pairs = pairs[pairs[:, 0] >= self.parts.num_indexed]
+                    removed.add(pairs[:, 2:3], self.parts.part_of(pairs[:, 2]))
+                    copies.add(pairs, spread(pairs[:, 1], self.P))
+
+        self.each_partition("suspects", suspects)
+        self.each_part("digests", digests)
+        self.each_partition("exact", settle)
+
+    def _digests(self, i: int, rows: Ints) -> Any:
+        """(rows, digests) of a part, some at a time."""
+        part = self.parts[i]
+        if not part.is_indexed:
+            return exact.digests(self.paths[i - len(self.earlier)], rows)
+        found = part.map(".digests", np.uint8, (-1, 32))
+        return ((some, found[some]) for some in np.array_split(rows, -(-len(rows) // BLOCK) or 1) if len(some))
+
+    def partakes(self, i: int) -> Iterator[Ints]:
+        """Rows of a part, ascending, that have no better exact copy, some at a time."""
+        part = self.parts[i]
+        takes_part = np.ones(part.count, bool)
+        if self.config.exact:
+            for gone in self.gather("exact", self.P, ".removed", 1).slices(i):
+                takes_part[gone[:, 0].astype(np.int64) - part.first] = False
+        for begin in range(0, part.count, BLOCK):
+            yield np.flatnonzero(takes_part[begin : begin + BLOCK]) + begin
 
     def find_near(self) -> None:
-        def band(b: int, writer: PartWriter) -> None:
-            rank = self.load("exact", ".rank.npy")
-            every = range(len(self.parts))
-            part = np.ones(len(rank), bool)
-            part[self.load("exact", ".removed.npy")[:, 0]] = False
-            part &= self.rows.table["words"] >= self.config.min_words
-            documents = np.flatnonzero(part)
-            keys = np.concatenate([np.empty(0, np.uint64), *(self.load("rows", ".bands.npy", i)[b] for i in every)])
-            scope = self.rows.scope_of_source if self.by_source else np.zeros(len(rank), np.int64)
-            pairs, counts = near.propose(
-                keys[documents], documents, rank[documents], scope[documents], self.config.max_bucket
-            )
-            save(writer, ".pairs.npy", pairs)
-            writer.extra = counts
+        config, bands = self.config, self.config.bands
+        cuts = max(1, -(-self.parts.num_documents // self.limit))  # of a band
+        width = 2 if config.scope == "global" else 3
 
-        def join(writer: PartWriter) -> None:
-            found = [np.asarray(self.load("bands", ".pairs.npy", b)) for b in range(self.config.bands)]
-            pairs, bits = near.merge(found, len(self.rows))
-            save(writer, ".pairs.npy", pairs)
-            save(writer, ".bits.npy", bits)
-            save(writer, ".documents.npy", np.unique(pairs))
+        def scatter_bands(i: int, writer: PartWriter) -> None:
+            part, rank = self.parts[i], self.ranks(i)
+            keys = part.map(".bands", np.uint64, (-1, bands))
+            with self.scatter(writer, ".bands", width, bands * cuts) as out:
+                for rows in self.partakes(i):
+                    some = rows[part.rows["words"][rows] >= config.min_words]
+                    key, of = keys[some], rank[some]
+                    between = () if width == 2 else (part.rows["scope"][some],)
+                    for b in range(bands):
+                        out.add(records_of(key[:, b], *between, of), b * cuts + spread(key[:, b], cuts))
 
-        def sets(item: tuple[int, Path], writer: PartWriter) -> None:
-            rows = self.rows.local(np.asarray(self.load("pairs", ".documents.npy")), item[0])
-            save(
-                writer,
-                ".offsets.npy",
-                near.write_sets(item[1], rows, self.config.ngram, writer.path(".sets", len(rows))),
-            )
+        def pairs(target: int, writer: PartWriter) -> None:
+            counts: Counter[str] = Counter()
+            with self.scatter(writer, ".pairs", 3, self.P) as out:
+                for records in self.gather("bands", len(self.parts), ".bands", width).pieces(target, 0, self.limit):
+                    for found in near.propose(records, config.max_bucket, self.parts.num_indexed, counts):
+                        band = np.full(len(found), target // cuts, np.uint64)
+                        out.add(np.concatenate([found, band[:, None]], axis=1), spread(found[:, 0], self.P))
+            writer.extra = dict(counts)
 
-        def verify(part: int, writer: PartWriter) -> None:
-            pairs = self.load("pairs", ".pairs.npy")
-            first, last = np.searchsorted(pairs[:, 0], self.rows.starts[part : part + 2])
-            save(writer, ".jaccard.npy", self.verify(part, np.asarray(pairs[first:last])))
+        def merge(p: int, writer: PartWriter) -> None:
+            with (
+                self.scatter(writer, ".wanted", 1, len(self.parts)) as wanted,
+                writer.path(".pairs", 0).open("wb") as file,
+            ):
+                for records in self.gather("pairs", bands * cuts, ".pairs", 3).pieces(p, 0, self.limit):
+                    found = near.merge(records)
+                    documents = self.order.documents(found[:, :2].ravel()).reshape(-1, 2)
+                    np.concatenate([found, documents], axis=1).tofile(file)
+                    named = np.unique(documents)
+                    wanted.add(named[:, None], self.parts.part_of(named))
 
-        reports = self.stage.map_parts("bands", range(self.config.bands), band, output=False)
-        self.buckets = {
-            "buckets": sum(r.extra["buckets"] for r in reports),
-            "oversized_buckets": sum(r.extra["oversized_buckets"] for r in reports),
-            "documents_in_oversized_buckets": sum(r.extra["documents_in_oversized_buckets"] for r in reports),
-            "largest_bucket": max(r.extra["largest_bucket"] for r in reports),
+        def sets(i: int, writer: PartWriter) -> None:
+            part = self.parts[i]
+            if not part.is_indexed:
+                wanted = np.unique(self.gather("merge", self.P, ".wanted", 1).read(i)[:, 0])
+                rows = wanted.astype(np.int64) - part.first
+                path = self.paths[i - len(self.earlier)]
+                save(writer, ".setrows.npy", rows)
+                save(writer, ".offsets.npy", write_sets(path, rows, config.ngram, writer.path(".sets", len(rows))))
+
+        self.each_part("bands", scatter_bands)
+        buckets = [r.extra for r in self.stage.map_parts("pairs", range(bands * cuts), pairs, output=False)]
+        names = ("buckets", "oversized_buckets", "documents_in_oversized_buckets")
+        self.extra["buckets"] = {
+            **{name: sum(b[name] for b in buckets) for name in names},
+            "largest_bucket": max(b["largest_bucket"] for b in buckets),
+            "max_bucket": config.max_bucket,
         }
-        self.once("pairs", join)
-        self.stage.map_parts("sets", list(enumerate(self.parts)), sets, key=lambda item: item[0], output=False)
-        self.stage.map_parts("verify", range(len(self.parts)), verify, output=False)
+        self.each_partition("merge", merge)
+        self.each_part("sets", sets)
+        reports = self.each_partition("verify", self._verify)
+        self.extra["pairs"] = {n: sum(r.extra[n] for r in reports) for n in ("proposed", "verified", "rejected")}
+        histogram = np.sum([r.extra["histogram"] for r in reports], axis=0).tolist()
+        edges = [f"{low:g}-{high:g}" for low, high in pairwise(SIMILARITY)]
+        self.extra[f"{config.verify}_of_proposed"] = dict(zip(edges, histogram))
+        closest = sorted((pair for r in reports for pair in r.extra["closest"]), key=_closeness)[:REJECTED]
+        self.extra["closest_rejected"] = [{"score": p[0], "worse": p[3], "better": p[4]} for p in closest]
 
-    def verify(self, part: int, pairs: Ints) -> npt.NDArray[np.float64]:
-        """Exact Jaccard of pairs whose worse document lies in `part`; one part of better documents at a time."""
-        documents = np.asarray(self.load("pairs", ".documents.npy"))
-        edges = np.searchsorted(documents, self.rows.starts)
-        result = np.empty(len(pairs))
-        other = self.rows.part_of(pairs[:, 1])
-        mine = (self.load("sets", ".sets", part), np.asarray(self.load("sets", ".offsets.npy", part)))
-        for p in np.unique(other).tolist():
-            here = np.flatnonzero(other == p)
-            local = np.searchsorted(documents, pairs[here]) - np.array([edges[part], edges[p]])
-            theirs = (self.load("sets", ".sets", p), np.asarray(self.load("sets", ".offsets.npy", p)))
-            result[here] = jaccard(_plain(mine), _plain(theirs), np.ascontiguousarray(local))
-        return result
+    def _verify(self, p: int, writer: PartWriter) -> None:
+        pairs = raw(self.stems("merge", self.P)[p].with_name(f"part-{p:05d}.pairs"), np.uint64, (-1, 5))
+        stems = self.stems("sets", len(self.parts))
+        sets = SetFiles(self.parts, [q.stem if q.is_indexed else s for q, s in zip(self.parts, stems)])
+        histogram, verified = np.zeros(len(SIMILARITY) - 1, np.int64), 0
+        closest: list[tuple[Any, ...]] = []
+        with writer.path(".edges", 0).open("wb") as file:
+            for begin in range(0, len(pairs), BLOCK):
+                some = pairs[begin : begin + BLOCK]
+                score = similarity(some[:, 3:], sets, self.config)
+                histogram += np.histogram(score, SIMILARITY)[0]
+                good = score >= self.config.least
+                edges = np.zeros(int(good.sum()), EDGE)
+                for name, column in zip(("worse", "better", "bits", "worse_document", "better_document"), some[good].T):
+                    edges[name] = column
+                edges["score"], edges["kind"] = score[good], NEAR
+                edges.tofile(file)
+                verified += len(edges)
+                bad = np.flatnonzero(~good)
+                bad = bad[np.lexsort([some[bad, 1], some[bad, 0], -score[bad]])][:REJECTED]
+                closest += [
+                    (float(score[k]), int(some[k, 0]), int(some[k, 1]), *some[k, 3:].tolist()) for k in bad.tolist()
+                ]
+        closest = sorted(closest, key=_closeness)[:REJECTED]
+        named = [(*pair[:3], self.parts.name(pair[3])[0], self.parts.name(pair[4])[0]) for pair in closest]
+        proposed = len(pairs)
+        writer.extra = {"proposed": proposed, "verified": verified, "rejected": proposed - verified,
+                        "histogram": histogram.tolist(), "closest": named}  # fmt: skip
 
-    def settle(self) -> survivors.Removed:
-        """Who goes because of whom, with the figures; the same on every rank."""
+    def find_semantic(self) -> None:
+        search = semantic.Search(self.stage, self.config, self.base, self.parts, self.P)
+        self.extra["semantic"] = search.run(self.partakes, self.ranks)
 
-        def decide(writer: PartWriter) -> None:
-            pairs, bits, similarity = np.empty((0, 2), np.int64), np.empty(0, np.uint64), np.empty(0)
-            if self.config.fuzzy:
-                pairs, bits = np.asarray(self.load("pairs", ".pairs.npy")), np.asarray(self.load("pairs", ".bits.npy"))
-                similarity = self.joined("verify", ".jaccard.npy", similarity)
-            copies = np.asarray(self.load("exact", ".removed.npy"))
-            rank = np.asarray(self.load("exact", ".rank.npy"))
-            table = survivors.decide(self.config, rank, copies, pairs, bits, similarity)
-            save(writer, ".removed.npy", table)
-            buckets = self.buckets if self.config.fuzzy else {}
-            origins = survivors.origins(self.rows, self.parts, table)
-            writer.write(origins, name="origins")
-            writer.extra = survivors.figures(self.config, self.rows, table, origins, similarity, buckets)
+    def edges(self, p: int) -> npt.NDArray[Any]:
+        """The verified pairs of a partition: those that share a worse document are together."""
+        found = [np.empty(0, EDGE)]
+        if self.config.fuzzy:
+            found.append(raw(self.stage.folder / "verify" / f"part-{p:05d}.edges", EDGE))
+        if self.config.semantic is not None:
+            for records in semantic.neighbours(self.stage.folder, self.extra["semantic"]["groups"], p):
+                found.append(edges_of(records))
+        return np.concatenate(found)
 
-        extra = self.once("near", decide)
-        return survivors.Removed(
-            np.asarray(self.load("near", ".removed.npy")),
-            pq.read_table(self.stage.folder / "near" / "part-00000.origins.parquet"),
-            self.rows,
-            extra,
-        )
+    def resolve(self) -> None:
+        """Decide who goes. Each round settles what the last one left open, on all ranks; the rest, once it is small, is
+        done at once."""
+        sides = ("worse", "better")
+        state = np.zeros(self.parts.num_documents, np.uint8)  # by rank
+        rounds, total = 0, sum(self.extra.get(kind, {}).get("verified", 0) for kind in ("pairs", "semantic"))
+
+        def pairs(p: int) -> Words:
+            if rounds:
+                return raw(self.stage.folder / f"open-{rounds - 1:03d}" / f"part-{p:05d}.open", np.uint64, (-1, 2))
+            edges = self.edges(p)
+            return np.stack([edges[s] for s in sides], axis=1)
+
+        def begin(p: int, writer: PartWriter) -> None:
+            left = pairs(p)
+            _write_round(writer, left, np.unique(left[:, 0]), np.empty(0, np.uint64), np.empty(0, np.uint64))
+
+        def go_on(p: int, writer: PartWriter) -> None:
+            left = pairs(p)
+            better = state[left[:, 1].astype(np.int64)]
+            goes = np.unique(left[better == KEPT, 0])
+            rest = left[(better == OPEN) & ~np.isin(left[:, 0], goes)]
+            stays = np.setdiff1d(np.setdiff1d(left[:, 0], goes), rest[:, 0])
+            _write_round(writer, rest, np.empty(0, np.uint64), goes, stays)
+
+        def finish(_: int, writer: PartWriter) -> None:
+            left = np.concatenate([np.empty((0, 2), np.uint64), *(pairs(p) for p in range(self.P))])
+            save(writer, ".removed.npy", near.resolve(left))
+
+        while total > self.limit:
+            phase = f"open-{rounds:03d}"
+            reports = self.each_partition(phase, go_on if rounds else begin)
+            for stem in self.stems(phase, self.P):
+                for name, value in (("undecided", OPEN), ("removed", GONE), ("kept", KEPT)):
+                    state[np.load(f"{stem}.{name}.npy", mmap_mode="r").astype(np.int64)] = value
+            rounds, total = rounds + 1, sum(r.extra["open"] for r in reports)
+        self.stage.map_parts("resolve", [0], finish, output=False)
+        state[np.load(self.stage.folder / "resolve" / "part-00000.removed.npy").astype(np.int64)] = GONE
+        self.is_removed = state == GONE
+
+    def settle(self) -> None:
+        num_parts, width = len(self.parts), TABLE_WORDS
+
+        def near_phase(p: int, writer: PartWriter) -> None:
+            copies = np.empty((0, 4), np.uint64)
+            if self.config.exact:
+                copies = self.gather("exact", self.P, ".copies", 4).read(p)
+            table = decide(self.edges(p), copies, self.is_removed)
+            with (
+                self.scatter(writer, ".table", width, num_parts) as out,
+                self.scatter(writer, ".stands", 1, num_parts) as stands,
+            ):
+                records = table.view(np.uint64).reshape(-1, width)
+                out.add(records, self.parts.part_of(table["document"]))
+                stands.add(np.ascontiguousarray(table["survivor"])[:, None], self.parts.part_of(table["survivor"]))
+
+        self.each_partition("near", near_phase)
+        del self.is_removed
+        items = list(enumerate(self.paths, start=len(self.earlier)))
+
+        def documents(item: tuple[int, Path], writer: PartWriter) -> None:
+            i, path = item
+            output.write_part(self.parts, i, path, self.window(i), writer, self.config)
+
+        self.reports = self.stage.map_parts(PHASE, items, documents, label="dedup", key=lambda item: item[0])
+        if self.config.index_out:
+            self.write_index(items)
+
+    def window(self, i: int) -> Callable[[int, int], tuple[npt.NDArray[Any], Ints]]:
+        """For documents [begin, end) of a part: the removals among them (of TABLE, ascending), and for how many removed
+        documents each stands. So many removals at a time are in memory, not those of a part of any size."""
+        tables = self.gather("near", self.P, ".table", TABLE_WORDS)
+        stands = self.gather("near", self.P, ".stands", 1)
+
+        def load(begin: int, end: int) -> tuple[npt.NDArray[Any], Ints]:
+            table = tables.between(i, 0, begin, end).view(TABLE).reshape(-1)
+            survivors = stands.between(i, 0, begin, end)[:, 0].astype(np.int64) - begin
+            return table[np.argsort(table["document"])], np.bincount(survivors, minlength=end - begin)
+
+        return load
+
+    def write_index(self, items: list[tuple[int, Path]]) -> None:
+        def write(item: tuple[int, Path], writer: PartWriter) -> None:
+            i, path = item
+            gone = self.gather("near", self.P, ".table", TABLE_WORDS).read(i)[:, 0].astype(np.int64)
+            gone = np.sort(gone) - self.parts[i].first
+            index.write_part(self.parts[i], path, gone, writer, self.config)
+
+        reports = self.stage.map_parts("index", items, write, key=lambda item: item[0])
+        files = [f for r in reports for f in r.files]
+        mine = self.parts.parts[len(self.earlier) :]
+        folder = self.stage.folder / "index"
+        path = self.stage.on_root(lambda: index.write_manifest(folder, mine, self.own_scopes, files, self.config))
+        self.stage.add_file(path, sum(r.extra["rows"] for r in reports))
+
+    def figures(self) -> dict[str, Any]:
+        """What the report shows."""
+        tables = self.gather("near", self.P, ".table", TABLE_WORDS)
+        stands = self.gather("near", self.P, ".stands", 1)
+        return figures(self.config, self.parts, [r.extra for r in self.reports], tables, stands, self.extra)
 
 
-def _plain(sets: tuple[npt.NDArray[Any], Ints]) -> tuple[npt.NDArray[np.uint64], Ints]:
-    return np.asarray(sets[0]).view(np.ndarray), sets[1]
+KEPT, OPEN, GONE = 0, 1, 2
 
 
-def _write_part(removed: survivors.Removed, item: tuple[int, Path], writer: PartWriter) -> None:
-    part, path = item
-    first = int(removed.rows.starts[part])
-    for batch in iter_documents(path):
-        n = len(batch)
-        goes = removed.of(first, n)
-        keep = np.ones(n, bool)
-        keep[list(goes)] = False
-        kept = batch.filter(pa.array(keep))
-        writer.write(kept)
-        writer.decide(
-            "dedup",
-            batch,
-            decision=[ledger.KEPT if k else ledger.DROPPED for k in keep.tolist()],
-            reason=[goes[i].reason if i in goes else "" for i in range(n)],
-            score=[goes[i].jaccard if i in goes else None for i in range(n)],
-            evidence=[goes[i].evidence if i in goes else "{}" for i in range(n)],
-        )
-        writer.bytes_in += documents_bytes(batch)
-        writer.bytes_out += documents_bytes(kept)
-        first += n
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_round(writer: PartWriter, left: Words, undecided: Words, removed: Words, kept: Words) -> None:
+    with writer.path(".open", len(left)).open("wb") as file:
+        left.tofile(file)
+    for name, values in (("undecided", undecided), ("removed", removed), ("kept", kept)):
+        save(writer, f".{name}.npy", values)
+    writer.extra = {"open": len(left)}
+
+
+def _closeness(pair: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Rejected pairs, the most similar first; ranks, which do not depend on parts, decide ties."""
+    return (-pair[0], pair[1], pair[2])

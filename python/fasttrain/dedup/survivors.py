@@ -1,193 +1,81 @@
-"""The end of the matter: each removed document with the one that stays in its place, and the figures of the stage."""
+"""The end of the matter: each removed document with the one that stays in its place."""
 
-import math
-from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from fasttrain.dedup.config import DedupConfig, detection
-from fasttrain.dedup.near import best_survivor, resolve
-from fasttrain.dedup.rows import Ints, Rows
-from fasttrain.formats.document import iter_documents
+from fasttrain.dedup.config import DedupConfig
+from fasttrain.dedup.exchange import Words
+from fasttrain.dedup.rows import Parts
 from fasttrain.formats.stage import evidence
 
-EXACT, NEAR = 0, 1
-REASONS = ("exact", "near")
+EXACT, NEAR, SEMANTIC = 0, 1, 2
+REASONS = ("exact", "near", "semantic")
+NONE = np.uint64(2**64 - 1)
 TABLE = np.dtype(
     [
-        ("document", "<i8"),
-        ("survivor", "<i8"),
-        ("jaccard", "<f8"),
+        ("document", "<u8"),
+        ("survivor", "<u8"),
+        ("score", "<f8"),  # what was compared with the threshold
         ("bands", "<u8"),  # a bit for each band that proposed the pair
-        ("copy_of", "<i8"),  # exact: the copy with the same text (itself gone when it is not the survivor), else -1
-        ("reason", "u1"),
+        ("copy_of", "<u8"),  # exact: the copy with the same text (itself gone when it is not the survivor), else NONE
+        ("reason", "<u8"),
+        ("rank", "<u8"),  # of the document
     ]
 )
-NUM_TOP = 20
-BUCKETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+"""A removal, also as a record of TABLE_WORDS words."""
+TABLE_WORDS = TABLE.itemsize // 8
 
 
-def decide(
-    config: DedupConfig,
-    rank: Ints,
-    copies: Ints,
-    pairs: Ints,
-    bits: npt.NDArray[np.uint64],
-    jaccard: npt.NDArray[np.float64],
-) -> npt.NDArray[Any]:
-    """The table of removals, ascending by document.
+def decide(edges: npt.NDArray[Any], copies: Words, is_removed: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """The removals among the worse documents of `edges` and the exact copies of them.
 
     Args:
-        rank: (N,) order of preference.
-        copies: (k, 2) exact copy and the copy that is best; no document of `pairs` is among the former.
-        pairs, bits, jaccard: proposed pairs (worse, better), their bands, their exact similarity.
+        edges: of EDGE, all that share a worse document among them.
+        copies: (k, 4) rank of the copy and of the best copy, document of both; none of the former is in `edges`.
+        is_removed: by rank.
     """
-    verified = np.flatnonzero(jaccard >= config.threshold)
-    pairs, bits, jaccard = pairs[verified], bits[verified], jaccard[verified]
-    removed = resolve(pairs, len(rank))
-    chosen = best_survivor(pairs, jaccard, removed, rank)
-    near = np.zeros(len(chosen), TABLE)
-    near["document"], near["survivor"] = pairs[chosen, 0], pairs[chosen, 1]
-    near["jaccard"], near["bands"], near["copy_of"], near["reason"] = jaccard[chosen], bits[chosen], -1, NEAR
+    edges = edges[is_removed[edges["worse"].astype(np.int64)] & ~is_removed[edges["better"].astype(np.int64)]]
+    # Of the surviving duplicates: one of the same words before one of the same meaning, the most similar, the best.
+    edges = edges[np.lexsort([edges["better"], -edges["score"], edges["kind"], edges["worse"]])]
+    edges = edges[np.flatnonzero(np.append(True, edges["worse"][1:] != edges["worse"][:-1])[: len(edges)])]
+    table = np.zeros(len(edges) + len(copies), TABLE)
+    near, same = table[len(copies) :], table[: len(copies)]
+    near["document"], near["survivor"], near["rank"] = edges["worse_document"], edges["better_document"], edges["worse"]
+    near["score"], near["bands"], near["copy_of"], near["reason"] = edges["score"], edges["bits"], NONE, edges["kind"]
     # A copy whose best copy goes as a near duplicate has that one's survivor: the texts are the same.
-    same = np.zeros(len(copies), TABLE)
-    same["document"], same["survivor"], same["copy_of"] = copies[:, 0], copies[:, 1], copies[:, 1]
-    same["jaccard"], same["reason"] = 1.0, EXACT
-    at = np.searchsorted(near["document"], copies[:, 1])
-    gone = np.flatnonzero(removed[copies[:, 1]])
-    for name in ("survivor", "jaccard", "bands"):
-        same[name][gone] = near[name][at[gone]]
-    table = np.concatenate([same, near])
-    return table[np.argsort(table["document"])]
-
-
-def origins(rows: Rows, parts: list[Path], table: npt.NDArray[Any]) -> Any:
-    """pa.Table of every document that the table names: its number, source and origin; ascending."""
-    named = np.unique(np.concatenate([table["document"], table["survivor"], table["copy_of"]]))
-    named = named[named >= 0]
-    found: list[str] = []
-    for i, path in enumerate(parts):
-        wanted, first, done = rows.local(named, i), 0, 0
-        for batch in iter_documents(path, ["origin"], rows=65536) if len(wanted) else ():
-            end = int(np.searchsorted(wanted, first + len(batch)))
-            found += batch.column("origin").take(pa.array(wanted[done:end] - first)).to_pylist()
-            first, done = first + len(batch), end
-    sources = [rows.sources[s] for s in rows.table["source"][named].tolist()]
-    return pa.table(
-        {
-            "document": pa.array(named, pa.int64()),
-            "source": pa.array(sources, pa.string()),
-            "origin": pa.array(found, pa.string()),
-        }
-    )
-
-
-def figures(
-    config: DedupConfig,
-    rows: Rows,
-    table: npt.NDArray[Any],
-    names: Any,
-    jaccard: npt.NDArray[np.float64],
-    buckets: dict[str, int],
-) -> dict[str, Any]:
-    """What the report shows: pairs, clusters, removal by source, alarms, the S-curve."""
-    origin = dict(zip(names.column("document").to_pylist(), names.column("origin").to_pylist()))
-    documents = np.bincount(rows.table["source"], minlength=len(rows.sources))
-    by_source: dict[str, dict[str, Any]] = {}
-    for s, name in enumerate(rows.sources):
-        mine = table[rows.table["source"][table["document"]] == s]
-        by_source[name] = {
-            "documents": int(documents[s]),
-            "removed": len(mine),
-            "exact": int((mine["reason"] == EXACT).sum()),
-            "near": int((mine["reason"] == NEAR).sum()),
-            "bytes_removed": int(rows.table["bytes"][mine["document"]].sum()),
-        }
-    survivor, sizes = np.unique(table["survivor"], return_counts=True)
-    top = np.lexsort([survivor, -sizes])[:NUM_TOP]
-    clusters = []
-    for s, size in zip(survivor[top].tolist(), sizes[top].tolist()):
-        members = table[table["survivor"] == s]
-        clusters.append(
-            {
-                "survivor": rows.doc_id(s),
-                "source": rows.sources[rows.table["source"][s]],
-                "origin": origin[s],
-                "documents": size + 1,
-                "least_jaccard": float(members["jaccard"].min()),
-                "removed": [origin[d] for d in members["document"][:5].tolist()],
-            }
-        )
-    verified = int((jaccard >= config.threshold).sum())
-    histogram, _ = np.histogram(jaccard, BUCKETS)
-    return {
-        "pairs": {"proposed": len(jaccard), "verified": verified, "rejected": len(jaccard) - verified},
-        "jaccard_of_proposed": {f"{low:g}-{high:g}": int(c) for low, high, c in zip(BUCKETS, BUCKETS[1:], histogram)},
-        "buckets": buckets,
-        "clusters": {
-            "count": len(survivor),
-            "sizes": {str(k): v for k, v in sorted(Counter((sizes + 1).tolist()).items())},
-            "top": clusters,
-        },
-        "sources": by_source,
-        "alarms": [n for n, f in by_source.items() if f["removed"] > config.alarm_fraction * f["documents"]],
-        "too_short_for_fuzzy": int((rows.table["words"] < config.min_words).sum()) if config.fuzzy else 0,
-        "s_curve": {
-            "bands": config.bands,
-            "rows": config.rows,
-            "half": (1 - 0.5 ** (1 / config.bands)) ** (1 / config.rows),
-            "probability": {f"{j / 20:g}": round(detection(j / 20, config), 4) for j in range(8, 21)},
-        },
-        "threshold": config.threshold,
-    }
-
-
-class Removal(NamedTuple):
-    """One removed document, as the ledger shows it."""
-
-    reason: str
-    jaccard: float
-    evidence: str
+    same["rank"], same["document"], same["survivor"], same["copy_of"] = copies[:, [0, 2, 3, 3]].T
+    same["score"], same["reason"] = 1.0, EXACT
+    gone = np.flatnonzero(is_removed[copies[:, 1].astype(np.int64)])
+    at = np.searchsorted(edges["worse"], copies[gone, 1])
+    for name in ("survivor", "score", "bands"):
+        same[name][gone] = near[name][at]
+    return table
 
 
 @dataclass(frozen=True)
-class Removed:
-    """The table of removals with the names of all documents in it."""
+class Removal:
+    """One removed document, as the ledger shows it."""
 
-    table: npt.NDArray[Any]
-    names: Any
-    rows: Rows
-    extra: dict[str, Any]
+    reason: str
+    score: float
+    evidence: str
 
-    def of(self, first: int, count: int) -> dict[int, Removal]:
-        """The removals among the documents [first, first + count), by distance from `first`."""
-        begin, end = np.searchsorted(self.table["document"], [first, first + count])
-        return {int(r["document"]) - first: self._removal(r) for r in self.table[begin:end]}
 
-    def _removal(self, r: Any) -> Removal:
-        fields = self._name(int(r["survivor"]))
-        if r["reason"] == NEAR:
-            mask = int(r["bands"])
-            fields["bands"] = [b for b in range(mask.bit_length()) if mask >> b & 1]
-        elif r["copy_of"] != r["survivor"]:
-            fields["same_text_as"] = self.rows.doc_id(int(r["copy_of"]))
-        assert math.isfinite(r["jaccard"])
-        return Removal(REASONS[r["reason"]], float(r["jaccard"]), evidence(**fields))
-
-    def _name(self, document: int) -> dict[str, Any]:
-        at = int(np.searchsorted(self._documents, document))
-        return {
-            "survivor": self.rows.doc_id(document),
-            "survivor_source": self.names.column("source")[at].as_py(),
-            "survivor_origin": self.names.column("origin")[at].as_py(),
-        }
-
-    @property
-    def _documents(self) -> Ints:
-        documents: Ints = self.names.column("document").to_numpy()
-        return documents
+def removal(row: Any, parts: Parts, config: DedupConfig) -> Removal:
+    """What the ledger says of a removal: the document that stays, and what was found."""
+    doc_id, source, origin = parts.name(int(row["survivor"]))
+    fields: dict[str, Any] = {"survivor": doc_id, "survivor_source": source, "survivor_origin": origin}
+    if row["survivor"] < parts.num_indexed:
+        fields["survivor_is_earlier"] = True
+    if row["reason"] == NEAR:
+        mask = int(row["bands"])
+        fields["bands"] = [b for b in range(mask.bit_length()) if mask >> b & 1]
+        fields["measure"] = config.verify
+    elif row["reason"] == SEMANTIC:
+        fields["measure"] = "cosine"
+    elif row["copy_of"] != row["survivor"]:
+        fields["same_text_as"] = parts.name(int(row["copy_of"]))[0]
+    return Removal(REASONS[row["reason"]], float(row["score"]), evidence(**fields))

@@ -6,9 +6,10 @@ from fasttrain.formats.manifest import Manifest
 from fasttrain.report.figures import Figures
 from fasttrain.report.gather import RunData, at
 from fasttrain.report.html import Html, any_data, join, number, pairs, table, tag
-from fasttrain.report.samples import clip, mask
+from fasttrain.report.samples import clip, look_up, mask
 
 TOP = 20
+SHOWN_GROUPS, SHOWN_TEXT = 8, 300  # groups of which texts are shown, and characters of each text
 
 
 def duplicates(data: RunData, figures: Figures) -> Html | None:
@@ -21,7 +22,8 @@ def duplicates(data: RunData, figures: Figures) -> Html | None:
     kinds = ", ".join(f"{count:,} {reason}" for reason, count in sorted(dropped.items()))
     parts = [
         tag("p", f"{sum(dropped.values()):,} documents removed{f' ({kinds})' if kinds else ''}. A pair that the hashes "
-                 "propose is compared exactly before anything is removed.", class_="lead"),
+                 "propose is compared exactly before anything is removed, and a document goes only for one that stays.",
+            class_="lead"),
     ]  # fmt: skip
     counted = extra.get("pairs") or stage.report.counts
     if counted:
@@ -29,18 +31,23 @@ def duplicates(data: RunData, figures: Figures) -> Html | None:
     if extra.get("alarms"):
         text = f"Sources that lose more than their alarm allows: {', '.join(extra['alarms'])}."
         parts.append(tag("p", tag("span", "alarm", class_="pill warn"), " ", text))
+    parts.append(_buckets(extra))
     parts.append(_curve(stage, figures))
-    histogram = extra.get("jaccard_of_proposed")
+    measure = extra.get("verify", "jaccard")
+    histogram = extra.get(f"{measure}_of_proposed")
     if histogram:
-        parts.append(
-            figures.bars("Exact Jaccard similarity of the proposed pairs", {"pairs": histogram}, y="pairs")
-        )  # fmt: skip
+        title = f"Exact {'Jaccard similarity' if measure == 'jaccard' else measure} of the proposed pairs"
+        parts.append(figures.bars(title, {"pairs": histogram}, y="pairs"))
+    parts.append(_rejected(data, extra))
     if extra.get("sources"):
         parts += [tag("h3", "By source"), any_data(extra["sources"], limit=TOP)]
-    parts.append(_groups(data, extra))
-    rest = {k: v for k, v in extra.items() if k in ("buckets", "too_short_for_fuzzy", "threshold")}
+    parts.append(_groups(data, extra, figures))
+    for name, title in (("semantic", "Copies in meaning"), ("against", "Copies of earlier corpora")):
+        if extra.get(name):
+            parts += [tag("h3", title), pairs(extra[name])]
+    rest = {k: v for k, v in extra.items() if k in ("too_short_for_fuzzy", "verify", "threshold")}
     if rest:
-        parts += [tag("h3", "Banding"), any_data(rest)]
+        parts += [tag("h3", "Settings of the comparison"), any_data(rest)]
     return join(parts)
 
 
@@ -94,30 +101,65 @@ def _curve(stage: Manifest, figures: Figures) -> Html:
     )  # fmt: skip
 
 
-def _groups(data: RunData, extra: dict[str, Any]) -> Html:
-    """The largest groups, from the stage's own figures or else from the ledger."""
+def _buckets(extra: dict[str, Any]) -> Html:
+    """How many documents shared a band value, and where not all of them were compared with all."""
+    found = extra.get("buckets")
+    if not found:
+        return Html("")
+    parts = [tag("h3", "Banding"), pairs(found)]
+    if found.get("oversized_buckets"):
+        text = (f"{number(found['oversized_buckets'])} band values were shared by more than "
+                f"{number(found.get('max_bucket', 0))} documents (boilerplate, templates): there a document was "
+                "compared with the best few only, so some pairs may have been missed.")  # fmt: skip
+        parts.append(tag("p", tag("span", "capped", class_="pill warn"), " ", text))
+    return join(parts)
+
+
+def _rejected(data: RunData, extra: dict[str, Any]) -> Html:
+    """The pairs that the hashes proposed and the comparison kept apart by the least."""
+    closest = (extra.get("closest_rejected") or [])[:TOP]
+    if not closest:
+        return Html("")
+    _, names = look_up(data, sorted({p[side] for p in closest for side in ("worse", "better")}))
+    rows = [[p["score"], *(mask(names.get(p[side], p[side])) for side in ("better", "worse"))] for p in closest]
+    body = table(("similarity", "stays", "stays too"), rows, caption="Just under the threshold", numbers=(0,))
+    return tag("details", tag("summary", "Proposed and rejected: the closest pairs"), body)
+
+
+def _groups(data: RunData, extra: dict[str, Any], figures: Figures) -> Html:
+    """Groups by size, the largest (from the stage's figures or else from the ledger), how their texts begin."""
     top = at(extra, "clusters", "top")
     if top is None:
         top = _groups_of_ledger(data)
     if not top:
         return Html("")
     rows = [
-        [mask(str(c["origin"])), c["source"], c["documents"], c["least_jaccard"], mask("; ".join(c["removed"]))]
+        [mask(str(c["origin"])), c["source"], c["documents"], c["least_score"], mask("; ".join(c["removed"]))]
         for c in top[:TOP]
     ]
-    count = at(extra, "clusters", "count")
+    count, sizes = at(extra, "clusters", "count"), at(extra, "clusters", "sizes")
     caption = f"The largest of {number(count)} groups" if isinstance(count, int) else "The largest groups"
-    return join([
-        tag("h3", "Groups of copies"),
-        table(("stays", "source", "documents", "least Jaccard", "some of the removed"), rows, caption=caption,
-              numbers=(2, 3)),
-    ])  # fmt: skip
+    parts = [tag("h3", "Groups of copies")]
+    if sizes:
+        parts.append(figures.bars("Groups by the number of their documents", {"groups": sizes}, y="groups"))
+    parts.append(table(("stays", "source", "documents", "least similarity", "some of the removed"), rows,
+                       caption=caption, numbers=(2, 3)))  # fmt: skip
+    shown = [c for c in top[:SHOWN_GROUPS] if c.get("removed_ids")]
+    texts, _ = look_up(data, sorted({i for c in shown for i in (c["survivor"], *c["removed_ids"])}))
+    for c in shown:
+        head = tag("summary", mask(str(c["origin"])), tag("span", f"{c['documents']:,}", class_="n"))
+        named = [("stays", c["origin"], c["survivor"])]
+        named += [("goes", origin, i) for origin, i in zip(c["removed"], c["removed_ids"])]
+        gone = "(the text is not in this run folder)"
+        lines = [[what, mask(str(origin)), clip(mask(texts.get(i, gone)), SHOWN_TEXT)] for what, origin, i in named]
+        parts.append(tag("details", head, table(("", "document", "how its text begins"), lines)))
+    return join(parts)
 
 
 def _groups_of_ledger(data: RunData) -> list[dict[str, Any]]:
     rows = data.rows(
         "SELECT json_extract_string(evidence, '$.survivor') AS survivor, count(*) + 1 AS documents, "
-        "min(score) AS least_jaccard, any_value(source) AS source, arg_min(origin, doc_key, 5) AS removed FROM ledger "
+        "min(score) AS least_score, any_value(source) AS source, arg_min(origin, doc_key, 5) AS removed FROM ledger "
         "WHERE starts_with(stage, 'dedup') AND decision = 'dropped' GROUP BY 1 HAVING survivor IS NOT NULL "
         "ORDER BY documents DESC, survivor LIMIT ?",
         (TOP,),

@@ -49,7 +49,7 @@ def samples(data: RunData, reasons: list[tuple[str, str]]) -> list[Sample]:
     )
     wanted = [r for r in rows if (r["stage"], r["reason"]) in set(reasons)]
     named = {r["d"]["doc_id"] for r in wanted} | {v for r in wanted for v in _ids(_evidence(r["d"]["evidence"]))}
-    texts, origins = _look_up(data, sorted(named))
+    texts, origins = look_up(data, sorted(named))
     order = {key: i for i, key in enumerate(reasons)}
     wanted.sort(key=lambda r: (order[r["stage"], r["reason"]], r["d"]["doc_id"]))
     return [
@@ -79,7 +79,7 @@ def clip(text: str, size: int = SHOWN) -> str:
     return text if len(text) <= size else text[:size] + " …"
 
 
-def _look_up(data: RunData, ids: list[str]) -> tuple[dict[str, str], dict[str, str]]:
+def look_up(data: RunData, ids: list[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Texts as the last stage that held them had them (after masking, where there is such), and origins."""
     if not ids:
         return {}, {}
