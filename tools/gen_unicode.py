@@ -1,4 +1,4 @@
-"""Write csrc/text/unicode_tables.h: one class byte per code point, from Python's unicodedata.
+"""Write csrc/text/unicode_tables.h: the class of every code point, from Python's unicodedata.
 
 Run: python tools/gen_unicode.py
 
@@ -48,7 +48,7 @@ def main() -> None:
 
 namespace fasttrain::text {{
 
-enum UnicodeBit : std::uint8_t {{
+enum UnicodeBit : std::uint16_t {{
   uc_letter = 1,     // str.isalpha
   uc_number = 2,     // category N*
   uc_mark = 4,       // category M*, "_", soft hyphen, ZWNJ, ZWJ: belongs to a word without being a letter
@@ -57,6 +57,7 @@ enum UnicodeBit : std::uint8_t {{
   uc_terminal = 32,  // datatrove's TERMINAL_PUNCTUATION
   uc_single = 64,    // Han, Hiragana, Katakana: each character is a word
   uc_break = 128,    // str.splitlines breaks here
+  uc_upper = 256,    // str.isalpha and str.isupper
 }};
 
 inline constexpr char unicode_version[] = "{unicodedata.unidata_version}";
@@ -66,12 +67,12 @@ inline constexpr std::size_t unicode_index_size = {len(index)};
 inline constexpr std::uint8_t unicode_index[] = {{
 {rows(index)}
 }};
-inline constexpr std::uint8_t unicode_class[] = {{
+inline constexpr std::uint16_t unicode_class[] = {{
 {rows(flat)}
 }};
 // clang-format on
 
-inline std::uint8_t unicode_class_of(std::uint32_t c) noexcept {{
+inline std::uint16_t unicode_class_of(std::uint32_t c) noexcept {{
   const std::size_t i = c / {BLOCK};
   return unicode_class[(i < unicode_index_size ? unicode_index[i] : 0) * {BLOCK} + c % {BLOCK}];
 }}
@@ -79,7 +80,7 @@ inline std::uint8_t unicode_class_of(std::uint32_t c) noexcept {{
 }}  // namespace fasttrain::text
 """.replace("#include <cstdint>", "#include <cstddef>\n#include <cstdint>")
     )
-    print(f"{path.relative_to(ROOT)}: {len(blocks)} blocks of {BLOCK}, {len(flat) + len(index)} bytes")
+    print(f"{path.relative_to(ROOT)}: {len(blocks)} blocks of {BLOCK}, {2 * len(flat) + len(index)} bytes")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #pragma once /* part of text_stats */
 // All statistics of one text, for every instruction set.
 
-#include "filter/lines.h"
+#include "filter/line_writer.h"
 #include "filter/repeats.h"
 #include "filter/text_stats.h"
 
@@ -68,14 +68,24 @@ FT_INLINE void count_words(const Masks& m, Repeats& r, std::int64_t* out) {
   out[st_ellipses] = ellipses;
 }
 
-FT_INLINE void count_lines(const Masks& m, LineScratch& s, const TextStatsArgs& p, std::int64_t* out) {
+// Text words that begin in [a, b).
+FT_INLINE std::int64_t text_words_in(const Masks& m, std::size_t a, std::size_t b) noexcept {
+  std::int64_t count = 0;
+  std::size_t t = static_cast<std::size_t>(std::lower_bound(m.starts.begin(), m.starts.end(), a) - m.starts.begin());
+  for (; t < m.starts.size() && m.starts[t] < b; ++t)
+    count += any_bit(m.mask(mk_prose), m.starts[t], m.ends[t] - m.starts[t]);
+  return count;
+}
+
+FT_INLINE void count_lines(const Masks& m, LineScratch& s, const TextStatsArgs& p, LineWriter* writer,
+                           std::int64_t* out) {
   const std::uint8_t* text = m.text.data();
-  std::size_t phrase = 0;
   prepare_lines(m, s);
+  PhraseRange phrases{0, 0};
   each_line(
-      m, [&](std::size_t a, std::size_t b) __attribute__((always_inline)) {
-        a = find<false>(m.mask(mk_space), a, b);
-        b = last_clear(m.mask(mk_space), a, b);
+      m, [&](std::size_t begin, std::size_t end_of_line, std::size_t next) __attribute__((always_inline)) {
+        const std::size_t a = find<false>(m.mask(mk_space), begin, end_of_line);
+        const std::size_t b = last_clear(m.mask(mk_space), a, end_of_line);
         const bool bullet = text[a] == '-' || (text[a] == 0xe2 && text[a + 1] == 0x80 && text[a + 2] == 0xa2);
         const std::uint8_t* end = text + b;
         const bool dots = b - a >= 3 && ((end[-1] == '.' && end[-2] == '.' && end[-3] == '.') ||
@@ -83,23 +93,40 @@ FT_INLINE void count_lines(const Masks& m, LineScratch& s, const TextStatsArgs& 
         ++out[st_lines];
         out[st_bullet_lines] += b > a && bullet;
         out[st_ellipsis_lines] += dots;
-        const LineFate fate = judge(m, s, p.c4, a, b, phrase);
-        if (fate.reason == line_kept) {
+        phrases = phrases_of(s, phrases, a, b);
+        const LineFate c4 = judge_c4(m, s, p.rules, a, b, phrases);
+        if (c4.reason == line_kept) {
           ++out[st_c4_kept_lines];
-          out[st_c4_sentences] += static_cast<std::int64_t>(fate.sentences);
+          out[st_c4_sentences] += static_cast<std::int64_t>(c4.sentences);
         } else {
-          ++out[st_c4_long_word_lines + fate.reason - line_long_word];
+          ++out[st_c4_long_word_lines + c4.reason - line_long_word];
         }
+        const int refinedweb = judge_refinedweb(m, s, p.rules, a, b, phrases);
+        const int spoke = refinedweb == rw_kept && !s.cuts.empty() ? rw_phrase : refinedweb;
+        if (spoke != rw_kept) ++out[st_rw_uppercase_lines + spoke - rw_uppercase];
+        if (refinedweb != rw_kept) {
+          out[st_rw_removed_words] += text_words_in(m, a, b);
+        } else {
+          std::size_t from = a;
+          for (const Cut& cut : s.cuts) {
+            if (cut.begin > from) from = cut.begin;
+            if (cut.end > from) out[st_rw_removed_words] += text_words_in(m, from, cut.end);
+            from = cut.end > from ? cut.end : from;
+          }
+        }
+        if (writer != nullptr) writer->line(m, s, p.rules, begin, a, b, next, c4, refinedweb);
       });
 }
 
 // Lines as the repetition rules (runs of "\n" separate) and FineWeb's (lines with something visible) see them.
-FT_INLINE void count_repeated_lines(const Masks& m, Repeats& r, std::size_t short_line_chars, std::int64_t* out) {
+// out: the column of repetition_lines, or nullptr; left: that of left_full_lines.
+FT_INLINE void count_repeated_lines(const Masks& m, Repeats& r, std::size_t short_line_chars, std::size_t newlines,
+                                    std::int64_t* out, std::int64_t* left) {
   const std::uint8_t* text = m.text.data();
   const std::uint64_t *newline = m.mask(mk_newline), *space = m.mask(mk_space), *inner = m.mask(mk_inner),
                       *terminal = m.mask(mk_terminal);
   r.spans.clear();
-  r.table.open(static_cast<std::size_t>(out[st_newlines]) + 1);
+  r.table.open(newlines + 1);
   std::int64_t num = 0, dup = 0, dup_chars = 0, full = 0, punct = 0, shorts = 0, full_dup = 0;
   for (std::size_t a = 0; a < m.n;) {
     const std::size_t b = find<true>(newline, a, m.n);
@@ -121,13 +148,15 @@ FT_INLINE void count_repeated_lines(const Masks& m, Repeats& r, std::size_t shor
     num += empty;
     dup += empty == 2;
   }
-  out[st_repetition_lines] = num;
-  out[st_dup_lines] = dup;
-  out[st_dup_line_chars] = dup_chars;
-  out[st_full_lines] = full;
-  out[st_punct_lines] = punct;
-  out[st_short_lines] = shorts;
-  out[st_full_dup_chars] = full_dup;
+  if (out != nullptr) {
+    out[0] = num;
+    out[1] = dup;
+    out[2] = dup_chars;
+  }
+  left[0] = full;
+  left[1] = punct;
+  left[2] = shorts;
+  left[3] = full_dup;
 }
 
 FT_INLINE void count_paragraphs(const Masks& m, Repeats& r, std::int64_t* out) {
@@ -154,6 +183,20 @@ FT_INLINE void count_paragraphs(const Masks& m, Repeats& r, std::int64_t* out) {
   }
 }
 
+// The columns that FineWeb's rules read, of a text that was edited.
+FT_INLINE void count_left(Masks& m, Repeats& r, std::size_t short_line_chars, std::int64_t* out) {
+  std::size_t inner = 0, newlines = 0;
+  for (std::size_t w = 0; w < m.words - 2; ++w) {
+    inner += static_cast<std::size_t>(std::popcount(m.mask(mk_inner)[w]));
+    newlines += static_cast<std::size_t>(std::popcount(m.mask(mk_newline)[w]));
+  }
+  find_words(m);
+  out[st_left_chars] = static_cast<std::int64_t>(m.n - inner);
+  out[st_left_newlines] = static_cast<std::int64_t>(newlines);
+  out[st_left_words] = static_cast<std::int64_t>(m.starts.size());
+  count_repeated_lines(m, r, short_line_chars, newlines, nullptr, out + st_left_full_lines);
+}
+
 // Position of the first bad byte, or -1.
 template <auto classify_ascii>
 FT_INLINE std::int64_t document_stats(const TextStatsArgs& p, std::size_t n, StatsScratch& s) {
@@ -172,19 +215,44 @@ FT_INLINE std::int64_t document_stats(const TextStatsArgs& p, std::size_t n, Sta
     newlines += static_cast<std::size_t>(std::popcount(m.mask(mk_newline)[w]));
   }
   out[st_bytes] = static_cast<std::int64_t>(bytes);
-  out[st_chars] = static_cast<std::int64_t>(bytes - inner);
+  out[st_chars] = out[st_left_chars] = static_cast<std::int64_t>(bytes - inner);
   out[st_letters] = static_cast<std::int64_t>(letters);
   out[st_numbers] = static_cast<std::int64_t>(numbers);
   out[st_spaces] = static_cast<std::int64_t>(spaces);
-  out[st_newlines] = static_cast<std::int64_t>(newlines);
+  out[st_newlines] = out[st_left_newlines] = static_cast<std::int64_t>(newlines);
   find_words(m);
   count_words(m, s.repeats, out);
+  out[st_left_words] = out[st_words];
   number_words(m, s.repeats);
   gram_chars(s.repeats, out + st_top_2_gram_chars, out + st_dup_5_gram_chars);
-  count_lines(m, s.lines, p, out);
-  count_repeated_lines(m, s.repeats, p.short_line_chars, out);
+  count_repeated_lines(m, s.repeats, p.short_line_chars, newlines, out + st_repetition_lines, out + st_left_full_lines);
   count_paragraphs(m, s.repeats, out);
+  if (p.edit == nullptr) {
+    count_lines(m, s.lines, p, nullptr, out);
+    return -1;
+  }
+  LineWriter writer(p.edited + (p.offsets[n] - p.offsets[0]), p.edit[n]);
+  count_lines(m, s.lines, p, &writer, out);
+  const bool same = writer.length() == m.n && (m.n == 0 || std::memcmp(m.text.data(), writer.text(), m.n) == 0);
+  if (writer.changed() && (!same || writer.may_need_strip())) {  // the masks of the text are not needed any more
+    writer.strip<classify_ascii>(m);
+    count_left(m, s.repeats, p.short_line_chars, out);
+  }
+  out[st_removed_lines] = static_cast<std::int64_t>(writer.removed());
+  p.edited_offsets[n + 1] = static_cast<std::int64_t>(writer.length());
   return -1;
+}
+
+// Puts edited texts one after another, or names the first text that is not UTF-8.
+inline void finish(const TextStatsArgs& p) noexcept {
+  p.bad[0] = p.bad[1] = -1;
+  for (std::size_t n = 0; n < p.N; ++n) {
+    if (p.out[n * num_stats] >= 0) continue;
+    p.bad[0] = static_cast<std::int64_t>(n);
+    p.bad[1] = -1 - p.out[n * num_stats];
+    return;
+  }
+  if (p.edit != nullptr) compact(p.offsets, p.edited, p.edited_offsets, p.bad, p.N);
 }
 
 }  // namespace fasttrain::filter

@@ -17,6 +17,7 @@ constexpr std::array<std::uint16_t, 256> ascii = [] {
       bits = 1u << mk_unicode;
     } else {
       bits |= letter ? 1u << mk_letter | 1u << mk_prose : 0;
+      bits |= c >= 'A' && c <= 'Z' ? 1u << mk_upper : 0;
       bits |= digit ? 1u << mk_number | 1u << mk_prose : 0;
       bits |= c == '_' ? 1u << mk_mark : 0;
       bits |= c == ' ' || c == '\t' || breaks || c == 31 ? 1u << mk_space : 0;

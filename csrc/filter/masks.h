@@ -32,7 +32,8 @@ enum Mask : int {
   mk_newline,
   mk_joiner,  // ' and . of ASCII
   mk_comma,
-  mk_phrase,   // a phrase of C4 may lie here (a superset: each is looked at)
+  mk_phrase,   // a phrase of the line rules may lie here (a superset: each is looked at)
+  mk_upper,    // an uppercase letter
   mk_unicode,  // a byte that is not ASCII
   // from here on not written by classify_ascii
   mk_inner,  // a byte inside a character
@@ -118,7 +119,8 @@ FT_INLINE Decoded decode(const std::uint8_t* p, std::size_t left) noexcept {
 
 // Position of the first bad byte, or -1.
 FT_INLINE std::int64_t add_unicode(Masks& m) noexcept {
-  constexpr int classes[8] = {mk_letter, mk_number, mk_mark, mk_space, mk_prose, mk_terminal, mk_single, mk_break};
+  constexpr int classes[9] = {mk_letter,   mk_number, mk_mark,  mk_space, mk_prose,
+                              mk_terminal, mk_single, mk_break, mk_upper};
   const std::uint8_t* text = m.text.data();
   std::size_t done = 0;  // characters before this position are judged
   std::uint32_t previous = 0;
@@ -127,19 +129,19 @@ FT_INLINE std::int64_t add_unicode(Masks& m) noexcept {
     std::uint64_t todo = m.mask(mk_unicode)[w];
     if (done > w << 6) todo &= ~low_bits(done - (w << 6));
     if (todo == 0) continue;
-    std::uint64_t now[8] = {}, inner = 0, same = 0, cut = 0;
+    std::uint64_t now[9] = {}, inner = 0, same = 0, cut = 0;
     while (todo != 0) {
       const std::size_t bit = static_cast<std::size_t>(std::countr_zero(todo)), p = (w << 6) + bit;
       const Decoded c = decode(text + p, m.n - p);
       if (c.length == 0) return static_cast<std::int64_t>(p);
-      const std::uint8_t kind = static_cast<std::uint8_t>(text::unicode_class_of(c.cp) ^ text::uc_symbol);
+      const std::uint32_t kind = text::unicode_class_of(c.cp) ^ static_cast<std::uint32_t>(text::uc_symbol);
       const std::uint64_t all = low_bits(c.length) << bit, inside = all & ~(1ULL << bit);
-      for (int k = 0; k < 8; ++k) now[k] |= kind >> k & 1 ? all : 0;
+      for (int k = 0; k < 9; ++k) now[k] |= kind >> k & 1 ? all : 0;
       inner |= inside;
       same |= inside | (previous == c.cp && previous_end == p ? 1ULL << bit : 0);
       if (bit + c.length > 64) {  // the rest lies in the next word
         const std::uint64_t rest = low_bits(bit + c.length - 64);
-        for (int k = 0; k < 8; ++k) m.mask(classes[k])[w + 1] |= kind >> k & 1 ? rest : 0;
+        for (int k = 0; k < 9; ++k) m.mask(classes[k])[w + 1] |= kind >> k & 1 ? rest : 0;
         m.mask(mk_inner)[w + 1] |= rest;
         m.mask(mk_same)[w + 1] |= rest;
       }
@@ -153,7 +155,7 @@ FT_INLINE std::int64_t add_unicode(Masks& m) noexcept {
       previous_end = done = p + c.length;
       todo &= bit + c.length >= 64 ? 0 : ~low_bits(bit + c.length);
     }
-    for (int k = 0; k < 8; ++k) m.mask(classes[k])[w] |= now[k];
+    for (int k = 0; k < 9; ++k) m.mask(classes[k])[w] |= now[k];
     m.mask(mk_inner)[w] |= inner;
     m.mask(mk_same)[w] |= same;
     m.mask(mk_cut)[w] |= cut;

@@ -55,6 +55,7 @@ FT_AVX2 bool classify_ascii_avx2(Masks& m) noexcept {
     m.mask(mk_single)[w] = 0;
     m.mask(mk_newline)[w] = newline;
     m.mask(mk_joiner)[w] = dot | equal_bits(x, '\'');
+    m.mask(mk_upper)[w] = between_bits(x, 'A', 26);
     m.mask(mk_comma)[w] = equal_bits(x, ',');
     // The letter that marks a phrase and the one behind it; at the end of 64 bytes the first alone.
     const std::uint64_t edge = 1ULL << 63, s = equal_bits(low, 's') >> 1 | edge;

@@ -18,13 +18,7 @@ FT_AVX2 void stats_range(const TextStatsArgs& p, std::size_t begin, std::size_t 
 
 void text_stats_avx2(const TextStatsArgs& p) {
   parallel_ranges(p.N, 64, p.threads, [&](std::size_t begin, std::size_t end) { stats_range(p, begin, end); });
-  p.bad[0] = p.bad[1] = -1;
-  for (std::size_t n = 0; n < p.N; ++n) {
-    if (p.out[n * num_stats] >= 0) continue;
-    p.bad[0] = static_cast<std::int64_t>(n);
-    p.bad[1] = -1 - p.out[n * num_stats];
-    return;
-  }
+  finish(p);
 }
 
 }  // namespace fasttrain::filter

@@ -12,6 +12,7 @@ import numpy.typing
 
 __all__: list[str] = [
     "BpeModel",
+    "LineRules",
     "WordCounter",
     "adamw",
     "adamw_cuda",
@@ -26,14 +27,14 @@ __all__: list[str] = [
     "bpe_encode_impls",
     "bpe_train",
     "bpe_train_impls",
-    "c4_lines",
-    "c4_lines_impls",
     "cpu_isas",
     "cuda_built",
     "hash128",
     "hash128_impls",
     "jaccard",
     "jaccard_impls",
+    "line_edit",
+    "line_edit_impls",
     "minhash",
     "minhash_impls",
     "ngram_overlap",
@@ -52,6 +53,18 @@ __all__: list[str] = [
     "text_stats",
     "text_stats_impls",
 ]
+
+class LineRules:
+    def __init__(
+        self,
+        c4_flags: typing.SupportsInt | typing.SupportsIndex,
+        c4_min_words: typing.SupportsInt | typing.SupportsIndex,
+        c4_max_word_chars: typing.SupportsInt | typing.SupportsIndex,
+        rw_flags: typing.SupportsInt | typing.SupportsIndex,
+        rw_max_uppercase: typing.SupportsFloat | typing.SupportsIndex,
+        rw_min_words: typing.SupportsInt | typing.SupportsIndex,
+        rw_max_phrase_words: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
 
 class BpeModel:
     def __init__(
@@ -184,19 +197,6 @@ def bpe_train(
     impl: str,
 ) -> int: ...
 def bpe_train_impls() -> list[str]: ...
-def c4_lines(
-    data: numpy.typing.NDArray[numpy.uint8],
-    offsets: numpy.typing.NDArray[numpy.int64],
-    out: numpy.typing.NDArray[numpy.uint8],
-    out_offsets: numpy.typing.NDArray[numpy.int64],
-    bad: numpy.typing.NDArray[numpy.int64],
-    c4_flags: typing.SupportsInt | typing.SupportsIndex,
-    c4_min_words: typing.SupportsInt | typing.SupportsIndex,
-    c4_max_word_chars: typing.SupportsInt | typing.SupportsIndex,
-    threads: typing.SupportsInt | typing.SupportsIndex,
-    impl: str,
-) -> None: ...
-def c4_lines_impls() -> list[str]: ...
 def cpu_isas() -> list[str]:
     """
     Instruction sets of this CPU that an implementation may ask for.
@@ -227,6 +227,18 @@ def jaccard(
     impl: str,
 ) -> None: ...
 def jaccard_impls() -> list[str]: ...
+def line_edit(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    edit: numpy.typing.NDArray[numpy.uint8],
+    out: numpy.typing.NDArray[numpy.uint8],
+    out_offsets: numpy.typing.NDArray[numpy.int64],
+    bad: numpy.typing.NDArray[numpy.int64],
+    rules: LineRules,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def line_edit_impls() -> list[str]: ...
 def minhash(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],
@@ -315,9 +327,10 @@ def text_stats(
     offsets: numpy.typing.NDArray[numpy.int64],
     out: numpy.typing.NDArray[numpy.int64],
     bad: numpy.typing.NDArray[numpy.int64],
-    c4_flags: typing.SupportsInt | typing.SupportsIndex,
-    c4_min_words: typing.SupportsInt | typing.SupportsIndex,
-    c4_max_word_chars: typing.SupportsInt | typing.SupportsIndex,
+    edit: numpy.typing.NDArray[numpy.uint8],
+    edited: numpy.typing.NDArray[numpy.uint8],
+    edited_offsets: numpy.typing.NDArray[numpy.int64],
+    rules: LineRules,
     short_line_chars: typing.SupportsInt | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,

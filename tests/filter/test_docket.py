@@ -11,6 +11,7 @@ from fasttrain.filter.docket import Docket, merged_meta
 from fasttrain.filter.family import Documents, Opinion, named, note_number, note_numbers, note_object, note_rows
 from fasttrain.filter.text_stats import NAMES
 from fasttrain.formats.stage import PartWriter
+from fasttrain.text import columns
 from filter.stages import documents
 
 ALL = np.ones(3, np.bool_)
@@ -22,7 +23,8 @@ def batch():
 
 def seen(of):
     stats = np.zeros((len(of), len(NAMES)), np.int64)
-    return Documents(of, of.column("text"), ["", "", ""], stats, stats, ALL.copy(), 1)
+    edited = columns.from_arrow(of.column("text"))
+    return Documents(of, of.column("text"), ["", "", ""], stats, np.zeros(3, np.uint8), edited, ALL.copy(), 1)
 
 
 def ledger_rows(docket, of, folder):

@@ -7,9 +7,10 @@ from fasttrain.filter import rules
 from fasttrain.filter.text_stats import COLUMN, NAMES
 
 GOOD = {
-    "chars": 10_000, "words": 2_000, "text_words": 1_800, "text_word_chars": 8_000, "alpha_words": 1_700,
-    "stop_words": 8, "lines": 100, "full_lines": 100, "repetition_lines": 100, "paragraphs": 100, "punct_lines": 90,
-    "newlines": 100, "c4_sentences": 90, "bytes": 10_000,
+    "bytes": 10_000, "chars": 10_000, "words": 2_000, "text_words": 1_800, "text_word_chars": 8_000,
+    "alpha_words": 1_700, "stop_words": 8, "lines": 100, "repetition_lines": 100, "paragraphs": 100, "newlines": 100,
+    "c4_sentences": 90, "left_chars": 10_000, "left_newlines": 100, "left_words": 2_000, "left_full_lines": 100,
+    "left_punct_lines": 90,
 }  # fmt: skip
 CASES = [
     ("gopher_quality:min_words", {"text_words": 50, "text_word_chars": 200},
@@ -35,10 +36,11 @@ CASES = [
     ("c4:lorem_ipsum", {}, {"c4_lorem_ipsum_lines": 1}),
     ("c4:curly_bracket", {}, {"c4_curly_bracket_lines": 1}),
     ("c4:sentences", {"c4_sentences": 5}, {"c4_sentences": 4}),
-    ("fineweb:punct_lines", {"punct_lines": 12}, {"punct_lines": 11}),
-    ("fineweb:short_lines", {"short_lines": 67}, {"short_lines": 68}),
-    ("fineweb:dup_line_chars", {"full_dup_chars": 99}, {"full_dup_chars": 100}),
-    ("fineweb:newlines", {"newlines": 600}, {"newlines": 601}),
+    ("refinedweb:removed_words", {"rw_removed_words": 90}, {"rw_removed_words": 91}),
+    ("fineweb:punct_lines", {"left_punct_lines": 12}, {"left_punct_lines": 11}),
+    ("fineweb:short_lines", {"left_short_lines": 67}, {"left_short_lines": 68}),
+    ("fineweb:dup_line_chars", {"left_full_dup_chars": 99}, {"left_full_dup_chars": 100}),
+    ("fineweb:newlines", {"left_newlines": 600}, {"left_newlines": 601}),
 ]  # fmt: skip
 
 

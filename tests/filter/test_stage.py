@@ -58,7 +58,7 @@ def test_each_family_gives_its_reason(tmp_path):
     assert texts["menu"] == "\n".join(SENTENCES)
     assert texts["main.c"] == CODE
     by_origin = {r["origin"]: r for r in ledger}
-    assert json.loads(by_origin["menu"]["evidence"]) == {"lines_removed": 6}
+    assert json.loads(by_origin["menu"]["evidence"]) == {"lines": {"c4:unpunctuated": 6}, "lines_removed": 6}
     assert by_origin["short"]["score"] == 33  # 16 + 17 words
     assert "c4:sentences" in json.loads(by_origin["short"]["evidence"])["broken"]
     assert manifest.report.kept == 4
@@ -71,11 +71,35 @@ def test_each_family_gives_its_reason(tmp_path):
 def test_fineweb_reads_what_c4_left(tmp_path):
     # Short lines are 6 of 10 before C4 takes them, none after; without C4 the document breaks a rule of FineWeb.
     text = "\n".join([*SENTENCES[:4], "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine", *SENTENCES[4:]])
-    _, _, ledger = filtered(tmp_path / "a", [row(text)], FilterConfig())
+    without = {"refinedweb": {"enabled": False}}
+    _, _, ledger = filtered(tmp_path / "a", [row(text)], FilterConfig.load(without))
     assert ledger[0]["reason"] == "c4:lines"
-    config = FilterConfig.load({"c4": {"enabled": False}, "fineweb": {"max_short_lines": 0.5}})
+    config = FilterConfig.load({**without, "c4": {"enabled": False}, "fineweb": {"max_short_lines": 0.5}})
     _, _, ledger = filtered(tmp_path / "b", [row(text)], config)
     assert ledger[0]["reason"] == "fineweb:short_lines"
+
+
+def test_c4_and_refinedweb_edit_in_one_go(tmp_path):
+    text = "\n".join([*SENTENCES, "MINUTES OF MAY", "3 likes", "No sentence that ends", "It goes on. Read more..."])
+    profiles = {"both": ["c4", "refinedweb"], "c4": ["c4"], "refinedweb": ["refinedweb"]}
+    config = FilterConfig.load({"profiles": profiles, "profile_of": {name: name for name in profiles},
+                                "refinedweb": {"max_removed_words": 0.1}})  # fmt: skip
+    manifest, kept, ledger = filtered(tmp_path, [row(text, name, name) for name in profiles], config)
+    assert reasons(ledger) == {
+        "both": ("edited", "c4:lines+refinedweb:lines"),
+        "c4": ("edited", "c4:lines"),
+        "refinedweb": ("edited", "refinedweb:lines"),
+    }
+    left = dict(zip(kept["source"].to_pylist(), kept["text"].to_pylist()))
+    assert left["both"] == left["c4"] == "\n".join(SENTENCES)
+    assert left["refinedweb"] == "\n".join([*SENTENCES, "No sentence that ends", "It goes on."])
+    notes = {r["origin"]: json.loads(r["evidence"]) for r in ledger}
+    of_refinedweb = {"refinedweb:counter": 1, "refinedweb:phrase": 1, "refinedweb:uppercase": 1}
+    assert notes["refinedweb"] == {"lines": of_refinedweb, "lines_removed": 2}
+    assert notes["c4"]["lines"] == {"c4:unpunctuated": 4}
+    assert notes["both"] == {"lines": {**notes["c4"]["lines"], **of_refinedweb}, "lines_removed": 4}
+    assert manifest.report.counts["lines:refinedweb:counter"] == 2
+    assert manifest.report.counts["edited:refinedweb:lines"] == 2
 
 
 def tagging(scores):

@@ -1,3 +1,4 @@
+import functools
 import itertools
 import re
 import unicodedata
@@ -9,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttrain.filter import text_stats_ref
-from fasttrain.filter.c4_lines import C4Rules
-from fasttrain.filter.text_stats import COLUMN, NAMES, text_stats
+from fasttrain.filter.line_edit import C4Rules, RefinedWebRules
+from fasttrain.filter.text_stats import COLUMN, NAMES, stats_and_edits, text_stats
 from fasttrain.text import columns
 from filter.texts import FRAGMENTS, texts
 
@@ -21,38 +22,52 @@ def one(text, impl=None, **options):
     return dict(zip(NAMES, text_stats(columns.from_texts([text]), impl=impl, **options)[0].tolist()))
 
 
-def same(batch, impl, **options):
-    column = columns.from_texts(batch)
-    found = text_stats(column, impl=impl, **options)
-    wanted = text_stats(column, impl="reference", **options)
+def same(batch, impl, edit=0, wanted=None, **options):
+    column, bits = columns.from_texts(batch), np.resize(np.uint8(edit), len(batch))
+    found, _ = stats_and_edits(column, bits, impl=impl, **options)
+    if wanted is None:
+        wanted, _ = stats_and_edits(column, bits, impl="reference", **options)
     for n, k in np.argwhere(found != wanted):
-        raise AssertionError(f"{NAMES[k]} of {batch[n]!r}: {found[n, k]}, reference {wanted[n, k]}")
+        raise AssertionError(f"{NAMES[k]} of {batch[n]!r}, edit {bits[n]}: {found[n, k]}, reference {wanted[n, k]}")
+
+
+@functools.cache
+def reference(batch, edit):
+    """The reference's answer, once for all implementations."""
+    bits = np.resize(np.uint8(edit), len(batch))
+    return stats_and_edits(columns.from_texts(batch), bits, impl="reference")[0]
 
 
 RULES = st.builds(
     C4Rules, *([st.booleans()] * 6), min_words=st.integers(0, 4), max_word_chars=st.sampled_from([0, 3, 20, 1000])
 )
+REFINEDWEB = st.builds(
+    RefinedWebRules, max_uppercase=st.sampled_from([0.0, 0.3, 0.5, 1.0]), numeric=st.booleans(), counters=st.booleans(),
+    min_words=st.integers(0, 3), phrases=st.booleans(), max_phrase_words=st.sampled_from([0, 4, 10]),
+)  # fmt: skip
+EDITS = st.lists(st.integers(0, 3), min_size=1, max_size=6)
 
 
-@settings(max_examples=60)
-@given(st.lists(texts, max_size=6), RULES, st.integers(0, 40))
-def test_equals_reference(impl, batch, rules, short):
-    same(batch, impl, c4=rules, short_line_chars=short)
+@settings(max_examples=80)
+@given(st.lists(texts, max_size=6), EDITS, RULES, REFINEDWEB, st.integers(0, 40))
+def test_equals_reference(impl, batch, edit, rules, refinedweb, short):
+    same(batch, impl, edit, c4=rules, refinedweb=refinedweb, short_line_chars=short)
 
 
 def test_equals_reference_on_every_pair_of_fragments(impl):
     if impl == "reference":
         pytest.skip("compared with itself")
     # 0..63 letters ahead, so that every fragment crosses the edge of 64 bytes at some place.
-    pairs = ["x" * (i % 64) + a + b + a for i, (a, b) in enumerate(itertools.product(FRAGMENTS, repeat=2))]
-    same(pairs, impl)
+    pairs = tuple("x" * (i % 64) + a + b + a for i, (a, b) in enumerate(itertools.product(FRAGMENTS, repeat=2)))
+    same(pairs, impl, (0, 1, 2, 3), reference(pairs, (0, 1, 2, 3)))
 
 
 def test_every_code_point_has_its_class(impl):
     if impl == "reference":
         pytest.skip("compared with itself")
     points = [chr(c) for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
-    same(["a ".join(points[i : i + 4096]) for i in range(0, 0x30000, 4096)], impl)
+    batch = tuple("a ".join(points[i : i + 4096]) for i in range(0, 0x30000, 4096))
+    same(batch, impl, 0, reference(batch, 0))
 
 
 def test_no_terminal_mark_is_a_word_character():
@@ -85,10 +100,10 @@ POEM = "The #1 cat... sat.\n\n- It sat; and sat\n- It sat; and sat\nlorem ipsum�
         ("repetition_lines", 4),
         ("dup_lines", 1),
         ("dup_line_chars", 17),
-        ("full_lines", 4),
-        ("punct_lines", 1),  # "…" is not a terminal mark
-        ("short_lines", 4),
-        ("full_dup_chars", 17),
+        ("left_full_lines", 4),
+        ("left_punct_lines", 1),  # "…" is not a terminal mark
+        ("left_short_lines", 4),
+        ("left_full_dup_chars", 17),
         # "- It", "It sat", "sat ;", "; and", "and sat" occur twice each; "- It" comes first: (1 + 1 + 2) * 2
         ("top_2_gram_chars", 8),
         ("top_3_gram_chars", 16),  # "- It sat"

@@ -13,7 +13,15 @@ FRAGMENTS = (
     "！", "？", "１", "½", "²", "\x00", "\x7f", "\ufffd", "\U0001f3fd", "\U00020000", "w" * 70, "я" * 40, "long " * 9,
 )  # fmt: skip
 
+LINES = (
+    "3 likes", "1,204 Comments", "(5.1M\u00a0views)", "12 shares now", "MENU OF THE DAY", "ΑΒΓ δε", "Ⓐ one", "2024", "½²Ⅳ",
+    "Home", "items in cart", "You have 3 items in cart", "9\u3000Items in Cartitems in cart x", "Sign-in", "sign-in\u2003here",
+    "Sign-in now", "a b c d e f g h i j Read more...", "Go and read more...", "read more…", "Read More...", "How do you do.",
+    "What of it[12] Read more...", "Sign-in items in cart read more...", "x\r", "\x85y z",
+)  # fmt: skip
+
 fragments = st.lists(st.sampled_from(FRAGMENTS), max_size=60).map("".join)
 spaced = st.lists(st.sampled_from(FRAGMENTS), max_size=60).map(" ".join)
+lines = st.lists(st.sampled_from((*LINES, *FRAGMENTS)), max_size=30).map("\n".join)
 any_text = st.text(max_size=150)
-texts = st.one_of(fragments, spaced, any_text)
+texts = st.one_of(fragments, spaced, lines, any_text)

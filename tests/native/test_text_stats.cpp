@@ -1,4 +1,4 @@
-// text_stats and c4_lines: the implementations agree, and under ASan and UBSan none leaves its arrays, on texts put
+// text_stats and line_edit: the implementations agree, and under ASan and UBSan none leaves its arrays, on texts put
 // together from what the rules look for, valid and not, in pieces that cross every edge of 64 bytes.
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "filter/c4_lines.h"
+#include "filter/line_edit.h"
 #include "filter/text_stats.h"
 
 using namespace fasttrain;
@@ -18,7 +18,8 @@ namespace {
 constexpr const char* good[] = {"the ",        "a",    "\n", "\n\n", "\r\n",   "...", "…",      "•",       "-",
                                 "漢字",        "かな", "😀",  "😀",    "\u2028", "[1]", "[edit]", "{",       ". ",
                                 "’",           "'",    ",",  "3",    "я",      "é",   "  ",     "e\u0301", "JavaScript",
-                                "use cookies", "\t",   "#",  "_",    "\"",     "word"};
+                                "use cookies", "\t",   "#",  "_",    "\"",     "word", "3 likes", "Sign-in ",
+                                "items in cart", "Read more...", "CAPITALS", "ΩΣ"};
 constexpr const char* bad[] = {"\xff", "\xe2\x80", "\xed\xa0\x80", "\x80"};
 
 bool agree(std::mt19937& random, int round) {
@@ -32,29 +33,40 @@ bool agree(std::mt19937& random, int round) {
     offsets.push_back(static_cast<std::int64_t>(text.size()));
   }
   const std::vector<std::uint8_t> data(text.begin(), text.end());
-  const C4LinesRules rules{static_cast<std::uint32_t>(random() % 64), random() % 4,
-                           random() % 3 ? 1000 : random() % 30};
-  std::vector<std::vector<std::int64_t>> found;
+  const LineRules rules{static_cast<std::uint32_t>(random() % 64), random() % 4, random() % 3 ? 1000 : random() % 30,
+                        static_cast<std::uint32_t>(random() % 8), static_cast<double>(random() % 9) / 8, random() % 4,
+                        random() % 12};
+  std::vector<std::uint8_t> edit(N);
+  for (auto& e : edit) e = static_cast<std::uint8_t>(random() % 4);
+  std::vector<std::vector<std::int64_t>> found, plain, edited;
   for (const auto& impl : text_stats_impls()) {
     if (!cpu_has(impl.needs)) continue;
-    std::vector<std::int64_t> out(N * num_stats), where(2);
-    impl.fn({data.data(), offsets.data(), out.data(), where.data(), N, rules, 30, 1});
-    if (where[0] >= 0) out.clear();
-    out.insert(out.end(), where.begin(), where.end());
-    found.push_back(out);
+    for (const bool edits : {false, true}) {
+      std::vector<std::int64_t> out(N * num_stats), where(2), ends(N + 1);
+      std::vector<std::uint8_t> text(data.size());
+      impl.fn({data.data(), offsets.data(), out.data(), where.data(), edits ? edit.data() : nullptr,
+               edits ? text.data() : nullptr, edits ? ends.data() : nullptr, N, rules, 30, 1});
+      if (where[0] >= 0) out.clear();
+      if (where[0] >= 0) ends.assign(1, 0);
+      out.insert(out.end(), where.begin(), where.end());
+      (edits ? found : plain).push_back(out);
+      if (!edits) continue;
+      ends.insert(ends.end(), where.begin(), where.end());
+      ends.insert(ends.end(), text.begin(), text.begin() + ends[ends.size() - 3]);
+      edited.push_back(ends);  // line_edit's own answer is compared with it below
+    }
   }
-  std::vector<std::vector<std::int64_t>> edited;
-  for (const auto& impl : c4_lines_impls()) {
+  for (const auto& impl : line_edit_impls()) {
     if (!cpu_has(impl.needs)) continue;
     std::vector<std::uint8_t> out(data.size());
     std::vector<std::int64_t> ends(N + 1), where(2);
-    impl.fn({data.data(), offsets.data(), out.data(), ends.data(), where.data(), N, rules, 1});
+    impl.fn({data.data(), offsets.data(), edit.data(), out.data(), ends.data(), where.data(), N, rules, 1});
     if (where[0] >= 0) ends.assign(1, 0);
     ends.insert(ends.end(), where.begin(), where.end());
     ends.insert(ends.end(), out.begin(), out.begin() + ends[ends.size() - 3]);
     edited.push_back(ends);
   }
-  for (const auto& all : {found, edited})
+  for (const auto& all : {found, plain, edited})
     for (const auto& one : all)
       if (one != all.front()) return false;
   return true;

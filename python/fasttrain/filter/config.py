@@ -7,13 +7,22 @@ from pydantic import Field, model_validator
 from fasttrain.core.config import Settings
 from fasttrain.filter.language import LanguageConfig
 from fasttrain.filter.pii_ref import KINDS
-from fasttrain.filter.rules import C4Config, FineWebConfig, GopherQualityConfig, GopherRepetitionConfig, RuleSet
+from fasttrain.filter.rules import (
+    C4Config,
+    FineWebConfig,
+    GopherQualityConfig,
+    GopherRepetitionConfig,
+    RefinedWebConfig,
+    RuleSet,
+)
 from fasttrain.filter.safety import SafetyConfig
 from fasttrain.filter.urls import UrlConfig
 
-Family = Literal["url", "language", "gopher_repetition", "gopher_quality", "c4", "fineweb", "safety", "pii"]
+Family = Literal[
+    "url", "language", "gopher_repetition", "gopher_quality", "c4", "refinedweb", "fineweb", "safety", "pii"
+]
 ORDER: tuple[Family, ...] = (
-    "url", "language", "gopher_repetition", "gopher_quality", "c4", "fineweb", "safety", "pii",
+    "url", "language", "gopher_repetition", "gopher_quality", "c4", "refinedweb", "fineweb", "safety", "pii",
 )  # fmt: skip
 PROFILES: dict[str, tuple[Family, ...]] = {
     "prose": ORDER,
@@ -45,8 +54,10 @@ class FilterConfig(Settings):
     """Words, symbols, bullets, stop words (English prose)."""
     c4: C4Config = C4Config()
     """Lines that are no sentences; removed from the text (English web pages)."""
+    refinedweb: RefinedWebConfig = RefinedWebConfig()
+    """Lines in capitals, numbers, counters, single words; removed from the text (web pages)."""
     fineweb: FineWebConfig = FineWebConfig()
-    """Punctuation, short lines, repeats (web pages); reads what C4 left."""
+    """Punctuation, short lines, repeats (web pages); reads what the line rules left."""
     safety: SafetyConfig = SafetyConfig()
     """Word lists."""
     pii: PiiConfig = PiiConfig()
@@ -89,6 +100,7 @@ class FilterConfig(Settings):
             gopher_repetition=self.gopher_repetition,
             gopher_quality=self.gopher_quality,
             c4=self.c4,
+            refinedweb=self.refinedweb,
             fineweb=self.fineweb,
         )
 

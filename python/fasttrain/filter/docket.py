@@ -41,10 +41,10 @@ class Docket:
             self._told |= opinion.told & asked
         if opinion.texts is not None:
             same = pc.equal(opinion.texts, documents.texts).to_numpy(zero_copy_only=False)
-            self._edits.append((opinion.edit, np.logical_not(same), opinion.edit_evidence))
+            changed = np.logical_not(same)
+            named = {opinion.edit: changed} if isinstance(opinion.edit, str) else opinion.edit
+            self._edits += [(name, changed & which, opinion.edit_evidence) for name, which in named.items()]
             documents.texts = opinion.texts
-        if opinion.stats_now is not None:
-            documents.stats_now = opinion.stats_now
         if opinion.languages is not None:
             pairs = zip(opinion.languages, documents.languages, asked.tolist())
             documents.languages = [new if is_asked else old for new, old, is_asked in pairs]

@@ -1,31 +1,44 @@
 """The families of the filter stage, opened from their settings; config.ORDER says in which order they are asked."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fasttrain.filter import language, pii, rules, safety, urls
-from fasttrain.filter.c4_lines import c4_lines
 from fasttrain.filter.config import ORDER, FilterConfig, PiiConfig
 from fasttrain.filter.family import Documents, Family, Mask, Opinion, named, note_number, note_numbers
+from fasttrain.filter.line_edit import EDIT_C4, EDIT_REFINEDWEB
 from fasttrain.filter.pii_ref import KINDS
-from fasttrain.filter.text_stats import COLUMN, text_stats
+from fasttrain.filter.text_stats import COLUMN
+from fasttrain.text import columns
 
 
 def open_families(config: FilterConfig, base: Path) -> dict[str, Family]:
-    """Every enabled family by name, in the order in which they are asked. Raises: ConfigError: a file of theirs."""
+    """Every enabled family by name, in the order in which they are asked. Raises: ConfigError: a file of theirs.
+
+    `lines` is the edit that C4 and RefinedWeb share; it is asked of the documents that `edits` names.
+    """
     makers: dict[str, Any] = {
         "url": lambda: UrlFamily(config.url, base),
         "language": lambda: LanguageFamily(config.language),
         "gopher_repetition": lambda: RuleFamily("gopher_repetition", config.gopher_repetition),
         "gopher_quality": lambda: RuleFamily("gopher_quality", config.gopher_quality),
-        "c4": lambda: C4Family(config),
+        "c4": lambda: RuleFamily("c4", config.c4),
+        "refinedweb": lambda: RuleFamily("refinedweb", config.refinedweb),
         "fineweb": lambda: RuleFamily("fineweb", config.fineweb),
         "safety": lambda: SafetyFamily(config.safety, base),
         "pii": lambda: PiiFamily(config.pii),
     }
-    return {name: makers[name]() for name in ORDER if getattr(config, name).enabled}
+    families: dict[str, Family] = {}
+    for name in ORDER:
+        if getattr(config, name).enabled:
+            families[name] = makers[name]()
+        if name == "refinedweb":
+            families["lines"] = LineFamily()
+    return families
 
 
 class UrlFamily:
@@ -53,41 +66,45 @@ class LanguageFamily:
 
 
 class RuleFamily:
-    """Thresholds over text_stats, of the text as the line rules left it."""
+    """Thresholds over text_stats."""
 
     def __init__(self, name: str, config: Any) -> None:
         self.name, self.config = name, config
 
     def judge(self, documents: Documents, asked: Mask) -> Opinion:
-        verdict = rules.judge(self.name, self.config.rules(documents.stats_now), len(documents))
+        verdict = rules.judge(self.name, self.config.rules(documents.stats), len(documents))
         return Opinion(verdict, mode=self.config.mode, scores=self.config.scores)
 
 
-class C4Family:
-    """C4's rules; its lines are removed, and statistics taken again, of documents that pass them."""
-
-    def __init__(self, config: FilterConfig) -> None:
-        self.config, self.short = config.c4, config.fineweb.short_line_chars
+class LineFamily:
+    """Takes the lines out that C4 and RefinedWeb refuse; text_stats has made the edit in its own pass."""
 
     def judge(self, documents: Documents, asked: Mask) -> Opinion:
-        n, c4 = len(documents), self.config
-        verdict = rules.judge("c4", c4.rules(documents.stats), n)
-        opinion = Opinion(verdict, mode=c4.mode, scores=c4.scores)
-        rows = np.flatnonzero(asked & documents.standing & verdict.passes)
-        if not c4.edit or c4.mode == "tag" or len(rows) == 0:
-            return opinion
-        edited = c4_lines(documents.column(rows), rules=c4.line_rules(), threads=documents.threads)
-        after = documents.stats_now.copy()
-        after[rows] = text_stats(edited, c4=c4.line_rules(), short_line_chars=self.short, threads=documents.threads)
-        removed = documents.stats[:, COLUMN["lines"]] - documents.stats[:, COLUMN["c4_kept_lines"]]
+        stats = documents.stats
+        counts = {rule: stats[:, COLUMN[name]] for rule, name in rules.LINE_COLUMNS.items()}
+        of_c4, of_refinedweb = documents.edit & EDIT_C4 > 0, documents.edit & EDIT_REFINEDWEB > 0
+        counts = {r: np.where(of_c4 if r.startswith("c4:") else of_refinedweb, n, 0) for r, n in counts.items()}
+        refinedweb = np.any([n > 0 for rule, n in counts.items() if rule.startswith("refinedweb:")], axis=0)
+        c4 = of_c4 & ((stats[:, COLUMN["c4_kept_lines"]] < stats[:, COLUMN["lines"]]) | ~refinedweb)
         return Opinion(
-            verdict,
-            mode=c4.mode,
-            texts=documents.replaced(rows, edited),
-            edit="c4:lines",
-            edit_evidence={"lines_removed": note_number(removed)},
-            stats_now=after,
+            texts=columns.to_arrow(documents.edited),
+            edit={"c4:lines": c4, "refinedweb:lines": refinedweb},
+            edit_evidence={
+                "lines": note_numbers(counts),
+                "lines_removed": note_number(stats[:, COLUMN["removed_lines"]]),
+            },
+            counts={f"lines:{rule}": n for rule, n in counts.items()},
         )
+
+
+def edits(config: FilterConfig, asked: Mapping[str, Mask], n: int) -> npt.NDArray[np.uint8]:
+    """(N,) Whose line rules edit each document."""
+    bits = np.zeros(n, np.uint8)
+    for name, bit in (("c4", EDIT_C4), ("refinedweb", EDIT_REFINEDWEB)):
+        settings = getattr(config, name)
+        if settings.edit and settings.mode == "drop":
+            bits |= asked[name] * np.uint8(bit)
+    return bits
 
 
 class SafetyFamily:

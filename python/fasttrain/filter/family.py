@@ -34,9 +34,11 @@ class Documents:
     languages: list[str]
     """(N,) Languages as named so far."""
     stats: Counts
-    """(N, K) text_stats of the texts as they were read."""
-    stats_now: Counts
-    """(N, K) ... of the texts as the line rules left them."""
+    """(N, K) text_stats of the texts as they were read; its `left_*` columns of what the line rules leave."""
+    edit: npt.NDArray[np.uint8]
+    """(N,) Whose line rules edit each text (bits of line_edit)."""
+    edited: TextColumn
+    """(N,) The texts as the line rules leave them; family `lines` puts them in the place of the others."""
     standing: Mask
     """(N,) Documents that no family has dropped yet; an edit of others would be work for nothing."""
     threads: int
@@ -75,12 +77,10 @@ class Opinion:
     """In tag mode: which documents get their values into meta.scores."""
     texts: Any = None
     """(N,) New texts (Documents.replaced). Documents that stay and whose text changed have decision `edited`."""
-    edit: str = ""
-    """The reason that the ledger gives for these edits: "c4:lines"."""
+    edit: str | Mapping[str, Mask] = ""
+    """The reason that the ledger gives for these edits, "pii:masked"; or reasons and the documents (N,) of each."""
     edit_evidence: Notes = field(default_factory=dict)
     """Evidence of edited documents, for those that stay."""
-    stats_now: Counts | None = None
-    """(N, K) text_stats of the new texts, where later rules read them."""
     languages: list[str] | None = None
     """(N,) New languages."""
     evidence: Notes = field(default_factory=dict)

@@ -26,8 +26,8 @@ STATISTICS: dict[str, tuple[npt.NDArray[np.float64], str, str]] = {
     "dup_5_gram_chars": (_SHARE, "dup_5_gram_chars", "chars"),
     "dup_10_gram_chars": (_SHARE, "dup_10_gram_chars", "chars"),
     "c4_kept_lines": (_SHARE, "c4_kept_lines", "lines"),
-    "punct_lines": (_SHARE, "punct_lines", "full_lines"),
-    "short_lines": (_SHARE, "short_lines", "full_lines"),
+    "punct_lines": (_SHARE, "left_punct_lines", "left_full_lines"),
+    "short_lines": (_SHARE, "left_short_lines", "left_full_lines"),
     "letters": (_SHARE, "letters", "chars"),
 }
 

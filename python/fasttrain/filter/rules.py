@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fasttrain.core.config import Settings
-from fasttrain.filter.c4_lines_ref import C4Rules
+from fasttrain.filter.line_edit_ref import C4_REASONS, REFINEDWEB_REASONS, C4Rules, RefinedWebRules
 from fasttrain.filter.text_stats import COLUMN
 
 Counts = npt.NDArray[np.int64]
@@ -145,7 +145,7 @@ class C4Config(RuleFamily):
     """Whether the lines are really removed; otherwise they only count towards the decision."""
 
     def line_rules(self) -> C4Rules:
-        """What text_stats and c4_lines obey."""
+        """What text_stats and line_edit obey."""
         return C4Rules(
             terminal_punct=self.terminal_punct,
             lorem_ipsum=self.lorem_ipsum,
@@ -166,8 +166,44 @@ class C4Config(RuleFamily):
         yield "sentences", sentences, sentences < self.min_sentences
 
 
+class RefinedWebConfig(RuleFamily):
+    """RefinedWeb's line rules (Penedo et al. 2023, G.2): lines are removed, and documents that lose too much by it."""
+
+    max_uppercase: float = 0.5
+    """Remove lines with a greater share of uppercase letters among their characters."""
+    numeric: bool = True
+    """Remove lines of numbers alone."""
+    counters: bool = True
+    """Remove counters ("3 likes")."""
+    min_words_per_line: int = 2
+    """Remove lines of fewer words (between spaces)."""
+    phrases: bool = True
+    """Take "items in cart", "Sign-in" at the beginning and "Read more..." at the end out of short lines."""
+    max_phrase_words: int = 10
+    """A line of at most so many words is short."""
+    max_removed_words: float = 0.05
+    """Share of the document's words that these rules remove, at most."""
+    edit: bool = True
+    """Whether the lines are really removed; otherwise they only count towards the decision."""
+
+    def line_rules(self) -> RefinedWebRules:
+        """What text_stats and line_edit obey."""
+        return RefinedWebRules(
+            max_uppercase=self.max_uppercase,
+            numeric=self.numeric,
+            counters=self.counters,
+            min_words=self.min_words_per_line,
+            phrases=self.phrases,
+            max_phrase_words=self.max_phrase_words,
+        )
+
+    def rules(self, s: Counts) -> Iterator[Rule]:
+        """Each rule over (N, K) counts."""
+        yield "removed_words", (r := ratio(s, "rw_removed_words", "text_words")), r > self.max_removed_words
+
+
 class FineWebConfig(RuleFamily):
-    """FineWeb's own rules (Penedo et al. 2024)."""
+    """FineWeb's own rules (Penedo et al. 2024), over what the line rules left."""
 
     min_punct_lines: float = 0.12
     """Share of lines that end in a terminal mark, at least."""
@@ -182,13 +218,13 @@ class FineWebConfig(RuleFamily):
 
     def rules(self, s: Counts) -> Iterator[Rule]:
         """Each rule over (N, K) counts."""
-        full = column(s, "full_lines")
+        full = column(s, "left_full_lines")
         yield "empty", full, full == 0
-        yield "punct_lines", (r := ratio(s, "punct_lines", "full_lines")), r < self.min_punct_lines
-        yield "short_lines", (r := ratio(s, "short_lines", "full_lines")), r > self.max_short_lines
-        r = divide(column(s, "full_dup_chars"), column(s, "chars") - column(s, "newlines"))
+        yield "punct_lines", (r := ratio(s, "left_punct_lines", "left_full_lines")), r < self.min_punct_lines
+        yield "short_lines", (r := ratio(s, "left_short_lines", "left_full_lines")), r > self.max_short_lines
+        r = divide(column(s, "left_full_dup_chars"), column(s, "left_chars") - column(s, "left_newlines"))
         yield "dup_line_chars", r, r > self.max_dup_line_chars
-        yield "newlines", (r := ratio(s, "newlines", "words")), r > self.max_newlines_per_word
+        yield "newlines", (r := ratio(s, "left_newlines", "left_words")), r > self.max_newlines_per_word
 
 
 class RuleSet(Settings):
@@ -200,8 +236,17 @@ class RuleSet(Settings):
     """Words, symbols, bullets, stop words."""
     c4: C4Config = C4Config()
     """Lines that are no sentences; removed from the text."""
+    refinedweb: RefinedWebConfig = RefinedWebConfig()
+    """Lines in capitals, numbers, counters, single words; removed from the text."""
     fineweb: FineWebConfig = FineWebConfig()
-    """Punctuation, short lines, repeats; reads what C4 left."""
+    """Punctuation, short lines, repeats; reads what the line rules left."""
+
+
+LINE_COLUMNS: dict[str, str] = {
+    **{f"c4:{reason}": f"c4_{reason}_lines" for reason in C4_REASONS},
+    **{f"refinedweb:{reason}": f"rw_{reason}_lines" for reason in REFINEDWEB_REASONS},
+}
+"""Line rule -> column of text_stats that counts the lines that it refuses."""
 
 
 def column(s: Counts, name: str) -> Values:
@@ -233,6 +278,7 @@ def judge_all(s: Counts, families: RuleSet) -> dict[str, Verdict]:
         "gopher_repetition": families.gopher_repetition.rules(s),
         "gopher_quality": families.gopher_quality.rules(s),
         "c4": families.c4.rules(s),
+        "refinedweb": families.refinedweb.rules(s),
         "fineweb": families.fineweb.rules(s),
     }
     return {name: judge(name, rules, len(s)) for name, rules in named.items()}

@@ -10,11 +10,11 @@ import pyarrow as pa
 from fasttrain.comm.threads import threads_of_rank
 from fasttrain.core.errors import ConfigError
 from fasttrain.filter import histograms, pii, urls
-from fasttrain.filter.config import FilterConfig
+from fasttrain.filter.config import ORDER, FilterConfig
 from fasttrain.filter.docket import Docket
-from fasttrain.filter.families import open_families
-from fasttrain.filter.family import Documents, Family
-from fasttrain.filter.text_stats import text_stats
+from fasttrain.filter.families import edits, open_families
+from fasttrain.filter.family import Documents, Family, Mask
+from fasttrain.filter.text_stats import stats_and_edits
 from fasttrain.formats import atomic
 from fasttrain.formats.document import iter_documents
 from fasttrain.formats.manifest import Report
@@ -93,19 +93,20 @@ def filter_batch(
     texts = urls.strings(batch.column("text"))
     sources = batch.column("source").to_pylist()
     of_source = {s: config.families(s) for s in set(sources)}
-    stats = text_stats(
-        columns.from_arrow(texts), c4=config.c4.line_rules(), short_line_chars=config.fineweb.short_line_chars,
-        threads=threads,
+    asked: dict[str, Mask] = {name: np.array([name in of_source[s] for s in sources], np.bool_) for name in ORDER}
+    edit = edits(config, asked, n)
+    asked["lines"] = edit > 0
+    stats, edited = stats_and_edits(
+        columns.from_arrow(texts), edit, c4=config.c4.line_rules(), refinedweb=config.refinedweb.line_rules(),
+        short_line_chars=config.fineweb.short_line_chars, threads=threads,
     )  # fmt: skip
     histograms.count(stats, sources, counts)
     docket = Docket(n)
-    documents = Documents(
-        batch, texts, batch.column("language").to_pylist(), stats, stats, np.ones(n, np.bool_), threads
-    )
+    standing = np.ones(n, np.bool_)
+    documents = Documents(batch, texts, batch.column("language").to_pylist(), stats, edit, edited, standing, threads)
     for name, family in families.items():
-        asked = np.array([name in of_source[s] for s in sources], np.bool_)
-        if asked.any():
-            docket.record(family.judge(documents, asked), documents, asked)
+        if asked[name].any():
+            docket.record(family.judge(documents, asked[name]), documents, asked[name])
     docket.decide(STAGE, batch, writer)
     _write(batch, documents, docket, writer)
     _take_samples(batch, docket, config.samples_per_reason, samples)

@@ -10,10 +10,18 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from fasttrain.filter.c4_lines_ref import C4Rules, c4_line
+from fasttrain.filter.line_edit_ref import (
+    C4_REASONS,
+    REFINEDWEB_REASONS,
+    C4Rules,
+    RefinedWebRules,
+    c4_line,
+    edit_text,
+    refinedweb_line,
+)
 from fasttrain.text.columns import TextColumn
 
-LETTER, NUMBER, MARK, SPACE, SYMBOL, TERMINAL, SINGLE, BREAK = (1 << i for i in range(8))
+LETTER, NUMBER, MARK, SPACE, SYMBOL, TERMINAL, SINGLE, BREAK, UPPER = (1 << i for i in range(9))
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 # datatrove 0.10.1, utils/text.py (Apache-2.0).
@@ -49,10 +57,11 @@ def char_class(c: str) -> int:
     bits |= SYMBOL if c in SYMBOL_SET else 0
     bits |= TERMINAL if c in TERMINAL_SET else 0
     bits |= SINGLE if c.isalpha() and any(a <= ord(c) <= b for a, b in _SINGLE_RANGES) else 0
+    bits |= UPPER if c.isalpha() and c.isupper() else 0
     return bits | (BREAK if c in _BREAKS else 0)
 
 
-def words(text: str) -> list[str]:
+def word_spans(text: str) -> list[tuple[int, int]]:
     """Our segmentation: runs of letters, numbers and marks are words, each kana or Han character is one, and each run
     of one and the same other visible character is one ("...", "--", "#").
 
@@ -67,25 +76,27 @@ def words(text: str) -> list[str]:
             joined[i] = True
         if text[i] == "," and text[i - 1] in "0123456789" and text[i + 1] in "0123456789":
             joined[i] = True
-    result: list[str] = []
+    result: list[tuple[int, int]] = []
     open_word = False  # the last word may still grow
     for i, c in enumerate(text):
         if kind[i] & SPACE:
             open_word = False
-        elif joined[i]:
+            continue
+        if joined[i]:
             grows = open_word and joined[i - 1] and not (kind[i] | kind[i - 1]) & SINGLE
-            if grows:
-                result[-1] += c
-            else:
-                result.append(c)
-            open_word = True
         else:
-            if open_word and text[i - 1] == c and not joined[i - 1]:
-                result[-1] += c
-            else:
-                result.append(c)
-            open_word = True
+            grows = open_word and text[i - 1] == c and not joined[i - 1]
+        if grows:
+            result[-1] = (result[-1][0], i + 1)
+        else:
+            result.append((i, i + 1))
+        open_word = True
     return result
+
+
+def words(text: str) -> list[str]:
+    """The words of `word_spans`."""
+    return [text[a:b] for a, b in word_spans(text)]
 
 
 def _duplicates(parts: list[str]) -> tuple[int, int]:
@@ -130,7 +141,43 @@ def _split_runs(text: str, at_least: int) -> list[str]:
     return re.split(f"\n{{{at_least},}}", text)
 
 
-def document(text: str, c4: C4Rules, short_line_chars: int) -> dict[str, int]:
+def _fineweb(text: str, num_words: int, short_line_chars: int) -> dict[str, int]:
+    """What FineWeb's rules read."""
+    full = [line for line in text.split("\n") if line.strip()]
+    return {
+        "chars": len(text),
+        "newlines": text.count("\n"),
+        "words": num_words,
+        "full_lines": len(full),
+        "punct_lines": sum(line[-1] in TERMINAL_SET for line in full),
+        "short_lines": sum(len(line) <= short_line_chars for line in full),
+        "full_dup_chars": _duplicates(full)[1],
+    }
+
+
+def _refinedweb(text: str, rules: RefinedWebRules) -> dict[str, int]:
+    """Lines by the rule that refuses or cuts them, and text words that begin in what would go."""
+    found = dict.fromkeys(REFINEDWEB_REASONS, 0)
+    gone: set[int] = set()
+    at = 0
+    for raw in text.splitlines(keepends=True):
+        line = raw.strip()
+        begin = at + len(raw) - len(raw.lstrip())
+        fate = refinedweb_line(line, rules)
+        if fate.reason or fate.cuts:
+            found[fate.reason or "phrase"] += 1
+            for a, b in [(0, len(line))] if fate.reason else fate.cuts:
+                gone |= set(range(begin + a, begin + b))
+        at += len(raw)
+    result = {f"rw_{reason}_lines": count for reason, count in found.items()}
+    spans = word_spans(text) if gone else []
+    result["rw_removed_words"] = sum(a in gone and any(c not in SYMBOL_SET for c in text[a:b]) for a, b in spans)
+    return result
+
+
+def document(
+    text: str, c4: C4Rules, refinedweb: RefinedWebRules, short_line_chars: int, edit: int = 0
+) -> dict[str, int]:
     """All statistics of one text, by name, in the order of text_stats.NAMES."""
     kind = [char_class(c) for c in text]
     tokens = words(text)
@@ -138,7 +185,6 @@ def document(text: str, c4: C4Rules, short_line_chars: int) -> dict[str, int]:
     lines = text.splitlines()
     paragraphs = _duplicates(_split_runs(text.strip(), 2)) if text else (0, 0)
     runs = _split_runs(text, 1) if text else []
-    full = [line for line in text.split("\n") if line.strip()]
     result = {
         "bytes": len(text.encode()),
         "chars": len(text),
@@ -164,20 +210,26 @@ def document(text: str, c4: C4Rules, short_line_chars: int) -> dict[str, int]:
         "dup_line_chars": _duplicates(runs)[1],
         **{f"top_{n}_gram_chars": _top_gram_chars(tokens, n) for n in (2, 3, 4)},
         **{f"dup_{n}_gram_chars": _duplicate_gram_chars(tokens, n) for n in range(5, 11)},
-        "full_lines": len(full),
-        "punct_lines": sum(line[-1] in TERMINAL_SET for line in full),
-        "short_lines": sum(len(line) <= short_line_chars for line in full),
-        "full_dup_chars": _duplicates(full)[1],
     }
-    fates = [c4_line(line, c4) for line in lines]
+    fates = [c4_line(line.strip(), c4) for line in lines]
     result["c4_kept_lines"] = sum(f.reason == "" for f in fates)
     result["c4_sentences"] = sum(f.sentences for f in fates)
-    for reason in ("long_word", "unpunctuated", "few_words", "lorem_ipsum", "javascript", "curly_bracket", "policy"):
+    for reason in C4_REASONS:
         result[f"c4_{reason}_lines"] = sum(f.reason == reason for f in fates)
-    return result
+    result |= _refinedweb(text, refinedweb)
+    left, result["removed_lines"] = edit_text(text, edit, c4, refinedweb)
+    found = _fineweb(left, len(words(left)), short_line_chars)
+    return result | {f"left_{name}": count for name, count in found.items()}
 
 
-def text_stats(column: TextColumn, c4: C4Rules, short_line_chars: int, out: npt.NDArray[np.int64]) -> None:
+def text_stats(
+    column: TextColumn,
+    c4: C4Rules,
+    refinedweb: RefinedWebRules,
+    short_line_chars: int,
+    edit: npt.NDArray[np.uint8],
+    out: npt.NDArray[np.int64],
+) -> None:
     for n in range(len(column)):
         try:
             text = column[n].decode()
@@ -186,4 +238,4 @@ def text_stats(column: TextColumn, c4: C4Rules, short_line_chars: int, out: npt.
                 f"text_stats: text {n} must be valid UTF-8, got a bad byte at {error.start}; "
                 "decode it with errors='replace' first"
             ) from None
-        out[n] = list(document(text, c4, short_line_chars).values())
+        out[n] = list(document(text, c4, refinedweb, short_line_chars, int(edit[n])).values())
