@@ -52,6 +52,11 @@ __all__: list[str] = [
     "sum_squares_impls",
     "text_stats",
     "text_stats_impls",
+    "url_list_find",
+    "url_list_impls",
+    "url_list_read",
+    "url_list_room",
+    "url_list_sort",
 ]
 
 class LineRules:
@@ -336,5 +341,37 @@ def text_stats(
     impl: str,
 ) -> None: ...
 def text_stats_impls() -> list[str]: ...
+def url_list_find(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    out: numpy.typing.NDArray[numpy.uint8],
+    odd: numpy.typing.NDArray[numpy.uint8],
+    domains: numpy.typing.NDArray[numpy.uint64],
+    domain_starts: numpy.typing.NDArray[numpy.int64],
+    urls: numpy.typing.NDArray[numpy.uint64],
+    url_starts: numpy.typing.NDArray[numpy.int64],
+    words: numpy.typing.NDArray[numpy.uint64],
+    word_starts: numpy.typing.NDArray[numpy.int64],
+    word_bytes: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def url_list_impls() -> list[str]: ...
+def url_list_read(
+    data: numpy.typing.NDArray[numpy.uint8],
+    out: numpy.typing.NDArray[numpy.uint64],
+    odd: numpy.typing.NDArray[numpy.int64],
+    counts: numpy.typing.NDArray[numpy.int64],
+    kind: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def url_list_room(data: numpy.typing.NDArray[numpy.uint8], kind: typing.SupportsInt | typing.SupportsIndex) -> int: ...
+def url_list_sort(
+    hashes: numpy.typing.NDArray[numpy.uint64],
+    out: numpy.typing.NDArray[numpy.uint64],
+    starts: numpy.typing.NDArray[numpy.int64],
+    count: numpy.typing.NDArray[numpy.int64],
+    impl: str,
+) -> None: ...
 
 attention_max_D: int = 256

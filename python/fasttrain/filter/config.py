@@ -90,6 +90,7 @@ class FilterConfig(Settings):
         """Files that the settings name: (key, path relative to the recipe)."""
         found = [(f"filter.url.domain_files.{i}", name) for i, name in enumerate(self.url.domain_files)]
         found += [(f"filter.url.url_files.{i}", name) for i, name in enumerate(self.url.url_files)]
+        found += [(f"filter.url.word_files.{i}", name) for i, name in enumerate(self.url.word_files)]
         return found + [
             (f"filter.safety.lists.{language}", name) for language, name in sorted(self.safety.lists.items())
         ]

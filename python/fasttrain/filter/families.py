@@ -48,7 +48,7 @@ class UrlFamily:
         self.lists = urls.UrlLists(config, base)
 
     def judge(self, documents: Documents, asked: Mask) -> Opinion:
-        found = self.lists.find(urls.strings(documents.batch.column("origin")))
+        found = self.lists.find(urls.strings(documents.batch.column("origin")), documents.threads)
         return Opinion(named(urls.REASONS, found, np.ones(len(documents))))
 
 

@@ -1,22 +1,24 @@
 """Lists of domains and URLs: a document whose origin is on one of them goes. Nothing is listed by default."""
 
 import gzip
+import io
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+import zstandard
 
 from fasttrain.core.config import Settings
 from fasttrain.core.errors import ConfigError
+from fasttrain.filter import url_list
 from fasttrain.text import columns
-from fasttrain.text.hash128 import hash128
 
-_HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>[^/?#:@]+)"
-_MAX_LABELS = 10
 REASONS = ("url:domain", "url:url", "url:word")
+_BLOCK_BYTES = 1 << 24
 
 
 class UrlConfig(Settings):
@@ -27,84 +29,84 @@ class UrlConfig(Settings):
     domains: tuple[str, ...] = ()
     """Domains; their subdomains go too."""
     domain_files: tuple[str, ...] = ()
-    """Files of domains, one a line (plain or .gz, "#" begins a comment); relative to the recipe."""
+    """Files of domains, one a line, or hosts files ("#" begins a comment): plain, .gz, .zst, or a .tar, .tar.gz or
+    .tar.zst whose members called `domains` count (UT1's); relative to the recipe."""
     urls: tuple[str, ...] = ()
-    """Whole URLs, exactly as they are written in `origin`."""
+    """Whole URLs; scheme, user, default port, fragment, a last slash and the letter case of the host do not matter."""
     url_files: tuple[str, ...] = ()
-    """Files of URLs, one a line."""
+    """Files of URLs, one a line; of archives the members called `urls`."""
     words: tuple[str, ...] = ()
     """A URL with one of these between two non-letters goes ("casino")."""
-
-
-class HashSet:
-    """A set of texts as sorted 128-bit hashes: 16 bytes an entry, looked up by the column."""
-
-    def __init__(self, texts: list[str]) -> None:
-        hashes = np.unique(hash128(columns.from_texts(texts)), axis=0)
-        self._low, self._high = hashes[:, 0].copy(), hashes[:, 1].copy()
-
-    def __len__(self) -> int:
-        return len(self._low)
-
-    def contains(self, array: Any) -> npt.NDArray[np.bool_]:
-        """(N,) Which of N strings (a pa.Array without nulls) are members."""
-        if len(self) == 0:
-            return np.zeros(len(array), np.bool_)
-        asked = hash128(columns.from_arrow(array))
-        at = np.minimum(np.searchsorted(self._low, asked[:, 0]), len(self) - 1)
-        return np.asarray((self._low[at] == asked[:, 0]) & (self._high[at] == asked[:, 1]), np.bool_)
+    word_files: tuple[str, ...] = ()
+    """Files of words, one a line."""
 
 
 class UrlLists:
     """The lists of a recipe, read once."""
 
     def __init__(self, config: UrlConfig, base: Path) -> None:
-        domains = [*config.domains, *_lines(config.domain_files, base, "filter.url.domain_files")]
-        self.domains = HashSet([d.lower().strip(".") for d in domains])
-        self.urls = HashSet([*config.urls, *_lines(config.url_files, base, "filter.url.url_files")])
-        escaped = "|".join(_escape(w.lower()) for w in config.words)
-        self.words = rf"(^|[^a-z])({escaped})($|[^a-z])" if escaped else ""
+        self.domains = _read(config.domains, config.domain_files, base, "domains", "filter.url.domain_files")
+        self.urls = _read(config.urls, config.url_files, base, "urls", "filter.url.url_files")
+        words = [*config.words]
+        for i, name in enumerate(config.word_files):
+            for block in blocks(base / name, "words", f"filter.url.word_files.{i}"):
+                words += [w.strip() for w in block.decode().splitlines()]
+        self.words, self.word_bytes = url_list.of_words(sorted({w for w in words if w and not w.startswith("#")}))
 
-    def find(self, origin: Any) -> npt.NDArray[np.int64]:
+    def find(self, origin: Any, threads: int | None = None) -> npt.NDArray[np.uint8]:
         """(N,) 1 + index into REASONS, or 0, for each origin (a pa.Array of strings)."""
-        result = np.zeros(len(origin), np.int64)
-        if self.words:
-            hit = pc.match_substring_regex(pc.ascii_lower(origin), self.words)
-            result[np.asarray(hit)] = 3
-        if len(self.urls):
-            result[self.urls.contains(origin)] = 2
-        if len(self.domains):
-            result[self._domain_hits(origin)] = 1
-        return result
-
-    def _domain_hits(self, origin: Any) -> npt.NDArray[np.bool_]:
-        host = pc.fill_null(pc.struct_field(pc.extract_regex(origin, pattern=_HOST), "host"), "")
-        host = pc.utf8_trim(pc.ascii_lower(host), characters=".")
-        hits = np.zeros(len(origin), np.bool_)
-        for _ in range(_MAX_LABELS):  # the host, then each domain above it
-            hits |= self.domains.contains(host)
-            shorter = pc.replace_substring_regex(host, pattern=r"^[^.]*\.?", replacement="", max_replacements=1)
-            if pc.all(pc.equal(shorter, "")).as_py() in (True, None):
-                break
-            host = shorter
-        return hits
+        if not (len(self.domains) or len(self.urls) or len(self.words)):
+            return np.zeros(len(origin), np.uint8)
+        column = columns.from_arrow(origin)
+        return url_list.find(column, self.domains, self.urls, self.words, self.word_bytes, threads=threads)
 
 
-def _lines(names: tuple[str, ...], base: Path, key: str) -> list[str]:
-    result: list[str] = []
-    for name in names:
-        path = base / name
-        try:
-            data = path.read_bytes()
-            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-        except (OSError, EOFError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{key}: {path} must be a readable text file, got {error}; correct the path") from None
-        result += [line for raw in text.splitlines() if (line := raw.partition("#")[0].strip())]
-    return result
+def _read(given: tuple[str, ...], files: tuple[str, ...], base: Path, kind: str, key: str) -> url_list.UrlSet:
+    def all_blocks() -> Iterator[bytes]:
+        yield "\n".join(given).encode()
+        for i, name in enumerate(files):
+            yield from blocks(base / name, kind, f"{key}.{i}")
+
+    try:
+        return url_list.read(all_blocks(), kind)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{key}: entries must be ASCII or UTF-8, got {error}; convert the file") from None
 
 
-def _escape(word: str) -> str:
-    return "".join(c if c.isalnum() else f"\\{c}" for c in word)
+def blocks(path: Path, kind: str, key: str) -> Iterator[bytes]:
+    """The lines of a list file, some megabytes at a time. Raises: ConfigError: it cannot be read."""
+    try:
+        with path.open("rb") as raw:
+            plain: Any = raw
+            stem = path.name
+            if stem.endswith((".gz", ".tgz")):
+                plain = gzip.GzipFile(fileobj=raw)
+            elif stem.endswith(".zst"):
+                plain = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw))
+            if stem.removesuffix(".gz").removesuffix(".zst").endswith((".tar", ".tgz")):
+                with tarfile.open(fileobj=plain, mode="r|") as archive:
+                    for member in archive:
+                        if member.isfile() and Path(member.name).name == kind:
+                            found = archive.extractfile(member)
+                            assert found is not None
+                            yield from _lines(found)
+            else:
+                yield from _lines(plain)
+    except (OSError, EOFError, tarfile.TarError, zstandard.ZstdError, ValueError) as error:
+        raise ConfigError(f"{key}: {path} must be a readable list file, got {error}; correct the path") from None
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    rest = b""
+    while block := file.read(_BLOCK_BYTES):
+        whole, newline, tail = block.rpartition(b"\n")
+        if not newline:
+            rest += block
+            continue
+        yield rest + whole
+        rest = tail
+    if rest:
+        yield rest
 
 
 def strings(array: Any) -> Any:
