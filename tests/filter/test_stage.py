@@ -63,9 +63,18 @@ def test_each_family_gives_its_reason(tmp_path):
     assert "c4:sentences" in json.loads(by_origin["short"]["evidence"])["broken"]
     assert manifest.report.kept == 4
     assert sum(manifest.report.dropped.values()) == 5
-    assert sum(manifest.extra["histograms"]["counts"]["web"]["words"]) == 8
-    assert manifest.extra["samples"]["gopher_quality:min_words"][0]["text"] == SHORT
-    assert manifest.extra["samples"]["url:domain"][0]["text"] == ""
+    words = manifest.extra["histograms"]["gopher_quality:min_words"]
+    assert (words["limit"]["low"], words["limit"]["high"], words["mode"]) == (50, None, "drop")
+    assert (words["asked"], words["broken"], words["decided"]) == ({"web": 8}, {"web": 2}, {"web": 1})
+    assert sum(words["counts"]["web"]) == 8
+    assert sum(n for n, edge in zip(words["counts"]["web"], words["edges"]) if edge < 32) == 1  # the empty one
+    near, shown = (manifest.extra["samples"][key] for key in ("near", "documents"))
+    broken, passed = (near["gopher_quality:min_words"][side] for side in ("broken", "passed"))
+    assert [e[:2] for e in broken] == [[17, 33], [50, 0]]
+    assert {shown[e[2]]["origin"] for e in passed} == {"ok", "lorem", "https://notbad.example/x"}
+    assert shown[broken[0][2]] == {"source": "web", "origin": "short", "text": SHORT}
+    assert [shown[e[2]]["text"] for e in near["url:domain"]["broken"]] == [""]
+    assert "passed" not in near["url:domain"]
 
 
 def test_fineweb_reads_what_c4_left(tmp_path):
@@ -155,7 +164,7 @@ def test_personal_data_is_masked_and_told_nowhere(tmp_path):
     everything = [p for p in (tmp_path / "filter").rglob("*") if p.is_file()]
     assert len(everything) > 4
     assert SECRET not in json.dumps(manifest.to_dict()) + json.dumps([{**r, "doc_id": ""} for r in ledger])
-    assert manifest.extra["samples"]["gopher_quality:min_words"][0]["text"] == f"{SHORT} <EMAIL>"
+    assert f"{SHORT} <EMAIL>"[:240] in [d["text"] for d in manifest.extra["samples"]["documents"].values()]
     for path in everything:
         if path.suffix == ".json":
             assert SECRET not in path.read_text()

@@ -70,7 +70,7 @@ class FilterConfig(Settings):
     default_profile: str = "prose"
     """Profile of all other sources."""
     samples_per_reason: int = Field(default=3, ge=0)
-    """Beginnings of dropped documents that the manifest keeps for the report, personal data masked."""
+    """Documents on each side of each threshold of which the manifest keeps the beginning, personal data masked."""
 
     @model_validator(mode="after")
     def _known_profiles(self) -> "FilterConfig":

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from fasttrain.core.errors import FormatError
 from fasttrain.filter.family import Documents, Mask, Notes, Opinion, note_object
+from fasttrain.filter.rules import Mode, Verdict
 from fasttrain.formats import ledger
 from fasttrain.formats.stage import PartWriter
 
@@ -26,6 +27,7 @@ class Docket:
             n, -1, np.int64
         )  # index into `reasons`: the rule that drops, or else the first tagged one
         self._fails: list[Mask] = []  # (N, some of R) each
+        self.heard: list[tuple[Verdict, Mode, Mask]] = []  # every verdict, and the documents (N,) that were asked
         self._values: dict[str, Any] = {}  # rule in tag mode -> its values as a note
         self._told = np.zeros(n, np.bool_)
         self._edits: list[tuple[str, Mask, Notes]] = []
@@ -68,6 +70,7 @@ class Docket:
             for r, reason in enumerate(verdict.reasons):
                 values, wanted = verdict.values[:, r], asked if opinion.scores == "all" else fails[:, r]
                 self._values[reason] = pa.array(values, mask=~(wanted & np.isfinite(values))).cast(pa.string())
+        self.heard.append((verdict, opinion.mode, asked))
         self.reasons += verdict.reasons
         self._fails.append(fails)
 
@@ -76,9 +79,10 @@ class Docket:
         """(N, R) Which of `reasons` each document breaks."""
         return np.concatenate([np.zeros((self.n, 0), np.bool_), *self._fails], axis=1)
 
-    def reason(self, i: int) -> str:
-        """The rule that drops document i."""
-        return self.reasons[int(self._first[i])]
+    @property
+    def first(self) -> npt.NDArray[np.int64]:
+        """(N,) Index into `reasons`: the rule that drops a document, or else the first that tags it; -1 for none."""
+        return self._first
 
     def decide(self, stage: str, batch: Any, writer: PartWriter) -> None:
         """Write a ledger row for every document, and count for the manifest."""

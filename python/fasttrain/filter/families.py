@@ -116,7 +116,8 @@ class SafetyFamily:
     def judge(self, documents: Documents, asked: Mask) -> Opinion:
         words = documents.stats[:, COLUMN["words"]]
         _, share, fails = safety.judge(documents.texts, documents.languages, words, self.config, self.base)
-        verdict = rules.Verdict(("safety:words",), share[:, None], fails[:, None])
+        limit = rules.Limit(high=self.config.max_fraction, top=1)
+        verdict = rules.Verdict(("safety:words",), share[:, None], fails[:, None], (limit,))
         return Opinion(verdict, mode=self.config.mode)
 
 

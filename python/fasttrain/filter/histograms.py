@@ -1,61 +1,83 @@
-"""Distributions of the statistics, by source, small enough for a manifest: what thresholds are set by."""
+"""What each rule compared, by source, small enough for a manifest: what thresholds are set by.
 
+A part's histograms are {rule: {"limit", "mode", "counts": {source: bins}, "asked", "broken", "decided": {source: n}}}:
+`asked` of how many documents, `broken` by how many, and `decided` for how many it was the rule that dropped them (or,
+in tag mode, the first that tagged them). A rule without a limit (a list, a language) has no bins.
+"""
+
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fasttrain.filter import rules
+from fasttrain.filter.docket import Docket
+from fasttrain.filter.rules import Limit
 
-Counts = npt.NDArray[np.int64]
-
-_SHARE = np.linspace(0, 1, 51)
-_POWERS = np.concatenate([[0.0], 2.0 ** np.arange(0, 20.5, 0.5)])
-# name -> (edges, part, whole); the last bin takes everything above the last edge.
-STATISTICS: dict[str, tuple[npt.NDArray[np.float64], str, str]] = {
-    "words": (_POWERS, "text_words", ""),
-    "mean_word_chars": (np.linspace(0, 20, 41), "text_word_chars", "text_words"),
-    "alpha_words": (_SHARE, "alpha_words", "words"),
-    "hashes": (_SHARE / 4, "hashes", "words"),
-    "ellipses": (_SHARE / 4, "ellipses", "words"),
-    "bullet_lines": (_SHARE, "bullet_lines", "lines"),
-    "stop_words": (np.arange(10.0), "stop_words", ""),
-    "dup_lines": (_SHARE, "dup_lines", "repetition_lines"),
-    "dup_line_chars": (_SHARE, "dup_line_chars", "chars"),
-    "top_2_gram_chars": (_SHARE, "top_2_gram_chars", "chars"),
-    "dup_5_gram_chars": (_SHARE, "dup_5_gram_chars", "chars"),
-    "dup_10_gram_chars": (_SHARE, "dup_10_gram_chars", "chars"),
-    "c4_kept_lines": (_SHARE, "c4_kept_lines", "lines"),
-    "punct_lines": (_SHARE, "left_punct_lines", "left_full_lines"),
-    "short_lines": (_SHARE, "left_short_lines", "left_full_lines"),
-    "letters": (_SHARE, "letters", "chars"),
-}
-
-Histograms = dict[str, dict[str, list[int]]]
+Histograms = dict[str, dict[str, Any]]
+_NUMBERS = ("asked", "broken", "decided")
 
 
-def count(stats: Counts, sources: list[str], into: Histograms) -> None:
-    """Add N documents to `into[source][statistic]`."""
+def count(docket: Docket, sources: list[str], into: Histograms) -> None:
+    """Add a batch of N documents, whose families have been asked."""
     names = sorted(set(sources))
     code = np.array([names.index(s) for s in sources], np.int64)
-    for statistic, (edges, part, whole) in STATISTICS.items():
-        values = rules.ratio(stats, part, whole) if whole else rules.column(stats, part)
-        bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 1)
-        table = np.bincount(code * len(edges) + bins, minlength=len(names) * len(edges)).reshape(len(names), -1)
-        for name, row in zip(names, table):
-            old = into.setdefault(name, {}).get(statistic, [0] * len(edges))
-            into[name][statistic] = [a + int(b) for a, b in zip(old, row)]
+    offset = 0
+    for verdict, mode, asked in docket.heard:
+        num_asked = np.bincount(code[asked], minlength=len(names))
+        for r, reason in enumerate(verdict.reasons):
+            limit = verdict.limits[r] if verdict.limits else None
+            entry = into.setdefault(
+                reason,
+                {"limit": None if limit is None else asdict(limit), "mode": mode, "counts": {}}
+                | {name: {} for name in _NUMBERS},
+            )
+            broken = np.bincount(code[verdict.fails[:, r] & asked], minlength=len(names))
+            decided = np.bincount(code[docket.first == offset + r], minlength=len(names))
+            for key, values in zip(_NUMBERS, (num_asked, broken, decided)):
+                _add_numbers(entry[key], {n: v for n, v, a in zip(names, values.tolist(), num_asked) if a})
+            if limit is not None:
+                _add_bins(entry["counts"], _bins(limit, verdict.values[:, r], code, asked, names))
+        offset += len(verdict.reasons)
 
 
-def merge(parts: list[Histograms]) -> dict[str, Any]:
-    """Sum over parts: {"edges": {statistic: [...]}, "counts": {source: {statistic: [...]}}}.
+def _bins(
+    limit: Limit, values: npt.NDArray[np.float64], code: npt.NDArray[np.int64], asked: npt.NDArray[np.bool_],
+    names: list[str],
+) -> dict[str, list[int]]:  # fmt: skip
+    edges = limit.edges()
+    at = np.clip(np.searchsorted(edges, values[asked], side="right") - 1, 0, len(edges) - 1)
+    table = np.bincount(code[asked] * len(edges) + at, minlength=len(names) * len(edges)).reshape(len(names), -1)
+    return {name: row.tolist() for name, row in zip(names, table) if row.any()}
+
+
+def _add_numbers(into: dict[str, int], new: dict[str, int]) -> None:
+    for name, value in new.items():
+        into[name] = into.get(name, 0) + value
+
+
+def _add_bins(into: dict[str, list[int]], new: dict[str, list[int]]) -> None:
+    for name, row in new.items():
+        into[name] = [a + b for a, b in zip(into[name], row)] if name in into else row
+
+
+def merge(parts: list[Histograms]) -> Histograms:
+    """Sum over parts, sources in order of their names, with the edges of the bins.
 
     Bin i is [edge i, edge i + 1); the last takes what is above.
     """
     total: Histograms = {}
     for part in parts:
-        for source, table in part.items():
-            for statistic, row in table.items():
-                old = total.setdefault(source, {}).get(statistic, [0] * len(row))
-                total[source][statistic] = [a + b for a, b in zip(old, row)]
-    return {"edges": {k: e.tolist() for k, (e, _, _) in STATISTICS.items()}, "counts": dict(sorted(total.items()))}
+        for rule, entry in part.items():
+            to = total.setdefault(
+                rule, {"limit": entry["limit"], "mode": entry["mode"], "counts": {}} | {n: {} for n in _NUMBERS}
+            )
+            _add_bins(to["counts"], entry["counts"])
+            for key in _NUMBERS:
+                _add_numbers(to[key], entry[key])
+    for entry in total.values():
+        limit = entry["limit"]
+        entry["edges"] = [] if limit is None else Limit(**limit).edges().tolist()
+        for key in ("counts", *_NUMBERS):
+            entry[key] = dict(sorted(entry[key].items()))
+    return total

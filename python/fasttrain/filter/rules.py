@@ -21,6 +21,48 @@ Scores = Literal["broken", "all"]
 
 
 @dataclass(frozen=True)
+class Limit:
+    """The values that pass a rule, and the axis that its histogram is drawn on."""
+
+    low: float | None = None
+    """Values under it fail; None: none do."""
+    high: float | None = None
+    """Values over it fail; None: none do."""
+    top: float | None = None
+    """The greatest value there can be (a share: 1), None for no bound."""
+    log: bool = False
+    """Whether the axis is logarithmic: for counts without a bound."""
+    axis: float | None = None
+    """Where the axis ends; None: at twice the limit, or above the upper one of two by half."""
+
+    def fails(self, values: Values) -> npt.NDArray[np.bool_]:
+        """(N,) Which values are outside."""
+        broken = np.zeros(values.shape, np.bool_)
+        if self.low is not None:
+            broken |= values < self.low
+        if self.high is not None:
+            broken |= values > self.high
+        return broken
+
+    def distance(self, values: Values) -> Values:
+        """(N,) How far each value is from the nearest limit."""
+        ends = [np.abs(values - end) for end in (self.low, self.high) if end is not None]
+        nearest: Values = np.minimum.reduce([np.full(values.shape, np.inf), *ends])
+        return nearest
+
+    def edges(self) -> Values:
+        """Where the bins of the histogram begin; the last takes everything above."""
+        if self.log:
+            return np.concatenate([[0.0], 2.0 ** np.arange(0, 20.5, 0.5)])
+        if self.axis is not None:
+            return np.linspace(0.0, self.axis, 41)
+        ends = [end for end in (self.low, self.high) if end is not None]
+        span = 1.5 * max(ends) if len(ends) == 2 else 2.0 * max(ends, default=0.0)
+        span = span or 10.0
+        return np.linspace(0.0, span if self.top is None else min(span, self.top), 41)
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What one family says of N documents; R rules."""
 
@@ -30,6 +72,8 @@ class Verdict:
     """(N, R) What was compared with the threshold."""
     fails: npt.NDArray[np.bool_]
     """(N, R) Whether the rule is broken."""
+    limits: tuple[Limit | None, ...] = ()
+    """What each rule compares with: histograms and samples beside the threshold; () or None where there is no such."""
 
     @property
     def passes(self) -> npt.NDArray[np.bool_]:
@@ -37,7 +81,8 @@ class Verdict:
         return np.logical_not(self.fails.any(axis=1))
 
 
-Rule = tuple[str, Values, npt.NDArray[np.bool_]]
+Rule = tuple[str, Values, Limit]
+"""Name, what is compared, and with what."""
 
 
 class RuleFamily(Settings):
@@ -77,16 +122,16 @@ class GopherQualityConfig(RuleFamily):
     def rules(self, s: Counts) -> Iterator[Rule]:
         """Each rule over (N, K) counts."""
         words = column(s, "text_words")
-        yield "min_words", words, words < self.min_words
-        yield "max_words", words, words > self.max_words
+        yield "min_words", words, Limit(low=self.min_words, log=True)
+        yield "max_words", words, Limit(high=self.max_words, log=True)
         mean = ratio(s, "text_word_chars", "text_words")
-        yield "mean_word_chars", mean, (mean < self.min_mean_word_chars) | (mean > self.max_mean_word_chars)
+        yield "mean_word_chars", mean, Limit(low=self.min_mean_word_chars, high=self.max_mean_word_chars)
         for name in ("hashes", "ellipses"):
-            yield name, (r := ratio(s, name, "words")), r > self.max_symbol_ratio
-        yield "bullet_lines", (r := ratio(s, "bullet_lines", "lines")), r > self.max_bullet_lines
-        yield "ellipsis_lines", (r := ratio(s, "ellipsis_lines", "lines")), r > self.max_ellipsis_lines
-        yield "alpha_words", (r := ratio(s, "alpha_words", "words")), r < self.min_alpha_words
-        yield "stop_words", (r := column(s, "stop_words")), r < self.min_stop_words
+            yield name, ratio(s, name, "words"), Limit(high=self.max_symbol_ratio)
+        yield "bullet_lines", ratio(s, "bullet_lines", "lines"), Limit(high=self.max_bullet_lines, top=1)
+        yield "ellipsis_lines", ratio(s, "ellipsis_lines", "lines"), Limit(high=self.max_ellipsis_lines, top=1)
+        yield "alpha_words", ratio(s, "alpha_words", "words"), Limit(low=self.min_alpha_words, top=1)
+        yield "stop_words", column(s, "stop_words"), Limit(low=self.min_stop_words, top=8, axis=8)
 
 
 class GopherRepetitionConfig(RuleFamily):
@@ -108,7 +153,7 @@ class GopherRepetitionConfig(RuleFamily):
     def rules(self, s: Counts) -> Iterator[Rule]:
         """Each rule over (N, K) counts."""
         chars = column(s, "chars")
-        yield "empty", chars, chars == 0
+        yield "empty", chars, Limit(low=1, log=True)
         for name, limit, whole in (
             ("dup_paragraphs", self.max_dup_paragraphs, "paragraphs"),
             ("dup_paragraph_chars", self.max_dup_paragraph_chars, "chars"),
@@ -117,7 +162,7 @@ class GopherRepetitionConfig(RuleFamily):
             *((f"top_{n}_gram_chars", limit, "chars") for n, limit in zip((2, 3, 4), self.max_top_gram_chars)),
             *((f"dup_{n}_gram_chars", limit, "chars") for n, limit in zip(range(5, 11), self.max_dup_gram_chars)),
         ):
-            yield name, (r := ratio(s, name, whole)), r > limit
+            yield name, ratio(s, name, whole), Limit(high=limit, top=1)
 
 
 class C4Config(RuleFamily):
@@ -160,10 +205,8 @@ class C4Config(RuleFamily):
     def rules(self, s: Counts) -> Iterator[Rule]:
         """Each rule over (N, K) counts."""
         for name in ("lorem_ipsum", "curly_bracket"):
-            lines = column(s, f"c4_{name}_lines")
-            yield name, lines, lines > 0
-        sentences = column(s, "c4_sentences")
-        yield "sentences", sentences, sentences < self.min_sentences
+            yield name, column(s, f"c4_{name}_lines"), Limit(high=0)
+        yield "sentences", column(s, "c4_sentences"), Limit(low=self.min_sentences, log=True)
 
 
 class RefinedWebConfig(RuleFamily):
@@ -199,7 +242,7 @@ class RefinedWebConfig(RuleFamily):
 
     def rules(self, s: Counts) -> Iterator[Rule]:
         """Each rule over (N, K) counts."""
-        yield "removed_words", (r := ratio(s, "rw_removed_words", "text_words")), r > self.max_removed_words
+        yield "removed_words", ratio(s, "rw_removed_words", "text_words"), Limit(high=self.max_removed_words, top=1)
 
 
 class FineWebConfig(RuleFamily):
@@ -218,13 +261,12 @@ class FineWebConfig(RuleFamily):
 
     def rules(self, s: Counts) -> Iterator[Rule]:
         """Each rule over (N, K) counts."""
-        full = column(s, "left_full_lines")
-        yield "empty", full, full == 0
-        yield "punct_lines", (r := ratio(s, "left_punct_lines", "left_full_lines")), r < self.min_punct_lines
-        yield "short_lines", (r := ratio(s, "left_short_lines", "left_full_lines")), r > self.max_short_lines
-        r = divide(column(s, "left_full_dup_chars"), column(s, "left_chars") - column(s, "left_newlines"))
-        yield "dup_line_chars", r, r > self.max_dup_line_chars
-        yield "newlines", (r := ratio(s, "left_newlines", "left_words")), r > self.max_newlines_per_word
+        yield "empty", column(s, "left_full_lines"), Limit(low=1, log=True)
+        yield "punct_lines", ratio(s, "left_punct_lines", "left_full_lines"), Limit(low=self.min_punct_lines, top=1)
+        yield "short_lines", ratio(s, "left_short_lines", "left_full_lines"), Limit(high=self.max_short_lines, top=1)
+        repeated = divide(column(s, "left_full_dup_chars"), column(s, "left_chars") - column(s, "left_newlines"))
+        yield "dup_line_chars", repeated, Limit(high=self.max_dup_line_chars, top=1)
+        yield "newlines", ratio(s, "left_newlines", "left_words"), Limit(high=self.max_newlines_per_word)
 
 
 class RuleSet(Settings):
@@ -268,8 +310,8 @@ def judge(name: str, rules: Iterator[Rule], num_documents: int) -> Verdict:
     """Gather a family's rules."""
     found = list(rules)
     values = np.array([v for _, v, _ in found], np.float64).reshape(len(found), num_documents).T
-    fails = np.array([f for _, _, f in found], np.bool_).reshape(len(found), num_documents).T
-    return Verdict(tuple(f"{name}:{r}" for r, _, _ in found), values, fails)
+    fails = np.array([limit.fails(v) for _, v, limit in found], np.bool_).reshape(len(found), num_documents).T
+    return Verdict(tuple(f"{name}:{r}" for r, _, _ in found), values, fails, tuple(limit for *_, limit in found))
 
 
 def judge_all(s: Counts, families: RuleSet) -> dict[str, Verdict]:

@@ -1,6 +1,6 @@
 """The filter stage: documents -> those worth reading, edited where rules remove lines or mask personal data."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from fasttrain.comm.threads import threads_of_rank
 from fasttrain.core.errors import ConfigError
-from fasttrain.filter import histograms, pii, urls
+from fasttrain.filter import histograms, samples, urls
 from fasttrain.filter.config import ORDER, FilterConfig
 from fasttrain.filter.docket import Docket
 from fasttrain.filter.families import edits, open_families
@@ -24,15 +24,14 @@ from fasttrain.text import columns
 STAGE = "filter"
 PHASE = "documents"
 _ROWS = 1024
-_SAMPLE_CHARS = 240
 
 
 def run(stage: Stage, config: FilterConfig, base: Path | None = None) -> Report | None:
     """Body of the stage: read the first input's documents, write those that stay to `documents/part-*.parquet`.
 
     `base` is the folder that list files are relative to. Every document gets a ledger row: the first broken rule in the
-    order of the settings is its reason, all of them are its evidence. `stage.extra` gets `histograms` (statistics by
-    source, over the input) and `samples` (beginnings of dropped documents by reason, personal data masked).
+    order of the settings is its reason, all of them are its evidence. `stage.extra` gets `histograms` (what each rule
+    compared, by source, with its threshold) and `samples` (the documents nearest to each threshold, on both sides).
     Raises: ConfigError: a list file cannot be read.
     """
     base = base or Path()
@@ -46,12 +45,7 @@ def run(stage: Stage, config: FilterConfig, base: Path | None = None) -> Report 
         label="filter",
     )
     stage.extra["histograms"] = histograms.merge([r.extra["histograms"] for r in reports])
-    samples: dict[str, list[Any]] = {}
-    for report in reports:
-        for reason, found in report.extra["samples"].items():
-            kept = samples.setdefault(reason, [])
-            kept += found[: config.samples_per_reason - len(kept)]
-    stage.extra["samples"] = dict(sorted(samples.items()))
+    stage.extra["samples"] = samples.merge([r.extra["samples"] for r in reports], config.samples_per_reason)
     return None
 
 
@@ -73,11 +67,11 @@ def source_fingerprint(config: FilterConfig, base: Path | None = None) -> Any:
 def filter_part(path: Path, config: FilterConfig, families: Mapping[str, Family], writer: PartWriter) -> None:
     """Filter one part of the input into `writer`."""
     counts: histograms.Histograms = {}
-    samples: dict[str, list[Any]] = {}
+    near = samples.Samples(config.samples_per_reason)
     for batch in iter_documents(path, rows=_ROWS):
-        filter_batch(batch, config, families, writer, counts, samples)
+        filter_batch(batch, config, families, writer, counts, near)
     writer.extra["histograms"] = counts
-    writer.extra["samples"] = dict(sorted(samples.items()))
+    writer.extra["samples"] = near.to_dict()
 
 
 def filter_batch(
@@ -86,7 +80,7 @@ def filter_batch(
     families: Mapping[str, Family],
     writer: PartWriter,
     counts: histograms.Histograms,
-    samples: dict[str, list[Any]],
+    near: samples.Samples,
 ) -> None:
     """Judge, edit and write one batch of documents."""
     n, threads = len(batch), threads_of_rank()
@@ -100,7 +94,6 @@ def filter_batch(
         columns.from_arrow(texts), edit, c4=config.c4.line_rules(), refinedweb=config.refinedweb.line_rules(),
         short_line_chars=config.fineweb.short_line_chars, threads=threads,
     )  # fmt: skip
-    histograms.count(stats, sources, counts)
     docket = Docket(n)
     standing = np.ones(n, np.bool_)
     documents = Documents(batch, texts, batch.column("language").to_pylist(), stats, edit, edited, standing, threads)
@@ -109,7 +102,8 @@ def filter_batch(
             docket.record(family.judge(documents, asked[name]), documents, asked[name])
     docket.decide(STAGE, batch, writer)
     _write(batch, documents, docket, writer)
-    _take_samples(batch, docket, config.samples_per_reason, samples)
+    histograms.count(docket, sources, counts)
+    near.add(docket, batch)
 
 
 def _write(batch: Any, documents: Documents, docket: Docket, writer: PartWriter) -> None:
@@ -125,21 +119,3 @@ def _write(batch: Any, documents: Documents, docket: Docket, writer: PartWriter)
     if len(out):
         writer.write(out)
         writer.bytes_out += documents_bytes(out)
-
-
-def _take_samples(batch: Any, docket: Docket, limit: int, samples: dict[str, list[Any]]) -> None:
-    """Keep the beginning of the first dropped documents of each reason; of lists' victims only the origin."""
-    for i in _wanted(docket, limit, samples):
-        reason, score = docket.reason(i), float(docket.score[i])
-        text = ""
-        if not reason.startswith(("url:", "safety:")):
-            head = columns.from_texts([batch.column("text")[i].as_py()[: 4 * _SAMPLE_CHARS]])
-            text = pii.mask(head, threads=1).column[0].decode()[:_SAMPLE_CHARS]
-        source, origin = batch.column("source")[i].as_py(), batch.column("origin")[i].as_py()
-        samples.setdefault(reason, []).append({"source": source, "origin": origin, "score": score, "text": text})
-
-
-def _wanted(docket: Docket, limit: int, samples: dict[str, list[Any]]) -> Iterator[int]:
-    for i in np.flatnonzero(docket.dropped).tolist():
-        if len(samples.get(docket.reason(i), [])) < limit:
-            yield i
