@@ -28,7 +28,8 @@ def batch_of(rows):
     verdict = Verdict(("f:share", "f:mean", "url:domain"), values, fails, LIMITS)
     asked = np.array([row[0] != "unasked" for _, row in rows])
     docket.record(Opinion(verdict), view, asked)
-    return docket, of, [row[0] for _, row in rows]
+    names = sorted({row[0] for _, row in rows})
+    return docket, of, names, np.array([names.index(row[0]) for _, row in rows], np.int64)
 
 
 ROWS = st.lists(
@@ -40,8 +41,8 @@ ROWS = st.lists(
 def gathered(batches, limit):
     counts, near = {}, samples.Samples(limit)
     for rows in batches:
-        docket, of, sources = batch_of(rows)
-        histograms.count(docket, sources, counts)
+        docket, of, names, code = batch_of(rows)
+        histograms.count(docket, names, code, counts)
         near.add(docket, of)
     return counts, near.to_dict()
 
@@ -61,7 +62,7 @@ def test_batches_and_parts_do_not_matter(rows, limit, size):
 @given(ROWS, st.integers(1, 3))
 def test_against_brute_force(rows, limit):
     numbered = list(enumerate(rows))
-    docket, of, _ = batch_of(numbered)
+    docket, of, *_ = batch_of(numbered)
     counts, near = gathered([numbered], limit)
     ids = [i.hex() for i in of.column("doc_id").to_pylist()]
     for r, (reason, rule) in enumerate(zip(docket.reasons, LIMITS)):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fasttrain.core.errors import FormatError
-from fasttrain.filter.family import Documents, Mask, Notes, Opinion, note_object
+from fasttrain.filter.family import NULL, Documents, Mask, Notes, Opinion, note_object, scalar
 from fasttrain.filter.rules import Mode, Verdict
 from fasttrain.formats import ledger
 from fasttrain.formats.stage import PartWriter
@@ -69,6 +69,8 @@ class Docket:
         if not drops:
             for r, reason in enumerate(verdict.reasons):
                 values, wanted = verdict.values[:, r], asked if opinion.scores == "all" else fails[:, r]
+                if not wanted.any():
+                    continue
                 self._values[reason] = pa.array(values, mask=~(wanted & np.isfinite(values))).cast(pa.string())
         self.heard.append((verdict, opinion.mode, asked))
         self.reasons += verdict.reasons
@@ -113,7 +115,7 @@ class Docket:
             decision=decision.tolist(),
             reason=reason.tolist(),
             score=pa.array(self.score, mask=np.isnan(self.score) | edited).to_pylist(),
-            evidence=pc.coalesce(note_object(notes), "{}").to_pylist() if notes else ["{}"] * self.n,
+            evidence=pc.coalesce(note_object(notes), scalar("{}")).to_pylist() if notes else ["{}"] * self.n,
         )
 
     def _count(self, fails: Mask, stays: Mask, edits: list[tuple[str, Mask, Notes]], writer: PartWriter) -> None:
@@ -146,11 +148,13 @@ def merged_meta(meta: Any, notes: Notes) -> Any:
     if not notes:
         return meta
     new = note_object(notes)
+    if new.null_count == len(new):
+        return meta
     plain = pc.and_(pc.starts_with(meta, "{"), pc.ends_with(meta, "}"))
     for key in notes:
         plain = pc.and_(plain, pc.invert(pc.match_substring(meta, json.dumps(key, ensure_ascii=False))))
     head, tail = pc.utf8_slice_codeunits(meta, 0, -1), pc.utf8_slice_codeunits(new, 1)
-    joined = pc.if_else(pc.equal(meta, "{}"), new, pc.binary_join_element_wise(head, tail, ", "))
+    joined = pc.if_else(pc.equal(meta, scalar("{}")), new, pc.binary_join_element_wise(head, tail, scalar(", ")))
     result = pc.if_else(pc.is_valid(new), pc.if_else(plain, joined, meta), meta)
     parse = np.flatnonzero(pc.and_(pc.is_valid(new), pc.invert(plain)).to_numpy(zero_copy_only=False))
     if len(parse):
@@ -176,7 +180,7 @@ def _merged(old: str, new: str) -> str:
 
 def _held(note: Any, which: Mask) -> Any:
     """A note, absent where `which` is False."""
-    return note if which.all() else pc.if_else(pa.array(which), note, pa.scalar(None, pa.string()))
+    return note if which.all() else pc.if_else(pa.array(which), note, NULL)
 
 
 def _add(notes: dict[str, Any], key: str, note: Any) -> None:

@@ -18,36 +18,37 @@ Histograms = dict[str, dict[str, Any]]
 _NUMBERS = ("asked", "broken", "decided")
 
 
-def count(docket: Docket, sources: list[str], into: Histograms) -> None:
-    """Add a batch of N documents, whose families have been asked."""
-    names = sorted(set(sources))
-    code = np.array([names.index(s) for s in sources], np.int64)
+def count(docket: Docket, names: list[str], code: npt.NDArray[np.int64], into: Histograms) -> None:
+    """Add a batch of N documents, whose families have been asked; document n is of source names[code[n]]."""
     offset = 0
     for verdict, mode, asked in docket.heard:
-        num_asked = np.bincount(code[asked], minlength=len(names))
+        R = len(verdict.reasons)
+        rows = np.flatnonzero(asked)
+        of, num_asked = code[rows], np.bincount(code[rows], minlength=len(names))
+        fails = verdict.fails[rows]
+        broken = np.array([fails[of == s].sum(axis=0) for s in range(len(names))])
+        first = docket.first[rows] - offset
+        mine = (first >= 0) & (first < R)
+        decided = np.bincount(of[mine] * R + first[mine], minlength=len(names) * R).reshape(-1, R)
         for r, reason in enumerate(verdict.reasons):
             limit = verdict.limits[r] if verdict.limits else None
-            entry = into.setdefault(
-                reason,
-                {"limit": None if limit is None else asdict(limit), "mode": mode, "counts": {}}
-                | {name: {} for name in _NUMBERS},
-            )
-            broken = np.bincount(code[verdict.fails[:, r] & asked], minlength=len(names))
-            decided = np.bincount(code[docket.first == offset + r], minlength=len(names))
-            for key, values in zip(_NUMBERS, (num_asked, broken, decided)):
-                _add_numbers(entry[key], {n: v for n, v, a in zip(names, values.tolist(), num_asked) if a})
+            if reason not in into:
+                empty: dict[str, Any] = {"counts": {}} | {name: {} for name in _NUMBERS}
+                into[reason] = {"limit": None if limit is None else asdict(limit), "mode": mode} | empty
+            entry = into[reason]
+            for key, values in zip(_NUMBERS, (num_asked, broken[:, r], decided[:, r])):
+                _add_numbers(entry[key], {n: v for n, v, a in zip(names, values.tolist(), num_asked.tolist()) if a})
             if limit is not None:
-                _add_bins(entry["counts"], _bins(limit, verdict.values[:, r], code, asked, names))
-        offset += len(verdict.reasons)
+                _add_bins(entry["counts"], _bins(limit, verdict.values[rows, r], of, names))
+        offset += R
 
 
 def _bins(
-    limit: Limit, values: npt.NDArray[np.float64], code: npt.NDArray[np.int64], asked: npt.NDArray[np.bool_],
-    names: list[str],
-) -> dict[str, list[int]]:  # fmt: skip
+    limit: Limit, values: npt.NDArray[np.float64], of: npt.NDArray[np.int64], names: list[str]
+) -> dict[str, list[int]]:
     edges = limit.edges()
-    at = np.clip(np.searchsorted(edges, values[asked], side="right") - 1, 0, len(edges) - 1)
-    table = np.bincount(code[asked] * len(edges) + at, minlength=len(names) * len(edges)).reshape(len(names), -1)
+    at = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 1)
+    table = np.bincount(of * len(edges) + at, minlength=len(names) * len(edges)).reshape(len(names), -1)
     return {name: row.tolist() for name, row in zip(names, table) if row.any()}
 
 

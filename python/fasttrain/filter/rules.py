@@ -5,6 +5,7 @@ Nothing here looks at one document alone: a rule is a comparison of whole column
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -52,14 +53,19 @@ class Limit:
 
     def edges(self) -> Values:
         """Where the bins of the histogram begin; the last takes everything above."""
-        if self.log:
-            return np.concatenate([[0.0], 2.0 ** np.arange(0, 20.5, 0.5)])
-        if self.axis is not None:
-            return np.linspace(0.0, self.axis, 41)
-        ends = [end for end in (self.low, self.high) if end is not None]
-        span = 1.5 * max(ends) if len(ends) == 2 else 2.0 * max(ends, default=0.0)
-        span = span or 10.0
-        return np.linspace(0.0, span if self.top is None else min(span, self.top), 41)
+        return _edges(self)
+
+
+@cache
+def _edges(limit: Limit) -> Values:
+    if limit.log:
+        return np.concatenate([[0.0], 2.0 ** np.arange(0, 20.5, 0.5)])
+    if limit.axis is not None:
+        return np.linspace(0.0, limit.axis, 41)
+    ends = [end for end in (limit.low, limit.high) if end is not None]
+    span = 1.5 * max(ends) if len(ends) == 2 else 2.0 * max(ends, default=0.0)
+    span = span or 10.0
+    return np.linspace(0.0, span if limit.top is None else min(span, limit.top), 41)
 
 
 @dataclass(frozen=True)

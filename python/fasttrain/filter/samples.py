@@ -60,17 +60,17 @@ class Samples:
         kept = self.near.get(reason, {}).get(side, [])
         which = which & np.isfinite(distance)
         if len(kept) == self.limit:
-            which &= distance <= kept[-1][0]
+            last, _, last_id = kept[-1]
+            which &= (distance < last) | ((distance == last) & (ids < last_id))
         found = np.flatnonzero(which)
         if len(found) > self.limit:  # the nearest, and all that are as near as the last of them
             found = found[distance[found] <= np.partition(distance[found], self.limit - 1)[self.limit - 1]]
         if len(found) == 0:
             return
-        new = [
-            [float(distance[i]), float(values[i]), str(ids[i])] for i in _first_ids(found, distance, ids, self.limit)
-        ]
+        chosen = _first_ids(found, distance, ids, self.limit)
+        new = [[float(distance[i]), float(values[i]), str(ids[i])] for i in chosen]
         self.near.setdefault(reason, {})[side] = nearest([*kept, *new], self.limit)
-        rows.update({str(ids[i]): int(i) for i in found})
+        rows.update({str(ids[i]): i for i in chosen})
 
     def _tell(self, batch: Any, rows: dict[str, int]) -> None:
         """Keep the beginnings of documents that are named now, and forget those that are not any more."""
@@ -80,7 +80,9 @@ class Samples:
                 named |= {e[2] for e in entries}
                 shown |= {e[2] for e in entries if not reason.startswith(SILENT)}
         self.documents = {i: d for i, d in self.documents.items() if i in named}
-        new = sorted(named & set(rows))
+        new = sorted((named & set(rows)) - set(self.documents))
+        if not new:
+            return
         heads = [batch.column("text")[rows[i]].as_py()[: 4 * CHARS] if i in shown else "" for i in new]
         masked = pii.mask(columns.from_texts(heads), threads=1).column
         for k, i in enumerate(new):

@@ -85,9 +85,10 @@ def filter_batch(
     """Judge, edit and write one batch of documents."""
     n, threads = len(batch), threads_of_rank()
     texts = urls.strings(batch.column("text"))
-    sources = batch.column("source").to_pylist()
-    of_source = {s: config.families(s) for s in set(sources)}
-    asked: dict[str, Mask] = {name: np.array([name in of_source[s] for s in sources], np.bool_) for name in ORDER}
+    encoded = batch.column("source").dictionary_encode()
+    sources, code = encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+    of_source = [config.families(s) for s in sources]
+    asked: dict[str, Mask] = {name: np.array([name in f for f in of_source], np.bool_)[code] for name in ORDER}
     edit = edits(config, asked, n)
     asked["lines"] = edit > 0
     stats, edited = stats_and_edits(
@@ -102,7 +103,7 @@ def filter_batch(
             docket.record(family.judge(documents, asked[name]), documents, asked[name])
     docket.decide(STAGE, batch, writer)
     _write(batch, documents, docket, writer)
-    histograms.count(docket, sources, counts)
+    histograms.count(docket, sources, code, counts)
     near.add(docket, batch)
 
 
