@@ -73,4 +73,4 @@ def bench_gate_text_stats(gate, monkeypatch, pages, column):
         counts, edited = stats_and_edits(column, edit, threads=1)
         return rules.judge_all(counts, rules.RuleSet()), edited
 
-    gate(theirs, mine, at_least=150, runs=3, work=column.offsets[-1] / column.offsets[16])
+    gate(theirs, mine, at_least=250, runs=3, work=column.offsets[-1] / column.offsets[16])

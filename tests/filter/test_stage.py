@@ -211,6 +211,10 @@ def test_list_files(tmp_path):
     _, _, ledger = filtered(tmp_path, [row("t", origin=o) for o in origins], config, base=tmp_path)
     wanted = ["url:domain", "url:domain", "url:url", "", "url:word", "", "", ""]
     assert [reasons(ledger)[o][1] for o in origins] == wanted
+    tagging = config.model_copy(update={"url": config.url.model_copy(update={"mode": "tag"})})
+    _, kept, ledger = filtered(tmp_path / "t", [row("t", origin=o) for o in origins], tagging, base=tmp_path)
+    assert [reasons(ledger)[o] for o in origins] == [("tagged" if w else "kept", w) for w in wanted]
+    assert len(kept) == len(origins)
     with pytest.raises(ConfigError, match=r"filter.url.domain_files.0: .*nowhere.txt must be a readable file"):
         filtered(
             tmp_path / "n", [row("t")], FilterConfig.load({"url": {"domain_files": ["nowhere.txt"]}}), base=tmp_path

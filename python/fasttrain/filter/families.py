@@ -45,11 +45,12 @@ class UrlFamily:
     """Lists of domains, URLs and words, against the origin."""
 
     def __init__(self, config: urls.UrlConfig, base: Path) -> None:
-        self.lists = urls.UrlLists(config, base)
+        self.config, self.lists = config, urls.UrlLists(config, base)
 
     def judge(self, documents: Documents, asked: Mask) -> Opinion:
         found = self.lists.find(urls.strings(documents.batch.column("origin")), documents.threads)
-        return Opinion(named(urls.REASONS, found, np.ones(len(documents))))
+        verdict = named(urls.REASONS, found, np.ones(len(documents)))
+        return Opinion(verdict, mode=self.config.mode, scores=self.config.scores)
 
 
 class LanguageFamily:

@@ -32,7 +32,7 @@ class Samples:
         """Look at a batch of documents, whose families have been asked."""
         if self.limit == 0:
             return
-        ids = np.array([i.hex() for i in batch.column("doc_id").to_pylist()], dtype="U32")
+        ids = _id_words(batch.column("doc_id"))
         rows: dict[str, int] = {}
         loud = np.array([not reason.startswith(SILENT) for reason in docket.reasons], np.bool_)
         quiet = docket.fails[:, ~loud].any(axis=1)
@@ -54,23 +54,23 @@ class Samples:
         which: npt.NDArray[np.bool_],
         distance: npt.NDArray[np.float64],
         values: npt.NDArray[np.float64],
-        ids: npt.NDArray[np.str_],
+        ids: npt.NDArray[np.uint64],
         rows: dict[str, int],
     ) -> None:
         kept = self.near.get(reason, {}).get(side, [])
         which = which & np.isfinite(distance)
         if len(kept) == self.limit:
             last, _, last_id = kept[-1]
-            which &= (distance < last) | ((distance == last) & (ids < last_id))
+            which &= (distance < last) | ((distance == last) & (ids[:, 0] <= np.uint64(int(last_id[:16], 16))))
         found = np.flatnonzero(which)
         if len(found) > self.limit:  # the nearest, and all that are as near as the last of them
             found = found[distance[found] <= np.partition(distance[found], self.limit - 1)[self.limit - 1]]
         if len(found) == 0:
             return
         chosen = _first_ids(found, distance, ids, self.limit)
-        new = [[float(distance[i]), float(values[i]), str(ids[i])] for i in chosen]
+        new = [[float(distance[i]), float(values[i]), _hex(ids[i])] for i in chosen]
         self.near.setdefault(reason, {})[side] = nearest([*kept, *new], self.limit)
-        rows.update({str(ids[i]): i for i in chosen})
+        rows.update({_hex(ids[i]): i for i in chosen})
 
     def _tell(self, batch: Any, rows: dict[str, int]) -> None:
         """Keep the beginnings of documents that are named now, and forget those that are not any more."""
@@ -100,10 +100,20 @@ def nearest(entries: list[Entry], limit: int) -> list[Entry]:
 
 
 def _first_ids(
-    found: npt.NDArray[np.int64], distance: npt.NDArray[np.float64], ids: npt.NDArray[np.str_], limit: int
+    found: npt.NDArray[np.int64], distance: npt.NDArray[np.float64], ids: npt.NDArray[np.uint64], limit: int
 ) -> list[int]:
-    order: list[int] = found[np.lexsort((ids[found], distance[found]))][:limit].tolist()
+    order: list[int] = found[np.lexsort((ids[found, 1], ids[found, 0], distance[found]))][:limit].tolist()
     return order
+
+
+def _id_words(column: Any) -> npt.NDArray[np.uint64]:
+    """(N, 2) The 16 bytes of each doc_id as numbers that sort as the bytes do."""
+    raw = np.frombuffer(column.buffers()[1] or b"", ">u8", 2 * len(column), 16 * column.offset)
+    return raw.reshape(-1, 2).astype(np.uint64)
+
+
+def _hex(words: npt.NDArray[np.uint64]) -> str:
+    return f"{int(words[0]):016x}{int(words[1]):016x}"
 
 
 def merge(parts: list[dict[str, Any]], limit: int) -> dict[str, Any]:

@@ -12,20 +12,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import zstandard
 
-from fasttrain.core.config import Settings
 from fasttrain.core.errors import ConfigError
 from fasttrain.filter import url_list
+from fasttrain.filter.rules import RuleFamily
 from fasttrain.text import columns
 
 REASONS = ("url:domain", "url:url", "url:word")
 _BLOCK_BYTES = 1 << 24
 
 
-class UrlConfig(Settings):
+class UrlConfig(RuleFamily):
     """Domains and URLs that are not wanted."""
 
-    enabled: bool = True
-    """Whether lists are asked at all."""
     domains: tuple[str, ...] = ()
     """Domains; their subdomains go too."""
     domain_files: tuple[str, ...] = ()
