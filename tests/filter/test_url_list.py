@@ -1,3 +1,4 @@
+import contextlib
 import gzip
 import io
 import tarfile
@@ -215,6 +216,36 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name, data):
         (tmp_path / name).write_bytes(data)
     with pytest.raises(ConfigError, match=rf"filter.url.domain_files.0: .*{name} must be a readable list file"):
         UrlLists(UrlConfig(domain_files=(name,)), tmp_path)
+
+
+def test_zstd_frames(tmp_path):
+    names = [b"a%d.example\n" % i for i in range(50_000)]
+    frames = [zstandard.compress(b"".join(names[i : i + 9_000])) for i in range(0, 50_000, 9_000)]
+    path = tmp_path / "list.zst"
+    path.write_bytes(b"".join([*frames, zstandard.compress(b""), b"\x50\x2a\x4d\x18\x03\0\0\0xyz", frames[0]]))
+    assert len(UrlLists(UrlConfig(domain_files=("list.zst",)), tmp_path).domains) == 50_000
+    path.write_bytes(b"".join(frames)[:-1])
+    with pytest.raises(ConfigError, match="the last zstd frame has no end"):
+        UrlLists(UrlConfig(domain_files=("list.zst",)), tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst", "tar.gz", "tar.zst", "tar"])
+def test_a_damaged_file_is_an_error_or_read(tmp_path, suffix):
+    """Whatever is cut off or changed: a ConfigError, or what could be read of it; nothing else is raised."""
+    plain = b"".join(b"name%d.example\n" % i for i in range(300))
+    whole = archive({"domains": plain}) if suffix.startswith("tar") else plain
+    pack = {"gz": gzip.compress, "zst": zstandard.compress}.get(suffix.rpartition(".")[2], bytes)
+    data, rng = pack(whole), np.random.default_rng(20261126)
+    path = tmp_path / f"list.{suffix}"
+    for _ in range(60):
+        at, broken = int(rng.integers(0, len(data))), bytearray(data)
+        if rng.integers(2):
+            broken = broken[:at]
+        else:
+            broken[at] ^= int(rng.integers(1, 256))
+        path.write_bytes(broken)
+        with contextlib.suppress(ConfigError):
+            assert len(UrlLists(UrlConfig(domain_files=(path.name,)), tmp_path).domains) <= 302
 
 
 def test_entries_that_are_no_text_are_named(tmp_path):

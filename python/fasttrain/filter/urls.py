@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -80,7 +81,7 @@ def blocks(path: Path, kind: str, key: str) -> Iterator[bytes]:
             if stem.endswith((".gz", ".tgz")):
                 plain = gzip.GzipFile(fileobj=raw)
             elif stem.endswith(".zst"):
-                plain = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw))
+                plain = io.BufferedReader(_Zstd(raw), _BLOCK_BYTES)
             if stem.removesuffix(".gz").removesuffix(".zst").endswith((".tar", ".tgz")):
                 with tarfile.open(fileobj=plain, mode="r|") as archive:
                     for member in archive:
@@ -90,8 +91,37 @@ def blocks(path: Path, kind: str, key: str) -> Iterator[bytes]:
                             yield from _lines(found)
             else:
                 yield from _lines(plain)
-    except (OSError, EOFError, tarfile.TarError, zstandard.ZstdError, ValueError) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError, zstandard.ZstdError, ValueError) as error:
         raise ConfigError(f"{key}: {path} must be a readable list file, got {error}; correct the path") from None
+
+
+class _Zstd(io.RawIOBase):
+    """All frames of a zstd file; one that has no end is an EOFError (zstandard's own stream says nothing)."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._ready = file, b""
+        self._frame: Any = None  # the frame that has begun and not ended
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        rest = b""  # of what was read, behind the frame's end
+        while not self._ready:
+            data = rest or self._file.read(1 << 17)
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("the last zstd frame has no end")
+                return 0
+            self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+            self._ready, rest = self._frame.decompress(data), b""
+            if self._frame.eof:
+                rest, self._frame = self._frame.unused_data, None
+                if self._ready and rest:  # read again: what is behind belongs to the next call
+                    self._file.seek(-len(rest), io.SEEK_CUR)
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:

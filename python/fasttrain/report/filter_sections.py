@@ -61,7 +61,7 @@ def _family(family: str, rules: Mapping[str, Mapping[str, Any]], near: Mapping[s
         asked, broken, decided = (sum(entry[key].values()) for key in ("asked", "broken", "decided"))
         name = words(rule.partition(":")[2])
         rows.append([
-            tag("span", name, class_="rule"), _threshold(entry["limit"]),
+            tag("span", name, class_="rule"), tag("span", _threshold(entry["limit"]), class_="passes"),
             _histogram(entry, _total(entry), f"{family}, {name}"), asked, broken, _share(broken, asked), decided,
         ])  # fmt: skip
         if broken or entry["limit"] is not None:
