@@ -18,6 +18,16 @@ def dolma_dup_grams(text, n):
     return sum(sum(map(len, g)) for g in grams if grams.count(g) > 1) / size if size else 0.0
 
 
+def joined_dup_grams(text, n):
+    """Characters of n-grams seen before, compared as one text without spaces (datatrove), none counted twice."""
+    words, seen, chars, i = text.split(), set(), 0, 0
+    while i <= len(words) - n:
+        gram = "".join(words[i : i + n])
+        chars, i = (chars + len(gram), i + n) if gram in seen else (chars, i + 1)
+        seen.add(gram)
+    return chars
+
+
 def dclm_lines(text, refuses):
     """Lines cut at newlines alone that a rule refuses."""
     return sum(bool(refuses(line)) for line in text.split("\n") if line)
@@ -34,6 +44,8 @@ OURS = {
     "counters": lambda s: s["rw_counter_lines"],
     "phrases": lambda s: s["rw_phrase_lines"],
     "one-word lines": lambda s: s["rw_one_word_lines"],
+    "joined 5-grams": lambda s: s["dup_5_gram_chars"],
+    "lines after citations": lambda s: s["c4_kept_lines"],
 }
 THEIRS = {
     ("dolma", "word length"): lambda text: statistics.median(map(len, text.split())),
@@ -41,6 +53,10 @@ THEIRS = {
     ("dolma", "stop words"): lambda text: sum(w in STOP_WORDS for w in text.split()),
     ("dolma", "bullets"): lambda text: sum(x.startswith(("*", "-")) for x in text.split("\n")) / len(text.split("\n")),
     ("dolma", "ellipses to words"): lambda text: sum("…" in w for w in text.split()) / len(text.split()),
+    ("datatrove", "joined 5-grams"): lambda text: joined_dup_grams(text, 5),
+    ("datatrove", "lines after citations"): lambda text: sum(
+        re.sub(r"\[\d*]", "", x).endswith(tuple(".?!\"'")) for x in text.splitlines()
+    ),
     ("DCLM", "stop words"): lambda text: sum(w in STOP_WORDS for w in text.split()),
     ("DCLM", "uppercase lines"): lambda text: dclm_lines(text, lambda x: sum(c.isupper() for c in x) / len(x) > 0.5),
     ("DCLM", "numeric lines"): lambda text: dclm_lines(text, lambda x: sum(map(str.isdigit, x)) / len(x) > 0.999999),
