@@ -33,7 +33,8 @@ void shingle_with(WordsFn split, const ShingleArgs& p) noexcept {
   });
   for (std::size_t d = 0; d < p.N; ++d) {
     const std::int64_t count = p.out_offsets[d + 1];
-    std::memmove(p.out + p.out_offsets[d], p.out + room[d], static_cast<std::size_t>(count) * sizeof *p.out);
+    if (count > 0)
+      std::memmove(p.out + p.out_offsets[d], p.out + room[d], static_cast<std::size_t>(count) * sizeof *p.out);
     p.out_offsets[d + 1] = p.out_offsets[d] + count;
   }
 }

@@ -1,0 +1,117 @@
+// bpe_train and bpe_encode: a vocabulary is learned from some of the texts; implementations agree on it, its tokens are
+// what their merges say, and the ids of every text spell the text.
+
+#include "tokenizer/bpe_encode.h"
+
+#include <string>
+
+#include "fuzz.h"
+#include "tokenizer/bpe_train.h"
+
+using namespace fasttrain;
+using namespace fasttrain::tokenizer;
+
+namespace {
+
+struct Vocabulary {
+  std::vector<std::uint32_t> pairs, ids;
+  std::vector<std::string> tokens;
+};
+
+Vocabulary learn(const fuzz::Texts& texts, int pattern, std::size_t merges, std::int64_t min_frequency,
+                 const std::vector<std::uint32_t>& byte_ids) {
+  std::vector<std::uint8_t> token_data(256);
+  std::vector<std::int64_t> token_offsets(257);
+  for (std::size_t b = 0; b < 256; ++b) token_data[byte_ids[b]] = static_cast<std::uint8_t>(b);
+  for (std::size_t b = 0; b < 257; ++b) token_offsets[b] = static_cast<std::int64_t>(b);
+  fuzz::Agree<std::vector<std::uint32_t>> learned_pairs, learned_ids;
+  fuzz::each(bpe_train_impls(), [&](const BpeTrainImpl& impl) {
+    WordCounter counter(pattern);
+    impl.count({&counter, texts.data.data(), texts.offsets.data(), texts.N() / 2 + 1 < texts.N() ? texts.N() / 2 + 1 : texts.N(), 1});
+    const WordMap& map = counter.whole();
+    std::vector<std::uint8_t> word_data;
+    std::vector<std::int64_t> word_offsets{0}, word_counts;
+    for (const WordMap::Word& word : map.sorted()) {
+      word_data.insert(word_data.end(), map.bytes_of(word), map.bytes_of(word) + word.bytes);
+      word_offsets.push_back(static_cast<std::int64_t>(word_data.size()));
+      word_counts.push_back(word.count);
+    }
+    word_data.shrink_to_fit();
+    const std::size_t capacity = 4 * merges + 16;
+    std::vector<std::uint32_t> pairs(2 * capacity), ids(capacity);
+    const std::int64_t M = impl.train({word_data.data(), word_offsets.data(), word_counts.data(), token_data.data(),
+                                       token_offsets.data(), byte_ids.data(), pairs.data(), ids.data(),
+                                       word_counts.size(), 256, 256 + merges, capacity, min_frequency});
+    FUZZ_REQUIRE(M >= -1 && M <= static_cast<std::int64_t>(capacity));
+    pairs.resize(M < 0 ? 0 : 2 * static_cast<std::size_t>(M));
+    ids.resize(pairs.size() / 2);
+    learned_pairs(pairs);
+    learned_ids(ids);
+  });
+  Vocabulary v{learned_pairs.first(), learned_ids.first(), {}};
+  for (std::size_t b = 0; b < 256; ++b) v.tokens.emplace_back(1, static_cast<char>(token_data[b]));
+  for (std::size_t m = 0; m < v.ids.size(); ++m) {
+    FUZZ_REQUIRE(v.pairs[2 * m] < v.tokens.size() && v.pairs[2 * m + 1] < v.tokens.size());
+    const std::string made = v.tokens[v.pairs[2 * m]] + v.tokens[v.pairs[2 * m + 1]];
+    FUZZ_REQUIRE(v.ids[m] <= v.tokens.size());
+    if (v.ids[m] == v.tokens.size()) v.tokens.push_back(made);
+    FUZZ_REQUIRE(v.tokens[v.ids[m]] == made);
+  }
+  FUZZ_REQUIRE(v.tokens.size() <= 256 + merges);
+  return v;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+  fuzz::Input in(bytes, size);
+  const std::uint8_t choice = in.take();
+  const int pattern = choice % 4;
+  const bool ignore_merges = choice & 4;
+  const std::size_t merges = in.take();
+  const std::int64_t min_frequency = in.take() % 4u;
+  const auto turn = static_cast<std::uint8_t>(in.take() | 1);
+  const fuzz::Texts texts = in.texts();
+  const std::size_t N = texts.N(), S = texts.data.size();
+  std::vector<std::uint32_t> byte_ids(256);
+  for (std::size_t b = 0; b < 256; ++b) byte_ids[b] = static_cast<std::uint8_t>(b * turn);  // odd: a permutation
+  const Vocabulary v = learn(texts, pattern, merges, min_frequency, byte_ids);
+
+  std::vector<std::uint8_t> token_data;
+  std::vector<std::int64_t> token_offsets{0};
+  for (const std::string& token : v.tokens) {
+    token_data.insert(token_data.end(), token.begin(), token.end());
+    token_offsets.push_back(static_cast<std::int64_t>(token_data.size()));
+  }
+  token_data.shrink_to_fit();
+  std::vector<std::uint32_t> ranks(v.ids.size());
+  for (std::size_t m = 0; m < ranks.size(); ++m) ranks[m] = static_cast<std::uint32_t>(m);
+  const BpeModelArgs args{token_data.data(), token_offsets.data(), v.pairs.data(), ranks.data(), v.ids.data(),
+                          byte_ids.data(), v.tokens.size(), ranks.size(), ranks.size(), pattern, ignore_merges};
+  fuzz::Agree<std::vector<std::uint32_t>> answers;
+  fuzz::each(bpe_encode_impls(), [&](BpeEncodeFn fn) {
+    BpeModel model(args);
+    for (int again = 0; again < 2; ++again) {  // the second time from the caches
+      std::vector<std::uint32_t> ids(S + N);
+      std::vector<std::int64_t> ends(N + 1);
+      fn({&model, texts.data.data(), texts.offsets.data(), ids.data(), ends.data(), N, S, again == 0 ? -1 : 7, 1});
+      std::vector<std::uint32_t> plain;
+      FUZZ_REQUIRE(ends[0] == 0 && ends[N] <= static_cast<std::int64_t>(ids.size()));
+      for (std::size_t n = 0; n < N; ++n) {
+        std::string spelled;
+        const std::int64_t last = ends[n + 1] - (again == 0 ? 0 : 1);
+        FUZZ_REQUIRE(last >= ends[n]);
+        for (std::int64_t k = ends[n]; k < last; ++k) {
+          const std::uint32_t id = ids[static_cast<std::size_t>(k)];
+          FUZZ_REQUIRE(id < v.tokens.size());
+          spelled += v.tokens[id];
+          plain.push_back(id);
+        }
+        FUZZ_REQUIRE(again == 0 || ids[static_cast<std::size_t>(last)] == 7);
+        FUZZ_REQUIRE(spelled == std::string(texts.data.begin() + texts.offsets[n], texts.data.begin() + texts.offsets[n + 1]));
+      }
+      answers(plain);
+    }
+  });
+  return 0;
+}

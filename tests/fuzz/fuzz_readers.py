@@ -1,0 +1,109 @@
+"""Damaged files through the corpus readers: real files of the demo lake, cut, overwritten, repeated and spliced.
+
+Usage: fuzz_readers.py SECONDS [SEED]   (tools/fuzz.sh runs it as target `readers`). A reader must not raise, must count
+each record that it could not read, and must hold no more memory than a bound. The short version of it, with hypothesis,
+is tests/corpus/test_readers_property.py.
+"""
+
+import random
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from fasttrain.corpus.config import CorpusConfig
+from fasttrain.corpus.html import Extractor
+from fasttrain.corpus.intake import Intake
+from fasttrain.corpus.lake import LakeFile
+from fasttrain.corpus.stage import read_file
+
+LAKE = Path(__file__).parents[2] / "python/fasttrain/data/demo_lake"
+CONFIG = CorpusConfig.load({"sources": [{"name": "s", "path": "."}], "max_document_bytes": 100_000})
+KINDS = {".jsonl": "jsonl", ".warc": "warc", ".parquet": "parquet", ".txt": "text", ".py": "code", ".go": "code"}
+WORDS = [
+    b"\n",
+    b"\0",
+    b"{",
+    b'"',
+    b"\\u",
+    b"\xff",
+    b"WARC/1.0\r\n",
+    b"Content-Length: 99999999999\r\n",
+    b"\x1f\x8b",
+    b"PAR1",
+]
+LIMIT_BYTES = 2 << 30
+
+
+def kind_of(name: str) -> str | None:
+    """The reader for a file of the lake."""
+    return next((kind for suffix, kind in KINDS.items() if suffix in name), None)
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """One to six changes, most of them small."""
+    out = bytearray(data)
+    for _ in range(rng.randint(1, 6)):
+        at = rng.randrange(len(out) + 1)
+        end = min(len(out), at + rng.choice([1, 1, 2, 8, 100, 5000]))
+        change = rng.randrange(6)
+        if change == 0:
+            del out[at:]
+        elif change == 1:
+            del out[at:end]
+        elif change == 2:
+            out[at:end] = rng.randbytes(end - at)
+        elif change == 3:
+            out[at:at] = rng.choice(WORDS) * rng.choice([1, 1, 50])
+        elif change == 4:
+            out[at:at] = out[at:end]
+        elif at < len(out):
+            out[at] ^= 1 << rng.randrange(8)
+    return bytes(out)
+
+
+def read(path: Path, kind: str, extractor: Extractor) -> int:
+    """Read one file as the stage does; returns how many records were quarantined."""
+    bad: list[str] = []
+    intake = Intake(CONFIG.sources[0], CONFIG, lambda batch: None, lambda rows: bad.extend(rows["reason"].to_pylist()))
+    read_file(LakeFile(path, path.name, kind, path.stat().st_size, ""), intake, extractor)
+    intake.flush()
+    if len(bad) != intake.counts["quarantined"]:
+        raise AssertionError(f"{len(bad)} rows for {intake.counts['quarantined']} quarantined records")
+    return len(bad)
+
+
+def main(seconds: float, seed: int) -> int:
+    """Damage and read until the time is over; the first finding is kept under build/fuzz and ends the run."""
+    rng = random.Random(seed)
+    files = [(p, k) for p in sorted(LAKE.rglob("*")) if p.is_file() and (k := kind_of(p.name)) is not None]
+    by_kind = {kind: [p for p, k in files if k == kind] for kind in sorted({k for _, k in files})}
+    runs, bad, end = 0, 0, time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as folder, Extractor(30.0, 0.01) as extractor:
+        while time.monotonic() < end:
+            kind = rng.choice(list(by_kind))
+            original = rng.choice(by_kind[kind])
+            path = Path(folder, original.name)
+            path.write_bytes(damaged(original.read_bytes(), rng))
+            try:
+                bad += read(path, kind, extractor)
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+                if peak > LIMIT_BYTES:
+                    raise AssertionError(f"peak memory is {peak} bytes, the bound {LIMIT_BYTES}")
+            except Exception:
+                kept = Path(__file__).parents[2] / "build/fuzz" / f"readers-{seed}-{runs}-{original.name}"
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_bytes(path.read_bytes())
+                traceback.print_exc()
+                print(f"fuzz: readers FOUND something in run {runs}; the file is {kept}", file=sys.stderr)
+                return 1
+            path.unlink()
+            runs += 1
+    print(f"fuzz: readers {seconds:.0f} s, {runs} files of {len(by_kind)} kinds, {bad} records quarantined, no finding")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20261125))
