@@ -8,7 +8,7 @@ from fasttrain.text import columns
 
 OP = "pii"
 _DRAWS = random.Random(20261123)
-_WORDS = ["the", "whale", "sea", "of", "harpoon", "1851", "chapter", "(see", "+", "a.b@c.org", "8.8.8.8", "ship,"]
+_WORDS = ["the", "whale", "sea", "of", "harpoon", "1851", "chapter", "(see", "+", "a.b@c.org", "8.8.8.88", "ship,"]
 _WEIGHTS = [20, 5, 5, 20, 3, 1, 3, 0.3, 0.1, 0.1, 0.1, 5]
 TEXTS = [" ".join(_DRAWS.choices(_WORDS, _WEIGHTS, k=800)) for _ in range(2000)]
 COLUMN = columns.from_texts(TEXTS)

@@ -3,14 +3,16 @@
 
 #include "filter/pii.h"
 
+#include <algorithm>
 #include <array>
+#include <string_view>
 
 #include "filter/pii_scan.h"
 
 namespace fasttrain::filter {
 namespace {
 
-enum Kind : std::uint8_t { email, ip, phone, card, iban };
+enum Kind : std::uint8_t { email, ip, phone, card, iban, national_id, secret };
 
 constexpr PiiSpan nothing{0, 0, 0};
 
@@ -69,6 +71,7 @@ PiiSpan find_ipv4(const PiiText& t, std::size_t i) noexcept {
     bytes[part] = value;
   }
   if (word(t.at(k)) || (t.at(k) == '.' && digit(t.at(k + 1)))) return nothing;
+  if (k - i == 7) return nothing;  // four one-digit parts: a section or a version, 18 of 18 such in 101 MB of code
   return is_public_v4(bytes) ? PiiSpan{i, k, ip} : nothing;
 }
 
@@ -139,7 +142,7 @@ PiiSpan find_card(const PiiText& t, std::size_t i) noexcept {
     std::size_t n = 0, k = i;
     const int separator = t.at(i + 4);
     if (groups[0] == 0) {
-      if (run < 13 || run > 19) continue;
+      if (run < 13 || run > 16) continue;
       for (; n < run; ++k) digits[n++] = static_cast<std::uint8_t>(t.s[k] - '0');
     } else {
       if (run != 4 || (separator != ' ' && separator != '-')) continue;
@@ -254,16 +257,138 @@ PiiSpan find_iban(const PiiText& t, std::size_t at, std::size_t last) noexcept {
   return rest == 1 ? PiiSpan{i, k, iban} : nothing;
 }
 
+bool digits_at(const PiiText& t, std::size_t i, std::size_t n) noexcept {
+  for (std::size_t k = 0; k < n; ++k)
+    if (!digit(t.at(i + k))) return false;
+  return true;
+}
+
+int number_at(const PiiText& t, std::size_t i, std::size_t n) noexcept {
+  int value = 0;
+  for (std::size_t k = 0; k < n; ++k) value = value * 10 + (t.s[i + k] - '0');
+  return value;
+}
+
+// Not part of a longer number on either side.
+bool stands_alone(const PiiText& t, std::size_t i, std::size_t end) noexcept {
+  const int b = before(t, i), a = t.at(end);
+  if ((b == '-' || b == '.') && i >= 2 && digit(t.s[i - 2])) return false;
+  return !word(a) && !((a == '-' || a == '.') && digit(t.at(end + 1)));
+}
+
+// United States: ddd-dd-dddd in the ranges that were ever issued.
+bool is_ssn(const PiiText& t, std::size_t i) noexcept {
+  if (!digits_at(t, i, 3) || t.at(i + 3) != '-' || !digits_at(t, i + 4, 2) || t.at(i + 6) != '-' ||
+      !digits_at(t, i + 7, 4))
+    return false;
+  const int area = number_at(t, i, 3);
+  return area != 0 && area != 666 && area < 900 && number_at(t, i + 4, 2) != 0 && number_at(t, i + 7, 4) != 0;
+}
+
+// Brazil: CPF as printed, ddd.ddd.ddd-dd, both check digits.
+bool is_cpf(const PiiText& t, std::size_t i) noexcept {
+  constexpr std::string_view form = "ddd.ddd.ddd-dd";
+  int d[11], n = 0;
+  for (std::size_t k = 0; k < form.size(); ++k) {
+    const int c = t.at(i + k);
+    if (form[k] != 'd' ? c != form[k] : !digit(c)) return false;
+    if (form[k] == 'd') d[n++] = c - '0';
+  }
+  if (std::all_of(d + 1, d + 11, [&](int x) { return x == d[0]; })) return false;
+  for (const int length : {9, 10}) {
+    int sum = 0;
+    for (int k = 0; k < length; ++k) sum += d[k] * (length + 1 - k);
+    if (sum * 10 % 11 % 10 != d[length]) return false;
+  }
+  return true;
+}
+
+// China: six digits of a place, date of birth, three digits, ISO 7064 mod 11-2.
+bool is_resident(const PiiText& t, std::size_t i) noexcept {
+  if (!digits_at(t, i, 17) || t.s[i] == '0') return false;
+  const int year = number_at(t, i + 6, 4), month = number_at(t, i + 10, 2), day = number_at(t, i + 12, 2);
+  if (year < 1900 || year > 2099 || month < 1 || month > 12 || day < 1 || day > 31) return false;
+  int rest = 0;
+  for (std::size_t k = 0; k < 17; ++k) rest = (rest + (t.s[i + k] - '0')) * 2 % 11;
+  const int check = (12 - rest) % 11;
+  return check == 10 ? t.at(i + 17) == 'X' : t.at(i + 17) == '0' + check;
+}
+
+// Spain: DNI, eight digits and the letter that the number modulo 23 gives.
+bool is_dni(const PiiText& t, std::size_t i) noexcept {
+  return digits_at(t, i, 8) && t.at(i + 8) == "TRWAGMYFPDXBNJZSQVHLCKE"[number_at(t, i, 8) % 23];
+}
+
+PiiSpan find_national_id(const PiiText& t, std::size_t i) noexcept {
+  struct Form {
+    bool (*holds)(const PiiText&, std::size_t) noexcept;
+    std::size_t bytes;
+  };
+  for (const Form form : {Form{is_ssn, 11}, Form{is_cpf, 14}, Form{is_resident, 18}, Form{is_dni, 9}})
+    if (form.holds(t, i) && stands_alone(t, i, i + form.bytes)) return {i, i + form.bytes, national_id};
+  return nothing;
+}
+
+// United Kingdom: National Insurance number, two letters that are in use, six digits, A to D; i is its first digit.
+PiiSpan find_nino(const PiiText& t, std::size_t i, std::size_t last) noexcept {
+  if (i < last + 2 || word(before(t, i - 2)) || !digits_at(t, i, 6)) return nothing;
+  const auto a = static_cast<char>(t.s[i - 2]), b = static_cast<char>(t.s[i - 1]);
+  if (std::string_view("DFIQUV").find(a) != std::string_view::npos ||
+      std::string_view("DFIOQUV").find(b) != std::string_view::npos)
+    return nothing;
+  for (const std::string_view unused : {"BG", "GB", "KN", "NK", "NT", "TN", "ZZ"})
+    if (unused[0] == a && unused[1] == b) return nothing;
+  if (t.at(i + 6) < 'A' || t.at(i + 6) > 'D' || word(t.at(i + 7))) return nothing;
+  return {i - 2, i + 7, national_id};
+}
+
+bool token(int c) noexcept { return alnum(c) || c == '_' || c == '-'; }
+
+// Keys that their issuers made recognisable: prefix, and how many characters of [A-Za-z0-9_-] follow (0: no upper limit).
+struct SecretForm {
+  std::string_view prefix;
+  std::size_t least, most;
+};
+constexpr SecretForm secret_forms[] = {
+    {"AKIA", 16, 16},        {"ASIA", 16, 16},  {"ghp_", 36, 36},     {"gho_", 36, 36},     {"ghu_", 36, 36},
+    {"ghs_", 36, 36},        {"ghr_", 36, 36},  {"github_pat_", 82, 82}, {"glpat-", 20, 20}, {"xoxa-", 20, 0},
+    {"xoxb-", 20, 0},        {"xoxp-", 20, 0},  {"xoxr-", 20, 0},     {"xoxs-", 20, 0},     {"AIza", 35, 35},
+    {"sk_live_", 24, 0},     {"rk_live_", 24, 0}, {"sk-", 40, 0},     {"hf_", 34, 34},      {"npm_", 36, 36},
+    {"pypi-", 85, 0},
+};
+
+// i is the first digit of a run of token characters: no prefix holds one, and a key without one is rarer than 1 in 28.
+PiiSpan find_secret(const PiiText& t, std::size_t i, std::size_t last) noexcept {
+  std::size_t begin = i;
+  while (begin > last && token(t.s[begin - 1]) && !digit(t.s[begin - 1])) --begin;
+  if (token(before(t, begin))) return nothing;
+  for (const SecretForm& form : secret_forms) {
+    const std::size_t n = form.prefix.size();
+    if (i - begin < n || !std::equal(form.prefix.begin(), form.prefix.end(), t.s + begin)) continue;
+    std::size_t end = i;
+    while (token(t.at(end))) ++end;
+    const std::size_t body = end - begin - n;
+    if (body < form.least || (form.most > 0 && body > form.most)) return nothing;
+    return {begin, end, secret};
+  }
+  return nothing;
+}
+
 }  // namespace
 
 PiiSpan pii_at(const PiiText& t, std::size_t i, std::size_t last) noexcept {
   const int c = t.s[i], previous = before(t, i);
   if (c == '@') return find_email(t, i, last);
-  if (digit(c) && upper(previous) && i >= 2 && upper(t.s[i - 2])) return find_iban(t, i, last);
+  if (digit(c) && token(previous) && !digit(previous))
+    if (const PiiSpan found = find_secret(t, i, last); found.end > 0) return found;
+  if (digit(c) && upper(previous) && i >= 2 && upper(t.s[i - 2])) {
+    const PiiSpan found = find_iban(t, i, last);
+    return found.end > 0 ? found : find_nino(t, i, last);
+  }
   if (word(previous)) return nothing;
   if (c == '+') return find_international(t, i);
   if (c == '(') return find_national(t, i);
-  for (const auto find : {find_card, find_ipv4, find_ipv6, find_national})
+  for (const auto find : {find_national_id, find_card, find_ipv4, find_ipv6, find_national})
     if (const PiiSpan found = find(t, i); found.end > 0) return found;
   return nothing;
 }

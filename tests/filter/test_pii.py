@@ -16,7 +16,7 @@ OP = "pii"
 FOUND = [
     ("email", "jane.doe+x@mail.example.co.uk"),
     ("email", "a_b@x-y.org"),
-    ("ip", "8.8.8.8"),
+    ("ip", "8.8.8.88"),
     ("ip", "193.99.144.80"),
     ("ip", "2a00:1450:4001:82a::200e"),
     ("ip", "2606:4700:4700:0:0:0:0:1111"),
@@ -35,6 +35,22 @@ FOUND = [
     ("iban", "DE89370400440532013000"),
     ("iban", "GB29 NWBK 6016 1331 9268 19"),
     ("iban", "NO9386011117947"),
+    ("national_id", "123-45-6789"),  # United States: the ranges hold
+    ("national_id", "111.444.777-35"),  # Brazil: (1*10+1*9+1*8+4*7+4*6+4*5+7*4+7*3+7*2)*10 % 11 = 3, then 5
+    ("national_id", "11010519491231002X"),  # China: weights 7 9 10 5 8 4 2 1 6 3 7 9 10 5 8 4 2 give 167, 167 % 11 = 2
+    ("national_id", "12345678Z"),  # Spain: 12345678 % 23 = 14
+    ("national_id", "AB123456C"),  # United Kingdom
+    ("secret", "AKIA" + "IOSFODNN7EXAMPLE"),
+    ("secret", "ghp" + "_" + "aB3dE5gH7jK9" * 3),
+    ("secret", "github" + "_pat_" + "aB3dE_5gH7jK" * 6 + "0123456789"),
+    ("secret", "glpat" + "-" + "aB3dE-gH7jK9aB3dE_5g"),
+    ("secret", "xoxb" + "-" + "123456789012-abcdefghij"),
+    ("secret", "AIza" + "SyA1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6q"),
+    ("secret", "sk" + "_live_" + "4eC39HqLyjWDarjtT1zdp7dc"),
+    ("secret", "sk" + "-ant-api03-" + "aB3dE5gH7jK9" * 4),
+    ("secret", "hf" + "_" + "aB3dE5gH7jK9aB3dE5gH7jK9aB3dE5gH7j"),
+    ("secret", "npm" + "_" + "aB3dE5gH7jK9" * 3),
+    ("secret", "pypi" + "-" + "AgEIcHlwaS5vcmc" * 6),
 ]
 NOT_FOUND = [
     "user@localhost",
@@ -73,7 +89,36 @@ NOT_FOUND = [
     "2024-11-23",
     "3.14159265358979",
     "0x41414141",
+    "8.8.8.8",
+    "2.7.2.2",
+    "4111111111111111113",
+    "000-12-3456",
+    "666-12-3456",
+    "900-12-3456",
+    "123-00-4567",
+    "123-45-0000",
+    "123-45-67890",
+    "1-123-45-6789",
+    "111.444.777-36",
+    "111.111.111-11",
+    "110105194912310021",
+    "11010519491331002X",
+    "12345678A",
+    "123456789Z",
+    "GB123456C",
+    "AD123456C",
+    "AB123456E",
+    "AB1234567",
+    "AKIAIOSFODNN7",
+    "xAKIAIOSFODNN7EXAMPLE",
+    "ghp_short1",
+    "sk-learn-1.2",
+    "hf_hub_download2",
+    "npm_config_1",
 ]
+
+
+CHECKED = ("111.444.777-35", "11010519491231002X", "12345678Z")  # national ids with a check digit
 
 
 @pytest.mark.parametrize(("kind", "text"), FOUND)
@@ -90,7 +135,7 @@ def test_not_found(impl, text):
     assert len(pii.find(columns.from_texts([f"see {text} there"]), impl=impl).begins) == 0
 
 
-@pytest.mark.parametrize(("kind", "text"), [f for f in FOUND if f[0] in ("card", "iban")])
+@pytest.mark.parametrize(("kind", "text"), [f for f in FOUND if f[0] in ("card", "iban") or f[1] in CHECKED])
 def test_one_changed_digit_of_a_checksum_is_not_found(impl, kind, text):
     at = max(i for i, c in enumerate(text) if c.isdigit())
     wrong = text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :]
@@ -106,7 +151,9 @@ def test_a_card_is_found_with_numbers_behind_it(impl, card, behind):
 
 
 PIECES = (
-    [t for _, t in FOUND] + NOT_FOUND + ["@", ".", "::", "+", "(", ")", " ", "-", "é", "x", "0", "2", "GB", "_", "4111"]
+    [t for _, t in FOUND]
+    + NOT_FOUND
+    + ["@", ".", "::", "+", "(", ")", " ", "-", "é", "x", "0", "2", "GB", "_", "4111", "sk-", "AKIA", "hf_", "X", "-1"]
 )
 
 
@@ -122,20 +169,20 @@ def test_native_equals_reference(lists):
 
 
 def test_masking_keeps_everything_else(impl):
-    texts = ["mail a.b@c.org or 8.8.8.8!", "nothing", "", "DE89370400440532013000 é a@b.fr"]
+    texts = ["mail a.b@c.org or 8.8.8.88!", "nothing", "", "DE89370400440532013000 é a@b.fr"]
     masked = pii.mask(columns.from_texts(texts), impl=impl)
     assert [masked.column[i].decode() for i in range(4)] == ["mail <EMAIL> or <IP>!", "nothing", "", "<IBAN> é <EMAIL>"]
-    assert masked.counts.tolist() == [[1, 1, 0, 0, 0], [0] * 5, [0] * 5, [1, 0, 0, 0, 1]]
+    assert masked.counts.tolist() == [[1, 1, 0, 0, 0, 0, 0], [0] * 7, [0] * 7, [1, 0, 0, 0, 1, 0, 0]]
 
 
 def test_only_the_wanted_kinds_are_masked(impl):
-    masked = pii.mask(columns.from_texts(["a@b.org 8.8.8.8"]), kinds=["ip"], impl=impl)
+    masked = pii.mask(columns.from_texts(["a@b.org 8.8.8.88"]), kinds=["ip"], impl=impl)
     assert masked.column[0] == b"a@b.org <IP>"
-    assert masked.counts.tolist() == [[0, 1, 0, 0, 0]]
+    assert masked.counts.tolist() == [[0, 1, 0, 0, 0, 0, 0]]
 
 
 def test_a_slice_of_a_column_is_masked_as_itself(impl):
-    whole = columns.from_texts(["x@y.org", "keep", "8.8.4.4 z"])
+    whole = columns.from_texts(["x@y.org", "keep", "8.8.4.40 z"])
     part = TextColumn(whole.data, whole.offsets[1:])
     masked = pii.mask(part, impl=impl)
     assert [masked.column[i] for i in range(2)] == [b"keep", b"<IP> z"]

@@ -170,6 +170,33 @@ def test_personal_data_is_masked_and_told_nowhere(tmp_path):
             assert SECRET not in path.read_text()
 
 
+KEY = "AKIA" + "IOSFODNN7EXAMPLE"
+
+
+def test_personal_data_may_drop_or_flag(tmp_path):
+    config = FilterConfig.load({"pii": {"drop": ["secret"], "flag": ["email"]}, "default_profile": "code"})
+    rows = [
+        row(f"{PROSE} {KEY}", origin="key"),
+        row(f"{PROSE} {SECRET} 123-45-6789", origin="mail"),
+        row(PROSE, origin="no"),
+    ]
+    manifest, kept, ledger = filtered(tmp_path, rows, config)
+    found = {r["origin"]: r for r in ledger}
+    assert (found["key"]["decision"], found["key"]["reason"]) == ("dropped", "pii:secret")
+    assert found["mail"]["decision"] == "edited"
+    assert json.loads(found["mail"]["evidence"]) == {"flagged": {"email": 1}, "masked": {"national_id": 1}}
+    assert found["no"]["decision"] == "kept"
+    assert kept["text"].to_pylist() == [f"{PROSE} {SECRET} <NATIONAL_ID>", PROSE]
+    assert manifest.report.counts["masked:national_id"] == manifest.report.counts["flagged:email"] == 1
+    told = json.dumps(manifest.to_dict()) + json.dumps([{**r, "doc_id": ""} for r in ledger])
+    assert not [value for value in (KEY, SECRET, "123-45-6789") if value in told]
+
+
+def test_a_kind_has_one_action():
+    with pytest.raises(ConfigError, match="flag: email must not be in kinds or drop too"):
+        FilterConfig.load({"pii": {"drop": ["email"], "flag": ["email"]}})
+
+
 def test_parts_do_not_matter(tmp_path):
     rows = [row(f"{PROSE} Number {i}.", origin=str(i)) for i in range(30)] + [row("x", origin="x")]
     one = filtered(tmp_path / "a", rows, FilterConfig(), parts=1)

@@ -32,13 +32,35 @@ PROFILES: dict[str, tuple[Family, ...]] = {
 }
 
 
+PiiKind = Literal["email", "ip", "phone", "card", "iban", "national_id", "secret"]
+
+
 class PiiConfig(Settings):
-    """Personal data that is masked in documents that stay."""
+    """Personal data: masked in documents that stay, a reason to drop a document, or only flagged."""
 
     enabled: bool = True
-    """Whether anything is masked."""
-    kinds: tuple[Literal["email", "ip", "phone", "card", "iban"], ...] = ("email", "ip", "phone", "card", "iban")
-    """What is masked; IP addresses only when public, cards by Luhn, IBANs by mod 97."""
+    """Whether personal data is looked for."""
+    kinds: tuple[PiiKind, ...] = ("email", "ip", "phone", "card", "iban", "national_id", "secret")
+    """What is masked; IP addresses only when public, cards by Luhn, IBANs by mod 97, national ids by form and checksum,
+    secrets by the prefix that their issuers gave them."""
+    drop: tuple[PiiKind, ...] = ()
+    """Kinds of which one finding drops the document; they need not be in `kinds`."""
+    flag: tuple[PiiKind, ...] = ()
+    """Kinds that are left as they are and counted in the ledger, where the document is `tagged`."""
+
+    @model_validator(mode="after")
+    def _one_action(self) -> "PiiConfig":
+        both = sorted(
+            set(self.flag) & (set(self.drop) | (set(self.kinds) if "kinds" in self.model_fields_set else set()))
+        )
+        if both:
+            raise ValueError(f"flag: {', '.join(both)} must not be in kinds or drop too; take it out of one of them")
+        return self
+
+    @property
+    def masked(self) -> tuple[PiiKind, ...]:
+        """Kinds that are masked: `kinds` without those that drop or flag."""
+        return tuple(k for k in self.kinds if k not in self.drop and k not in self.flag)
 
 
 class FilterConfig(Settings):

@@ -12,6 +12,7 @@ from fasttrain.filter.config import ORDER, FilterConfig, PiiConfig
 from fasttrain.filter.family import Documents, Family, Mask, Opinion, named, note_number, note_numbers
 from fasttrain.filter.line_edit import EDIT_C4, EDIT_REFINEDWEB
 from fasttrain.filter.pii_ref import KINDS
+from fasttrain.filter.rules import Verdict
 from fasttrain.filter.text_stats import COLUMN
 from fasttrain.text import columns
 
@@ -123,22 +124,34 @@ class SafetyFamily:
 
 
 class PiiFamily:
-    """Masks personal data in documents that stay."""
+    """Masks personal data in documents that stay, drops or flags those that hold kinds of which a recipe says so."""
 
     def __init__(self, config: PiiConfig) -> None:
         self.config = config
 
     def judge(self, documents: Documents, asked: Mask) -> Opinion:
+        config, n = self.config, len(documents)
         rows = np.flatnonzero(asked & documents.standing)
-        result = pii.mask(documents.column(rows), self.config.kinds, threads=documents.threads)
-        if not result.counts.any():
-            return Opinion()
-        masked = np.zeros((len(documents), len(KINDS)), np.int64)
+        column = documents.column(rows)
+        found = np.zeros((n, len(KINDS)), np.int64)
+        if config.drop or config.flag:
+            found[rows] = pii.count(column, threads=documents.threads)
+        told: dict[str, Any] = {k: found[:, KINDS.index(k)] for k in config.flag}
+        fails = found[:, [KINDS.index(k) for k in config.drop]] > 0
+        verdict = (
+            Verdict(tuple(f"pii:{k}" for k in config.drop), fails.astype(np.float64), fails) if config.drop else None
+        )
+        result = pii.mask(column, config.masked, threads=documents.threads)
+        masked = np.zeros((n, len(KINDS)), np.int64)
         masked[rows] = result.counts
         counts = dict(zip(KINDS, masked.T))
         return Opinion(
-            texts=documents.replaced(rows, result.column),
+            verdict,
+            texts=documents.replaced(rows, result.column) if result.counts.any() else None,
             edit="pii:masked",
             edit_evidence={"masked": note_numbers(counts)},
-            counts={f"masked:{kind}": column for kind, column in counts.items()},
+            evidence={"flagged": note_numbers(told)} if told else {},
+            counts={f"masked:{kind}": column for kind, column in counts.items() if column.any()}
+            | {f"flagged:{kind}": column for kind, column in told.items() if column.any()},
+            told=np.any([column > 0 for column in told.values()], axis=0) if told else None,
         )

@@ -7,19 +7,28 @@ candidate part of something longer, which is then no finding.
 e-mail   RFC 5321 in its common form: up to 64 of [A-Za-z0-9._%+-] beginning with a letter, digit or `_` and not ending
          in `.`, then `@`, labels of [A-Za-z0-9-] joined by dots, the last of 2-24 letters
 ip       public IPv4 (no private, loopback, link-local, shared, documentation, multicast or reserved range), no leading
-         zeros; global unicast IPv6 (2000::/3 without 2001:db8::/32)
+         zeros, not four one-digit parts (sections and versions look like those); global unicast IPv6 (2000::/3 without
+         2001:db8::/32)
 phone    `+` and 8-15 digits with separators (E.164); (ddd) ddd-dddd, ddd-ddd-dddd, ddd.ddd.dddd of the North American
          plan
-card     13-19 digits in a row, or in the groups printed on cards (4-4-4-4, 4-4-4-4-3, 4-6-5, 4-6-4) with one kind of
+card     13-16 digits in a row, or in the groups printed on cards (4-4-4-4, 4-4-4-4-3, 4-6-5, 4-6-4) with one kind of
          separator, of an issuer's range and length, with Luhn's checksum; no part of a decimal or of a longer number.
-         One in ten 19-digit integers of such a range passes (tables of 64-bit constants in code)
+         17-19 digits in a row are no card: one in ten 64-bit constants of such a range would pass
 iban     a country's code and length (ISO 13616), alone or in groups of four, with the mod-97 checksum
+national_id, alone, no part of a longer number:
+         United States SSN ddd-dd-dddd (area not 000, 666 or from 900, group not 00, serial not 0000)
+         Brazil CPF ddd.ddd.ddd-dd, both check digits modulo 11, not eleven equal digits
+         China resident number, 17 digits with a date and the check character of ISO 7064 mod 11-2
+         Spain DNI, eight digits and the letter of the number modulo 23
+         United Kingdom NINO, two letters in use, six digits, A to D
+secret   a key with its issuer's prefix (_SECRETS) and length, of [A-Za-z0-9_-], that holds a digit; nothing of these
+         characters beside it
 """
 
 import ipaddress
 import re
 
-KINDS = ("email", "ip", "phone", "card", "iban")
+KINDS = ("email", "ip", "phone", "card", "iban", "national_id", "secret")
 
 _TRIGGER = re.compile(rb"[0-9@+(]")
 _WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]")
@@ -33,7 +42,7 @@ _DASHED = re.compile(rb"[2-9]\d\d([-.])[2-9]\d\d\1\d{4}")
 _CARD = [
     re.compile(form)
     for form in (
-        rb"\d{13,19}",
+        rb"\d{13,16}(?!\d)",
         rb"\d{4}([ -])\d{4}\1\d{4}\1\d{4}\1\d{3}",
         rb"\d{4}([ -])\d{4}\1\d{4}\1\d{4}",
         rb"\d{4}([ -])\d{6}\1\d{5}",
@@ -50,6 +59,24 @@ IBAN_LENGTHS = {
     "PK": 24, "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22, "SA": 24, "SC": 31, "SE": 24, "SI": 19,
     "SK": 24, "SM": 27, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
 }  # fmt: skip
+
+# Prefix -> least and most characters that follow; None: no upper limit. From the issuers' documentation.
+_SECRETS: dict[bytes, tuple[int, int | None]] = {
+    b"AKIA": (16, 16), b"ASIA": (16, 16),  # Amazon Web Services
+    b"ghp_": (36, 36), b"gho_": (36, 36), b"ghu_": (36, 36), b"ghs_": (36, 36), b"ghr_": (36, 36),  # GitHub
+    b"github_pat_": (82, 82), b"glpat-": (20, 20),  # GitLab
+    # Slack
+    b"xoxa-": (20, None), b"xoxb-": (20, None), b"xoxp-": (20, None), b"xoxr-": (20, None), b"xoxs-": (20, None),
+    b"AIza": (35, 35),  # Google
+    b"sk_live_": (24, None), b"rk_live_": (24, None),  # Stripe
+    b"sk-": (40, None),  # OpenAI, Anthropic
+    b"hf_": (34, 34), b"npm_": (36, 36), b"pypi-": (85, None),
+}  # fmt: skip
+_SSN = re.compile(rb"(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}")
+_CPF = re.compile(rb"\d{3}\.\d{3}\.\d{3}-\d\d")
+_RESIDENT = re.compile(rb"[1-9]\d{5}(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dX]")
+_DNI = re.compile(rb"\d{8}[A-Z]")
+_NINO = re.compile(rb"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]\d{6}[A-D]")
 
 # What RFC 6890 and its successors keep off the public internet.
 _NOT_PUBLIC = [
@@ -91,15 +118,17 @@ def _at(text: bytes, i: int, last: int) -> tuple[int, int, int] | None:
     c = text[i : i + 1]
     if c == b"@":
         return _email(text, i, last)
+    if c.isdigit() and re.fullmatch(rb"[A-Za-z_-]", text[max(0, i - 1) : i]) and (found := _secret(text, i, last)):
+        return found
     if c.isdigit() and re.fullmatch(rb"[A-Z]{2}", text[max(0, i - 2) : i]):
-        return _iban(text, i - 2, last) if i - 2 >= last else None
+        return (_iban(text, i - 2, last) or _nino(text, i - 2)) if i - 2 >= last else None
     if _is_word(text, i - 1):
         return None
     if c == b"+":
         return _international(text, i)
     if c == b"(":
         return _national(text, i, _BRACKET)
-    return _card(text, i) or _ipv4(text, i) or _ipv6(text, i) or _national(text, i, _DASHED)
+    return _national_id(text, i) or _card(text, i) or _ipv4(text, i) or _ipv6(text, i) or _national(text, i, _DASHED)
 
 
 def _is_word(text: bytes, i: int) -> bool:
@@ -127,7 +156,7 @@ def _ipv4(text: bytes, i: int) -> tuple[int, int, int] | None:
     match = _IPV4.match(text, i)
     if match is None or (i > 0 and text[i - 1] == ord(".")):
         return None
-    if any(int(g) > 255 or (len(g) > 1 and g.startswith(b"0")) for g in match.groups()):
+    if len(match.group()) == 7 or any(int(g) > 255 or (len(g) > 1 and g.startswith(b"0")) for g in match.groups()):
         return None
     if _is_word(text, match.end()) or re.match(rb"\.\d", text[match.end() : match.end() + 2]):
         return None
@@ -213,3 +242,48 @@ def _iban(text: bytes, i: int, last: int) -> tuple[int, int, int] | None:
         k += 1
     value = int("".join(str(int(c, 36)) for c in number[4:] + number[:4]))
     return (i, k, 4) if value % 97 == 1 and not _is_word(text, k) else None
+
+
+def _national_id(text: bytes, i: int) -> tuple[int, int, int] | None:
+    if re.match(rb"\d[-.]", text[max(0, i - 2) : i]):  # of a longer number
+        return None
+    for form, holds in ((_SSN, None), (_CPF, _is_cpf), (_RESIDENT, _is_resident), (_DNI, _is_dni)):
+        match = form.match(text, i)
+        if match is None or _is_word(text, match.end()) or re.match(rb"[-.]\d", text[match.end() : match.end() + 2]):
+            continue
+        if holds is None or holds(match.group()):
+            return i, match.end(), 5
+    return None
+
+
+def _is_cpf(number: bytes) -> bool:
+    d = [c - 48 for c in number if 48 <= c <= 57]
+    checks = [sum(d[k] * (n + 1 - k) for k in range(n)) * 10 % 11 % 10 for n in (9, 10)]
+    return checks == d[9:] and len(set(d)) > 1
+
+
+def _is_resident(number: bytes) -> bool:
+    total = sum(int(c) * pow(2, 17 - k, 11) for k, c in enumerate(number[:17].decode()))
+    return number[17:].decode() == "10X98765432"[total % 11]
+
+
+def _is_dni(number: bytes) -> bool:
+    return number[8] == b"TRWAGMYFPDXBNJZSQVHLCKE"[int(number[:8]) % 23]
+
+
+def _nino(text: bytes, i: int) -> tuple[int, int, int] | None:
+    match = _NINO.match(text, i)
+    return None if match is None or _is_word(text, i - 1) or _is_word(text, match.end()) else (i, match.end(), 5)
+
+
+def _secret(text: bytes, i: int, last: int) -> tuple[int, int, int] | None:
+    begin = i - len(re.search(rb"[A-Za-z_-]*\Z", text[last:i]).group())  # type: ignore[union-attr]
+    if begin > 0 and re.match(rb"[A-Za-z0-9_-]", text[begin - 1 : begin]):
+        return None
+    for prefix, (least, most) in _SECRETS.items():
+        if text.startswith(prefix, begin):
+            token = re.compile(rb"[A-Za-z0-9_-]*").match(text, begin)
+            end = token.end() if token else begin
+            body = end - begin - len(prefix)
+            return (begin, end, 6) if least <= body <= (most or body) else None
+    return None
