@@ -361,7 +361,9 @@ constexpr SecretForm secret_forms[] = {
 PiiSpan find_secret(const PiiText& t, std::size_t i, std::size_t last) noexcept {
   std::size_t begin = i;
   while (begin > last && token(t.s[begin - 1]) && !digit(t.s[begin - 1])) --begin;
-  if (token(before(t, begin))) return nothing;
+  if (i - begin < 3 || token(before(t, begin))) return nothing;
+  // Most runs (utf8, int64, x_1) end here: one comparison in place of one a form.
+  if (std::string_view("Aghnprsx").find(static_cast<char>(t.s[begin])) == std::string_view::npos) return nothing;
   for (const SecretForm& form : secret_forms) {
     const std::size_t n = form.prefix.size();
     if (i - begin < n || !std::equal(form.prefix.begin(), form.prefix.end(), t.s + begin)) continue;
