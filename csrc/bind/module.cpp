@@ -4,6 +4,7 @@ void bind_core(pybind11::module_&);
 void bind_text(pybind11::module_&);
 void bind_filter(pybind11::module_&);
 void bind_dedup(pybind11::module_&);
+void bind_dedup_passages(pybind11::module_&);
 void bind_decontam(pybind11::module_&);
 void bind_tokenizer(pybind11::module_&);
 void bind_nn(pybind11::module_&);
@@ -15,6 +16,7 @@ PYBIND11_MODULE(_native, m) {
   bind_text(m);
   bind_filter(m);
   bind_dedup(m);
+  bind_dedup_passages(m);
   bind_decontam(m);
   bind_tokenizer(m);
   bind_nn(m);

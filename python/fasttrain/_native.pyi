@@ -35,6 +35,8 @@ __all__: list[str] = [
     "jaccard_impls",
     "line_edit",
     "line_edit_impls",
+    "line_hashes",
+    "line_hashes_impls",
     "minhash",
     "minhash_impls",
     "ngram_overlap",
@@ -48,6 +50,8 @@ __all__: list[str] = [
     "shingle_impls",
     "sketch",
     "sketch_impls",
+    "suffix_array",
+    "suffix_array_impls",
     "sum_squares",
     "sum_squares_impls",
     "text_stats",
@@ -57,6 +61,8 @@ __all__: list[str] = [
     "url_list_read",
     "url_list_room",
     "url_list_sort",
+    "winnow",
+    "winnow_impls",
 ]
 
 class LineRules:
@@ -244,6 +250,16 @@ def line_edit(
     impl: str,
 ) -> None: ...
 def line_edit_impls() -> list[str]: ...
+def line_hashes(
+    data: numpy.typing.NDArray[numpy.uint8],
+    begins: numpy.typing.NDArray[numpy.int64],
+    ends: numpy.typing.NDArray[numpy.int64],
+    hash: numpy.typing.NDArray[numpy.uint64],
+    words: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def line_hashes_impls() -> list[str]: ...
 def minhash(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],
@@ -320,6 +336,13 @@ def sketch(
     impl: str,
 ) -> None: ...
 def sketch_impls() -> list[str]: ...
+def suffix_array(
+    text: numpy.typing.NDArray[numpy.uint8],
+    sa: numpy.typing.NDArray[numpy.int32],
+    lcp: numpy.typing.NDArray[numpy.int32],
+    impl: str,
+) -> None: ...
+def suffix_array_impls() -> list[str]: ...
 def sum_squares(
     x: numpy.typing.NDArray[numpy.float32],
     out: numpy.typing.NDArray[numpy.float64],
@@ -373,5 +396,16 @@ def url_list_sort(
     count: numpy.typing.NDArray[numpy.int64],
     impl: str,
 ) -> None: ...
+def winnow(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    k: typing.SupportsInt | typing.SupportsIndex,
+    w: typing.SupportsInt | typing.SupportsIndex,
+    hash: numpy.typing.NDArray[numpy.uint64],
+    text: numpy.typing.NDArray[numpy.int64],
+    begin: numpy.typing.NDArray[numpy.int64],
+    impl: str,
+) -> int: ...
+def winnow_impls() -> list[str]: ...
 
 attention_max_D: int = 256

@@ -64,6 +64,7 @@ def build(root):
         "corpus": {},
         "filter": {2: ("c4:lorem_ipsum", 1.0, {})},
         "dedup": {1: ("near:jaccard", 0.93, {"survivor": doc_id(0).hex(), "jaccard": 0.93})},
+        "passages": {},
         "decontam": {4: ("benchmark:humaneval", 13.0, {"benchmark": "humaneval", "item": "HumanEval/0"})},
     }
     for name, dropped in drops.items():

@@ -41,7 +41,7 @@ def test_a_duplicate_names_its_survivor(run):
 def test_a_trained_document_names_its_shard(run):
     (trail,) = document.find(run, "src/hello.py")
     assert trail.tokens == {"train/code": len(small_run.DOCS[3][3]) + 1}
-    assert trail.handed_on == ("corpus", "filter", "dedup", "decontam", "split/train")
+    assert trail.handed_on == ("corpus", "filter", "dedup", "passages", "decontam", "split/train")
     assert trail.language == "en"
 
 

@@ -46,7 +46,14 @@ def test_documents_by_stage(run):
     rows = ledger.sql(run, "SELECT stage, count(*), sum(bytes) FROM documents GROUP BY 1 ORDER BY 2 DESC, 1").rows
     sizes = [len(d[3]) for d in small_run.DOCS]
     assert rows[0] == ("corpus", 7, sum(sizes))
-    assert {r[0]: r[1] for r in rows} == {"corpus": 7, "filter": 6, "dedup": 5, "decontam": 4, "split": 4}
+    assert {r[0]: r[1] for r in rows} == {
+        "corpus": 7,
+        "filter": 6,
+        "dedup": 5,
+        "passages": 5,
+        "decontam": 4,
+        "split": 4,
+    }
 
 
 def test_a_bad_query_says_what_there_is(run):

@@ -21,7 +21,7 @@ def ask(*arguments, status=0):
 def test_audit_finds_a_text_and_every_decision_about_it(unbroken):
     out = ask("audit", unbroken[0], "--text", "Everyone has the right to life, liberty")
     assert "package:demo_lake" in out or "demo_lake/declarations" in out
-    for stage in ("corpus", "filter", "dedup", "decontam", "split"):
+    for stage in ("corpus", "filter", "dedup", "passages", "decontam", "split"):
         assert stage in out
 
 

@@ -11,6 +11,7 @@ from fasttrain.core.errors import ConfigError, FormatError
 from fasttrain.corpus.config import CorpusConfig
 from fasttrain.decontam.benchmarks import DecontamConfig
 from fasttrain.dedup.config import DedupConfig
+from fasttrain.dedup.passages_config import PassagesConfig
 from fasttrain.filter.config import FilterConfig
 from fasttrain.formats import manifest
 from fasttrain.formats.run_folder import RunFolder
@@ -40,6 +41,7 @@ def config(**changes):
         ),
         "filter": FilterConfig(default_profile="curated"),
         "dedup": DedupConfig(fuzzy=False),
+        "passages": PassagesConfig(),
         "decontam": DecontamConfig(),
         "split": SplitConfig(),
         "tokenizer": TokenizerConfig(vocab_size=320),

@@ -29,7 +29,7 @@ from fasttrain.formats.run_folder import RunFolder
 
 log = logging.getLogger("fasttrain.audit")
 
-STAGES = ("corpus", "filter", "dedup", "decontam", "split")
+STAGES = ("corpus", "filter", "dedup", "passages", "decontam", "split")
 """Stages that hand on documents, in the order of the flow."""
 
 _PART = re.compile(r"part-\d+\.parquet")

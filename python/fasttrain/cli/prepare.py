@@ -24,9 +24,9 @@ def prepare(
     fresh: Fresh = False,
     verbose: Verbose = False,
 ) -> None:
-    """Read, filter, deduplicate, decontaminate, split, tokenise and mix. Finished stages are skipped.
+    """Read, filter, deduplicate, cut repeats, decontaminate, split, tokenise and mix. Finished stages are skipped.
 
-    Stages in order: corpus, filter, dedup, decontam, split, tokenizer, shards, mixture.
+    Stages in order: corpus, filter, dedup, passages, decontam, split, tokenizer, shards, mixture.
     """
     session = open_run(recipe, out=out, assignments=assignments, show=show, fresh=fresh, verbose=verbose)
     run_prepare(session, only=only, start=start)

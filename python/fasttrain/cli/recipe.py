@@ -16,6 +16,7 @@ from fasttrain.core.errors import ConfigError
 from fasttrain.corpus.config import CorpusConfig
 from fasttrain.decontam.benchmarks import DecontamConfig
 from fasttrain.dedup.config import DedupConfig
+from fasttrain.dedup.passages_config import PassagesConfig
 from fasttrain.eval.config import EvalConfig
 from fasttrain.filter.config import FilterConfig
 from fasttrain.mixture.plan import MixtureConfig
@@ -49,6 +50,8 @@ class Recipe(Settings):
     """What is worth reading."""
     dedup: DedupConfig = DedupConfig()
     """Exact and near duplicates."""
+    passages: PassagesConfig = PassagesConfig()
+    """Lines, paragraphs and byte strings that repeat."""
     decontam: DecontamConfig = DecontamConfig()
     """Benchmarks that must not be trained on."""
     split: SplitConfig = SplitConfig()
@@ -99,7 +102,7 @@ class Recipe(Settings):
     @property
     def prepare(self) -> PrepareConfig:
         """The part that shapes the token shards."""
-        names = ("corpus", "filter", "dedup", "decontam", "split", "tokenizer", "shards", "mixture")
+        names = ("corpus", "filter", "dedup", "passages", "decontam", "split", "tokenizer", "shards", "mixture")
         return PrepareConfig(**{name: getattr(self, name) for name in names})
 
     def micro_rows(self, num_ranks: int) -> int:

@@ -1,7 +1,7 @@
 """The run folder: where every stage of one run keeps its files.
 
 recipe.json                       the resolved recipe; a folder belongs to one recipe
-prepare/{corpus,filter,dedup,decontam,split}/   documents, part by part, each part with its ledger rows
+prepare/{corpus,filter,dedup,passages,decontam,split}/   documents, part by part, each part with its ledger rows
 prepare/tokenizer/                tokenizer.json, report.json
 prepare/shards/{train,probe}/<source>/          token shards
 prepare/mixture/mixture.json      weights, tokens and epochs by source

@@ -1,6 +1,6 @@
-"""The journey from a lake to token shards: eight stages, each resumable alone.
+"""The journey from a lake to token shards: nine stages, each resumable alone.
 
-corpus -> filter -> dedup -> decontam -> split -> tokenizer -> shards -> mixture
+corpus -> filter -> dedup -> passages -> decontam -> split -> tokenizer -> shards -> mixture
 """
 
 import logging
@@ -19,8 +19,10 @@ from fasttrain.corpus.config import CorpusConfig
 from fasttrain.decontam import benchmarks
 from fasttrain.decontam import stage as decontam
 from fasttrain.decontam.benchmarks import DecontamConfig
+from fasttrain.dedup import passages
 from fasttrain.dedup import stage as dedup
 from fasttrain.dedup.config import DedupConfig
+from fasttrain.dedup.passages_config import PassagesConfig
 from fasttrain.filter import stage as filtering
 from fasttrain.filter.config import FilterConfig
 from fasttrain.formats import atomic
@@ -39,7 +41,7 @@ log = logging.getLogger("fasttrain.prepare")
 
 C = TypeVar("C", bound=Settings)
 
-STAGES = ("corpus", "filter", "dedup", "decontam", "split", "tokenizer", "shards", "mixture")
+STAGES = ("corpus", "filter", "dedup", "passages", "decontam", "split", "tokenizer", "shards", "mixture")
 
 
 class PrepareConfig(Settings):
@@ -51,6 +53,8 @@ class PrepareConfig(Settings):
     """What is worth reading."""
     dedup: DedupConfig
     """Exact and near duplicates."""
+    passages: PassagesConfig
+    """Lines, paragraphs and byte strings that repeat."""
     decontam: DecontamConfig
     """Benchmarks that must not be trained on."""
     split: SplitConfig
@@ -107,7 +111,8 @@ def run(
                                  filtering.source_fingerprint(config.filter, base)),
         "dedup": lambda: _stage("dedup", folder, config.dedup, ("filter",), world, partial(dedup.run, base=base),
                                 dedup.source_fingerprint(config.dedup, base)),
-        "decontam": lambda: _stage("decontam", folder, config.decontam, ("dedup",), world,
+        "passages": lambda: _stage("passages", folder, config.passages, ("dedup",), world, passages.run),
+        "decontam": lambda: _stage("decontam", folder, config.decontam, ("passages",), world,
                                    partial(decontam.run, base=base), benchmarks.fingerprints(config.decontam, base)),
         "split": lambda: _stage("split", folder, config.split, ("decontam",), world, split.run),
         "tokenizer": lambda: _stage("tokenizer", folder, config.tokenizer, ("split",), world, tokenizer.run),

@@ -19,7 +19,7 @@ from fasttrain.report import metrics
 
 log = logging.getLogger("fasttrain.report")
 
-PREPARE = ("corpus", "filter", "dedup", "decontam", "split", "tokenizer", "shards", "mixture")
+PREPARE = ("corpus", "filter", "dedup", "passages", "decontam", "split", "tokenizer", "shards", "mixture")
 
 
 @dataclass

@@ -120,7 +120,7 @@ def _header(data: RunData, name: str) -> Html:
         cards.append(_card("parameters", number(params), f"{params:,}"))
     corpus = data.manifests.get("corpus")
     if corpus is not None:
-        last = [m for n, m in data.manifests.items() if n in ("filter", "dedup", "decontam")]
+        last = [m for n, m in data.manifests.items() if n in ("filter", "dedup", "passages", "decontam")]
         kept = last[-1].report.kept if last else corpus.report.kept
         cards.append(_card("documents", f"{kept:,}", f"kept of {corpus.report.kept:,} read"))
     seconds = data.seconds()
