@@ -16,7 +16,7 @@ void bind_dedup_passages(py::module_& m) {
       "line_hashes",
       [](const bind::Array<std::uint8_t>& data, const bind::Array<std::int64_t>& begins,
          const bind::Array<std::int64_t>& ends, bind::Array<std::uint64_t>& hash, bind::Array<std::int64_t>& words,
-         int threads, const std::string& impl) {
+         bool digits, int threads, const std::string& impl) {
         const auto fn = pick(dedup::line_hashes_impls(), "line_hashes", impl);
         const dedup::LineHashesArgs args{data.data(),
                                          begins.data(),
@@ -24,12 +24,13 @@ void bind_dedup_passages(py::module_& m) {
                                          hash.mutable_data(),
                                          words.mutable_data(),
                                          static_cast<std::size_t>(begins.shape(0)),
+                                         digits,
                                          threads};
         py::gil_scoped_release nogil;
         fn(args);
       },
       "data"_a.noconvert(), "begins"_a.noconvert(), "ends"_a.noconvert(), "hash"_a.noconvert(), "words"_a.noconvert(),
-      "threads"_a, "impl"_a);
+      "digits"_a, "threads"_a, "impl"_a);
 
   m.def("suffix_array_impls", [] { return runnable(dedup::suffix_array_impls()); });
   m.def(

@@ -26,6 +26,12 @@ void hash_with(text::WordsFn split, const LineHashesArgs& p) noexcept {
         count += words.count;
         begin = end;
       }
+      if (p.digits) {
+        std::uint64_t digits = 0;
+        for (std::size_t i = 0; i < bytes; ++i)
+          if (span[i] >= '0' && span[i] <= '9') digits = digits * text::ngram_base + span[i];
+        sum ^= text::mix64(digits);
+      }
       p.hash[m] = count == 0 ? 0 : text::mix64(sum);
       p.words[m] = static_cast<std::int64_t>(count);
     }

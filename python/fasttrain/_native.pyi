@@ -256,6 +256,7 @@ def line_hashes(
     ends: numpy.typing.NDArray[numpy.int64],
     hash: numpy.typing.NDArray[numpy.uint64],
     words: numpy.typing.NDArray[numpy.int64],
+    digits: bool,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...

@@ -24,10 +24,18 @@ def test_case_digits_and_punctuation_do_not_count(impl):
     assert hashes[3:].tolist() == [0, 0]
 
 
-@given(st.lists(st.text(max_size=60), max_size=8), st.integers(1, 2))
-def test_equals_the_reference(lines, threads):
-    want = of(lines, impl="reference")
-    got = of(lines, threads=threads)
+def test_digits_count_when_they_shall(impl):
+    lines = ["Born 1914 of 20", "born 1914, of (20)", "born 1914 of 21", "born of"]
+    hashes, _ = of(lines, digits=True, impl=impl)
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes.tolist())) == 3
+    assert of(lines[3:], impl=impl)[0][0] == hashes[3]
+
+
+@given(st.lists(st.text(max_size=60), max_size=8), st.integers(1, 2), st.booleans())
+def test_equals_the_reference(lines, threads, digits):
+    want = of(lines, impl="reference", digits=digits)
+    got = of(lines, threads=threads, digits=digits)
     assert [w.tolist() for w in want] == [g.tolist() for g in got]
 
 
@@ -46,5 +54,5 @@ def test_refuses_spans_outside(begin, end):
 
 def test_reference_of_nothing():
     empty = np.empty(0, np.int64)
-    line_hashes_ref.line_hashes(np.empty(0, np.uint8), empty, empty, np.empty(0, np.uint64), empty)
+    line_hashes_ref.line_hashes(np.empty(0, np.uint8), empty, empty, np.empty(0, np.uint64), empty, True)
     assert len(line_hashes(np.empty(0, np.uint8), empty, empty)[0]) == 0

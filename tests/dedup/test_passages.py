@@ -108,8 +108,16 @@ def test_a_line_of_many_documents_of_a_domain_stays_once(tmp_path):
     assert said["bytes_removed"] == len(NOTICE) + 1
     m, found = cut(tmp_path, rows, "none", lines=True, keep_line="none")
     assert not any(NOTICE in t for o, t in found.items() if "a.example" in o)
-    m, found = cut(tmp_path, rows, "fraction", lines=True, line_documents=2, line_fraction=0.99)
+    _, found = cut(tmp_path, rows, "fraction", lines=True, line_documents=2, line_fraction=0.99)
     assert sum(NOTICE in t for t in found.values()) == 3
+
+
+def test_lines_that_differ_in_numbers_are_the_same_only_when_asked(tmp_path):
+    rows = [("table", f"o{i}", f"name {chr(97 + i)}\nBirth rate is {i}.{i} for all\n") for i in range(12)]
+    _, found = cut(tmp_path, rows, lines=True)
+    assert found == {o: t for _, o, t in rows}
+    _, found = cut(tmp_path, rows, "folded", lines=True, fold_digits=True)
+    assert sum("Birth" in t for t in found.values()) == 1
 
 
 def test_paragraphs_stay_in_the_first_document(tmp_path):

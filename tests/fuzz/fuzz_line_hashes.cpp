@@ -25,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     if (!cpu_has(impl.needs)) continue;
     std::vector<std::uint64_t> hash(spans);
     std::vector<std::int64_t> words(spans);
-    impl.fn({data.data(), begins.data(), ends.data(), hash.data(), words.data(), spans, 1});
+    impl.fn({data.data(), begins.data(), ends.data(), hash.data(), words.data(), spans, bytes[0] >= 128, 1});
     if (first) wanted = hash, counted = words;
     first = false;
     if (hash != wanted || words != counted) std::abort();

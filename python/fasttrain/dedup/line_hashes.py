@@ -10,7 +10,13 @@ Ints = npt.NDArray[np.int64]
 
 
 def line_hashes(
-    data: npt.NDArray[np.uint8], begins: Ints, ends: Ints, *, threads: int | None = None, impl: str | None = None
+    data: npt.NDArray[np.uint8],
+    begins: Ints,
+    ends: Ints,
+    *,
+    digits: bool = False,
+    threads: int | None = None,
+    impl: str | None = None,
 ) -> tuple[npt.NDArray[np.uint64], Ints]:
     """Return a hash of the words of each span of UTF-8 text, and how many words it has.
 
@@ -19,6 +25,7 @@ def line_hashes(
     Shapes: S bytes, M spans.
     Args:
         data: (S,) uint8. begins, ends: (M,) int64, span m is data[begins[m]:ends[m]].
+        digits: spans that differ in their ASCII digits have different hashes.
         threads: at most so many; backend.num_threads() when None.
         impl: an implementation's name; the fastest that runs here when None.
     Returns: hashes (M,) uint64, 0 where there are no words; words (M,) int64.
@@ -34,7 +41,7 @@ def line_hashes(
     hashes, words = np.empty(len(begins), np.uint64), np.empty(len(begins), np.int64)
     impl = backend.choose(op, impl)
     if impl == "reference":
-        line_hashes_ref.line_hashes(data, begins, ends, hashes, words)
+        line_hashes_ref.line_hashes(data, begins, ends, hashes, words, digits)
     else:
-        backend.native(op)(data, begins, ends, hashes, words, threads or backend.num_threads(), impl)
+        backend.native(op)(data, begins, ends, hashes, words, digits, threads or backend.num_threads(), impl)
     return hashes, words

@@ -91,7 +91,7 @@ def units(batch: Any, first: int, config: PassagesConfig) -> Iterator[Words]:
     for kind, least, text, begin, end in kinds:
         some = takes_part[text]
         text, begin, end = text[some], begin[some], end[some]
-        hashes, words = line_hashes(texts.data, begin, end)
+        hashes, words = line_hashes(texts.data, begin, end, digits=not config.fold_digits)
         long = words >= least
         text, begin, end, key = text[long], begin[long], end[long], hashes[long]
         key = mix(key + mix(scope[text] + _SCOPE_SEED)) & ~np.uint64(1) | np.uint64(kind)

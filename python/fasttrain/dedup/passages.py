@@ -6,8 +6,9 @@
     documents                               each part: the texts without the cuts, and the ledger
 
 What is earlier is decided by the order of documents in the input, so the first copy stays. Everything is found in the
-text as it came in, so every cut points at an earlier place, and the earliest of all copies is never cut. Between
-phases all lies on disk, partitioned by key (exchange.py). Without a rule the input's files are handed on as they are.
+text as it came in, so every cut points at an earlier place, and the earliest of all copies is never cut (but with
+`keep_line = "none"`). Between phases all lies on disk, partitioned by key (exchange.py).
+Without a rule the input's files are handed on as they are.
 """
 
 import os

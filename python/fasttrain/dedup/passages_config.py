@@ -16,13 +16,16 @@ class PassagesConfig(Settings):
 
     lines: bool = False
     """Cut lines that many documents of one scope share (menus, footers, notices)."""
+    fold_digits: bool = False
+    """Lines and paragraphs that differ in their digits only are the same (cc_net). It finds dated notices and counters,
+    and takes the lines of tables, which are then the same in all documents, for boilerplate."""
     paragraphs: bool = False
     """Cut paragraphs (runs of lines that are not empty) that an earlier document of the scope holds."""
     substring: bool = False
     """Cut byte strings of at least `min_bytes` that stand earlier in the corpus (suffix array; exact)."""
     scope: Literal["domain", "source", "global"] = "domain"
     """Where lines and paragraphs are counted: the host of the origin (the source when that is no URL), the source, or
-    all documents. A line is the same when its words are: case, digits and punctuation do not count."""
+    all documents. A line is the same when its words are: case and punctuation do not count."""
     substring_scope: Literal["source", "global"] = "global"
     """Where repeated byte strings are looked for."""
     exempt: tuple[str, ...] = ()

@@ -88,8 +88,11 @@ def repeated(
 
 
 def join(windows: Ints, least: int) -> Words:
-    """Join (n, 4), n > 0, document, byte, earlier document, byte there, ascending, into (m, 5) with begin and end. Windows that
-    touch or overlap and are copies of the same place, moved along, make one cut."""
+    """Join windows into (m, 5) cuts with begin and end: those that touch or overlap and copy a place that moves along.
+
+    Args:
+        windows: (n, 4), n > 0, document, byte, earlier document, byte there; ascending.
+    """
     document, byte = windows[:, 0], windows[:, 1]
     new = np.ones(len(windows), bool)
     new[1:] = (document[1:] != document[:-1]) | (byte[1:] > byte[:-1] + least)

@@ -14,7 +14,14 @@ from plotly.offline import get_plotlyjs
 from fasttrain.core.errors import FormatError
 from fasttrain.formats import atomic
 from fasttrain.formats.run_folder import RunFolder
-from fasttrain.report import data_sections, dedup_sections, eval_sections, filter_sections, train_sections
+from fasttrain.report import (
+    data_sections,
+    dedup_sections,
+    eval_sections,
+    filter_sections,
+    passages_sections,
+    train_sections,
+)
 from fasttrain.report.figures import Figures
 from fasttrain.report.gather import RunData, at
 from fasttrain.report.html import Html, duration, join, number, tag
@@ -37,6 +44,7 @@ SECTIONS: tuple[tuple[str, str, Section, str], ...] = (
     ("removed", "What was removed, and why", data_sections.removed, "No prepare stage is finished."),
     ("filters", "The refinery: filters", filter_sections.filters, "The filter stage is not finished."),
     ("duplicates", "Duplicates", dedup_sections.duplicates, "The dedup stage is not finished."),
+    ("passages", "Repeated passages", passages_sections.passages, "The passages stage is not finished."),
     ("benchmarks", "Benchmarks held out", dedup_sections.benchmarks, "The decontam stage is not finished."),
     ("tokenizer", "Tokenizer", train_sections.tokenizer, "No tokenizer in this folder."),
     ("mixture", "Mixture", train_sections.mixture, "The mixture is not worked out yet."),
