@@ -1,6 +1,8 @@
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +20,37 @@ class Config(Settings):
     """Something that shapes the output."""
 
 
-class FakeRank(SoloGroup):
-    """Rank `rank` of `size`, run one after the other: parts need no communication."""
+class ThreadRank(SoloGroup):
+    """One of `size` ranks that are threads of this process."""
 
-    def __init__(self, rank, size):
-        self.rank, self.size = rank, size
+    def __init__(self, rank, size, meeting, box):
+        self.rank, self.size, self._meeting, self._box = rank, size, meeting, box
+
+    def barrier(self):
+        self._meeting.wait(timeout=60)
+
+    def bcast(self, obj, root=0):
+        if self.rank == root:
+            self._box[:] = [obj]
+        self.barrier()
+        found = self._box[0]
+        self.barrier()
+        return found
+
+
+def on_ranks(size, work):
+    """`work(world)` on every rank; what each returned."""
+    meeting, box = threading.Barrier(size), []
+
+    def one(rank):
+        try:
+            return work(ThreadRank(rank, size, meeting, box))
+        except BaseException:
+            meeting.abort()  # the others must not wait for this rank
+            raise
+
+    with ThreadPoolExecutor(size) as pool:
+        return [f.result() for f in [pool.submit(one, rank) for rank in range(size)]]
 
 
 def documents(texts, source="s"):
@@ -105,20 +133,48 @@ def test_a_missing_or_cut_part_is_made_again(tmp_path):
 @pytest.mark.parametrize("size", [2, 3, 7])
 def test_bytes_do_not_depend_on_ranks(tmp_path, size):
     one = run(tmp_path / "one")
+    calls = []
+    for many in on_ranks(size, lambda world: run(tmp_path / "many", calls, world=world)):
+        assert many.files == one.files
+        assert many.content_fingerprint == one.content_fingerprint
+    assert sorted(calls) == list(range(5)), "every part is made once, by whoever is free"
+    assert not list((tmp_path / "many").rglob("claims"))
 
+
+def test_a_rank_with_a_heavy_part_leaves_the_others_to_those_who_are_free(tmp_path):
+    weights = [1, 1, 9, 1, 1, 1, 1]
+    made = {0: [], 1: []}
+    others_done = threading.Event()
+
+    def work(world):
+        def part(item, writer):
+            if item == 2:  # ends when all the light ones are made: with parts dealt out beforehand it never would
+                assert others_done.wait(timeout=30)
+            made[world.rank].append(item)
+            if sum(map(len, made.values())) == len(weights) - 1:
+                others_done.set()
+
+        def body(stage):
+            stage.map_parts("p", range(len(weights)), part, weight=weights.__getitem__)
+
+        return run_stage("demo", folder=tmp_path / "s", config=Config(), inputs=[], world=world, body=body)
+
+    on_ranks(2, work)
+    assert sorted(map(len, made.values())) == [1, 6]
+    assert [2] in made.values(), "the heaviest part is taken first"
+
+
+def test_claims_of_a_killed_run_do_not_hold_its_parts_back(tmp_path):
     def stop(stage):
         raise InterruptedError
 
-    with pytest.raises(InterruptedError):  # the stage is begun on root, no part is made yet
-        run_stage("demo", folder=tmp_path / "many", config=Config(), inputs=[], world=SoloGroup(), body=stop)
-    for rank in reversed(range(1, size)):  # the others' parts first, as if those ranks had been faster
-        with pytest.raises(FormatError, match="no such file"):  # it then looks for parts that rank 0 has not made
-            run(tmp_path / "many", world=FakeRank(rank, size))
+    with pytest.raises(InterruptedError):
+        run_stage("demo", folder=tmp_path / "a", config=Config(), inputs=[], world=SoloGroup(), body=stop)
+    (tmp_path / "a" / "docs" / "claims").mkdir(parents=True)
+    (tmp_path / "a" / "docs" / "claims" / "3").touch()
     calls = []
-    many = run(tmp_path / "many", calls, world=FakeRank(0, size))
-    assert calls == list(range(0, 5, size))
-    assert many.files == one.files
-    assert many.content_fingerprint == one.content_fingerprint
+    on_ranks(2, lambda world: run(tmp_path / "a", calls, world=world))
+    assert sorted(calls) == list(range(5))
 
 
 def test_the_next_stage_sees_the_change(tmp_path):

@@ -28,6 +28,7 @@ def run(stage: Stage, config: CorpusConfig, base: Path) -> Report | None:
         parts,
         lambda part, writer: read_part(part, config, writer),
         key=lambda part: [config.sources[part.source].to_dict(), [file.key for file in part.files]],
+        weight=lambda part: sum(file.weight for file in part.files),
         label="corpus",
     )
     stage.extra["sources"] = _by_source([report.extra for report in reports])

@@ -42,6 +42,7 @@ def run(stage: Stage, config: FilterConfig, base: Path | None = None) -> Report 
         stage.input_parts(),
         lambda path, writer: filter_part(path, config, families, writer),
         key=lambda path: [path.parent.name, path.name, read],
+        weight=lambda path: path.stat().st_size,
         label="filter",
     )
     stage.extra["histograms"] = histograms.merge([r.extra["histograms"] for r in reports])

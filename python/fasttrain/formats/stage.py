@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from fasttrain.comm.group import Group
 from fasttrain.core.config import Settings, fingerprint
 from fasttrain.core.log import progress
-from fasttrain.formats import atomic, ledger, manifest
+from fasttrain.formats import atomic, claims, ledger, manifest
 from fasttrain.formats.manifest import FileEntry, Manifest, Report
 
 log = logging.getLogger("fasttrain.stage")
@@ -136,21 +136,28 @@ class Stage:
         work: Callable[[T, PartWriter], None],
         *,
         key: Callable[[T], Any] = str,
+        weight: Callable[[T], float] | None = None,
         output: bool = True,
         label: str = "",
     ) -> list[PartReport]:
         """Run `work(item, writer)` for each item on some rank; return every part's report, on every rank, in order.
 
-        A part whose marker carries the same fingerprint of `key(item)` (plain data that says what the part reads) is
-        not made again. `output=False`: the files are intermediate and stay out of the manifest.
+        A rank takes the next part when it has finished its last one (claims.py), the heaviest by `weight` first, so
+        that none waits long at the end. A part whose marker carries the same fingerprint of `key(item)` (plain data
+        that says what the part reads) is not made again. `output=False`: the files are intermediate and stay out of
+        the manifest.
         """
         items = list(items)
         if output and phase not in self._output:
             self._output.append(phase)
-        mine = range(self.world.rank, len(items), self.world.size)
-        with progress(label or f"{self.name}/{phase}", len(mine), "parts", enabled=self.world.is_root) as bar:
-            for index in mine:
-                self._make_part(phase, index, items[index], work, fingerprint([phase, key(items[index])]))
+        order = sorted(range(len(items)), key=lambda i: -weight(items[i])) if weight else range(len(items))
+        with (
+            progress(label or f"{self.name}/{phase}", len(items), "parts", enabled=self.world.is_root) as bar,
+            claims.Claims(self.folder / phase, self.world) as shared,
+        ):
+            for index in order:
+                if shared.take(index):
+                    self._make_part(phase, index, items[index], work, fingerprint([phase, key(items[index])]))
                 bar.advance(1)
         self.world.barrier()
         reports = [self.read_part(phase, i) for i in range(len(items))]
