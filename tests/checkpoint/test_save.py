@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from checkpoint.thread_ranks import on_ranks
+from comm.thread_ranks import on_ranks
 from fasttrain.checkpoint import save as save_module
 from fasttrain.checkpoint import store
 from fasttrain.checkpoint.config import CheckpointConfig

@@ -1,13 +1,11 @@
-"""Run the corpus stage over small lakes, on one rank or as one of several simulated ones."""
-
-import contextlib
+"""Run the corpus stage over small lakes."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fasttrain.comm.group import SoloGroup
 from fasttrain.corpus.config import CorpusConfig
-from fasttrain.corpus.stage import PHASE, run, source_fingerprint
+from fasttrain.corpus.stage import run, source_fingerprint
 from fasttrain.formats.document import SCHEMA, read_documents
 from fasttrain.formats.stage import run_stage
 
@@ -51,31 +49,3 @@ def read_one(tmp_path, path, limits=None, **source):
     """The outcome of one file or folder as the only source."""
     table = {"name": "s", "path": path.relative_to(tmp_path).as_posix(), "licence": "CC0-1.0", **source}
     return read(tmp_path, [table], tmp_path / "out", **(limits or {}))
-
-
-class OneOf(SoloGroup):
-    """Rank `rank` of `size`, alone: it makes its own parts and cannot finish, as when the others are not there yet."""
-
-    def __init__(self, rank, size):
-        self.rank, self.size = rank, size
-
-    def barrier(self):
-        raise InterruptedError
-
-
-def make_parts_as(base, sources, out, rank, size):
-    """Make one rank's share of the parts."""
-    settings = config(sources)
-    fingerprint = source_fingerprint(settings, base)
-    with contextlib.suppress(InterruptedError):
-        run_stage(
-            "corpus", folder=out, config=settings, inputs=[], world=_AsRoot(rank, size),
-            body=lambda stage: run(stage, settings, base), source_fingerprint=fingerprint,
-        )  # fmt: skip
-    return sorted(p.name for p in (out / PHASE).glob("part-*.json"))
-
-
-class _AsRoot(OneOf):
-    @property
-    def is_root(self):  # what the root decides alone is decided here: the plan, and whether to begin
-        return True

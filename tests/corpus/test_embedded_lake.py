@@ -9,7 +9,8 @@ from collections import Counter
 import pytest
 import zstandard
 
-from corpus.lake_stage import make_parts_as, read
+from comm.thread_ranks import on_ranks
+from corpus.lake_stage import read
 from fasttrain.formats.package_path import DATA as PACKAGE_DATA
 from fasttrain.text import columns
 from fasttrain.text.hash128 import hash128
@@ -105,14 +106,9 @@ def test_extraction_agrees_with_the_source_of_the_pages(lake):
 
 
 def test_parts_do_not_depend_on_ranks(lake, tmp_path):
-    """Two ranks, one after the other, then a group of one that finishes: the files of a single rank."""
-    out = tmp_path / "out"
-    first = make_parts_as(tmp_path, SOURCES, out, 0, 2)
-    assert first == [f"part-{i:05d}.json" for i in range(0, len(SOURCES), 2)]
-    assert len(make_parts_as(tmp_path, SOURCES, out, 1, 2)) == len(SOURCES)
-    again = read(tmp_path, SOURCES, out)
-    assert again.manifest.files == lake.manifest.files
-    assert again.manifest.content_fingerprint == lake.manifest.content_fingerprint
+    for many in on_ranks(2, lambda world: read(tmp_path, SOURCES, tmp_path / "out", world=world)):
+        assert many.manifest.files == lake.manifest.files
+        assert many.manifest.content_fingerprint == lake.manifest.content_fingerprint
 
 
 def test_every_file_is_named_in_the_notice_and_every_origin_is_pinned():

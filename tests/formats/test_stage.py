@@ -2,12 +2,12 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from comm.thread_ranks import on_ranks
 from fasttrain.comm.group import SoloGroup
 from fasttrain.core.config import Settings
 from fasttrain.core.errors import FormatError
@@ -18,39 +18,6 @@ from fasttrain.formats.stage import run_stage
 class Config(Settings):
     factor: int = 2
     """Something that shapes the output."""
-
-
-class ThreadRank(SoloGroup):
-    """One of `size` ranks that are threads of this process."""
-
-    def __init__(self, rank, size, meeting, box):
-        self.rank, self.size, self._meeting, self._box = rank, size, meeting, box
-
-    def barrier(self):
-        self._meeting.wait(timeout=60)
-
-    def bcast(self, obj, root=0):
-        if self.rank == root:
-            self._box[:] = [obj]
-        self.barrier()
-        found = self._box[0]
-        self.barrier()
-        return found
-
-
-def on_ranks(size, work):
-    """`work(world)` on every rank; what each returned."""
-    meeting, box = threading.Barrier(size), []
-
-    def one(rank):
-        try:
-            return work(ThreadRank(rank, size, meeting, box))
-        except BaseException:
-            meeting.abort()  # the others must not wait for this rank
-            raise
-
-    with ThreadPoolExecutor(size) as pool:
-        return [f.result() for f in [pool.submit(one, rank) for rank in range(size)]]
 
 
 def documents(texts, source="s"):
@@ -159,7 +126,7 @@ def test_a_rank_with_a_heavy_part_leaves_the_others_to_those_who_are_free(tmp_pa
 
         return run_stage("demo", folder=tmp_path / "s", config=Config(), inputs=[], world=world, body=body)
 
-    on_ranks(2, work)
+    assert [m.stage for m in on_ranks(2, work)] == ["demo", "demo"]
     assert sorted(map(len, made.values())) == [1, 6]
     assert [2] in made.values(), "the heaviest part is taken first"
 

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fasttrain.core.config import Settings
+from fasttrain.corpus.policy import PolicyConfig
 
 Kind = Literal["auto", "warc", "jsonl", "parquet", "text", "code"]
 
@@ -58,6 +59,8 @@ class CorpusConfig(Settings):
 
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     """Where the text comes from, in order."""
+    policy: PolicyConfig = PolicyConfig()
+    """Which licences and sources may be used; everything may when it says nothing."""
     max_document_bytes: int = Field(default=50_000_000, ge=1)
     """Longer records are quarantined without ever being held in memory."""
     max_invalid_fraction: float = Field(default=0.01, ge=0, le=1)
@@ -66,3 +69,13 @@ class CorpusConfig(Settings):
     """Bytes of input in one part (compressed files count fourfold); a larger file is a part of its own."""
     extraction_timeout_s: float = Field(default=30.0, gt=0)
     """One HTML page may take so long, then it is quarantined: the only limit that depends on the machine's speed."""
+
+    @model_validator(mode="after")
+    def _policy_names_sources(self) -> "CorpusConfig":
+        known = {source.name for source in self.sources}
+        for stated in self.policy.sources:
+            if stated.source not in known:
+                raise ValueError(
+                    f"policy.sources: there is no source {stated.source!r}; there are {', '.join(sorted(known))}"
+                )
+        return self

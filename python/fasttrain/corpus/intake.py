@@ -94,8 +94,12 @@ class Intake:
 
     def quarantine(self, kind: str, origin: str, size: int = 0, **evidence: Any) -> None:
         """Set a record aside: a ledger row `quarantine:<kind>` that says where it lies. Its text stays where it was."""
-        self._bad.append((origin, f"quarantine:{kind}", size, json.dumps(evidence, ensure_ascii=False, sort_keys=True)))
+        self.set_aside(f"quarantine:{kind}", origin, size, **evidence)
         self.counts["quarantined"] += 1
+
+    def set_aside(self, reason: str, origin: str, size: int = 0, **evidence: Any) -> None:
+        """A ledger row for what never becomes a document: decision dropped, for this reason."""
+        self._bad.append((origin, reason, size, json.dumps(evidence, ensure_ascii=False, sort_keys=True)))
         if len(self._bad) >= _ROWS:
             self._flush_bad()
 

@@ -1,13 +1,19 @@
 """The corpus stage: from a lake's files to documents, part by part."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from fasttrain.core.errors import FormatError
 from fasttrain.corpus import documents, jsonl, lake, parquet, warc
 from fasttrain.corpus.config import CorpusConfig
 from fasttrain.corpus.html import Extractor
 from fasttrain.corpus.intake import STAGE, Intake
+from fasttrain.corpus.policy import PolicyConfig, decide
 from fasttrain.formats import ledger
 from fasttrain.formats.manifest import Report
 from fasttrain.formats.stage import PartWriter, Stage, documents_bytes
@@ -19,7 +25,8 @@ def run(stage: Stage, config: CorpusConfig, base: Path) -> Report | None:
     """Body of the stage: read every source below `base` (the recipe's folder) into `documents/part-*.parquet`.
 
     Parts are a function of the lake and the settings, not of ranks. Bad records never stop it: they are ledger rows
-    with decision dropped and reason `quarantine:<kind>`. `stage.extra["sources"]` gives licences and bytes by source.
+    with decision dropped and reason `quarantine:<kind>`; what the policy keeps out, `policy:<verdict>:<licence>`.
+    `stage.extra["sources"]` gives licences and bytes by source.
     Raises: ConfigError: a source has no files.
     """
     parts: list[lake.Part] = stage.on_root(lambda: lake.plan(config, base))
@@ -49,12 +56,18 @@ def read_part(part: lake.Part, config: CorpusConfig, writer: PartWriter) -> None
     source = config.sources[part.source]
     licences: dict[str, int] = {}
 
+    held: Counter[str] = Counter()
+
     def emit(batch: Any) -> None:
-        n, num_bytes = len(batch), documents_bytes(batch)
-        writer.write(batch)
-        writer.decide(STAGE, batch, decision=[ledger.KEPT] * n, reason=[""] * n)
-        writer.bytes_in += num_bytes
-        writer.bytes_out += num_bytes
+        writer.bytes_in += documents_bytes(batch)
+        reason, keep = judge(batch.column("licence"), source.name, config.policy)
+        held.update(r for r in reason if r)
+        decision = [ledger.KEPT] * len(batch) if keep.all() else np.where(keep, ledger.KEPT, ledger.DROPPED).tolist()
+        writer.decide(STAGE, batch, decision=decision, reason=reason)
+        batch = batch if keep.all() else batch.filter(pa.array(keep))
+        if len(batch):
+            writer.write(batch)
+        writer.bytes_out += documents_bytes(batch)
         for count in batch.column("licence").value_counts().to_pylist():
             licences[count["values"]] = licences.get(count["values"], 0) + count["counts"]
 
@@ -63,9 +76,15 @@ def read_part(part: lake.Part, config: CorpusConfig, writer: PartWriter) -> None
         writer.dropped.update(rows.column("reason").to_pylist())
 
     intake = Intake(source, config, emit, reject)
-    with Extractor(config.extraction_timeout_s, config.max_invalid_fraction) as extractor:
+    stated = config.policy.of_source(source.name)
+    if stated is not None and stated.verdict == "deny":  # not even opened
         for file in part.files:
-            read_file(file, intake, extractor)
+            intake.set_aside("policy:deny:source", file.name, max(file.size, 0), why=stated.reason, terms=stated.terms)
+            held["policy:deny:source"] += 1
+    else:
+        with Extractor(config.extraction_timeout_s, config.max_invalid_fraction) as extractor:
+            for file in part.files:
+                read_file(file, intake, extractor)
     intake.flush()
     writer.counts.update({name: count for name, count in intake.counts.items() if count})
     writer.extra = {
@@ -75,7 +94,20 @@ def read_part(part: lake.Part, config: CorpusConfig, writer: PartWriter) -> None
         "bytes": writer.bytes_out,
         "quarantined": intake.counts["quarantined"],
         "licences": dict(sorted(licences.items())),
+        "policy": dict(sorted(held.items())),
     }
+
+
+def judge(licence: Any, source: str, policy: PolicyConfig) -> tuple[list[str], npt.NDArray[np.bool_]]:
+    """Reason ("" for none) and whether it stays, of each document of a source, by its licence (a pa.Array)."""
+    coded = licence.dictionary_encode()
+    reasons, stays = [], []
+    for name in coded.dictionary.to_pylist():
+        verdict = decide(name, source, policy).verdict
+        reasons.append("" if verdict == "allow" else f"policy:{verdict}:{name or 'unknown'}")
+        stays.append(verdict == "allow" or (verdict == "review" and policy.on_review == "keep"))
+    codes = coded.indices.to_numpy(zero_copy_only=False)
+    return [reasons[code] for code in codes.tolist()], np.array(stays, np.bool_)[codes]
 
 
 def read_file(file: lake.LakeFile, intake: Intake, extractor: Extractor) -> None:
@@ -99,10 +131,11 @@ def _by_source(extras: list[dict[str, Any]]) -> dict[str, Any]:
     total: dict[str, Any] = {}
     for extra in extras:
         sums = total.setdefault(
-            extra["source"], {"files": 0, "documents": 0, "bytes": 0, "quarantined": 0, "licences": {}}
+            extra["source"], {"files": 0, "documents": 0, "bytes": 0, "quarantined": 0, "licences": {}, "policy": {}}
         )
         for key in ("files", "documents", "bytes", "quarantined"):
             sums[key] += extra[key]
-        for licence, count in extra["licences"].items():
-            sums["licences"][licence] = sums["licences"].get(licence, 0) + count
+        for table in ("licences", "policy"):
+            for name, count in extra[table].items():
+                sums[table][name] = sums[table].get(name, 0) + count
     return total
