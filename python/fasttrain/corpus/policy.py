@@ -2,7 +2,8 @@
 
 A verdict is allow, review (somebody must look at it first) or deny. A document's licence is an SPDX expression: of
 `A OR B` the better side counts, because the user may choose; of `A AND B` the worse one; `A WITH E` is looked up as
-written, then as A. An identifier takes the verdict of the first list that names it, in full or else by a pattern: deny, review, allow.
+written, then as A. An identifier takes the verdict of the first list that names it, in full or else by a pattern:
+deny, review, allow.
 Source: SPDX specification 2.3, annex D (licence expressions; operators WITH, AND, OR bind in this order).
 """
 
