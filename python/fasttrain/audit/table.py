@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fasttrain.audit.document import Trail
 from fasttrain.audit.ledger import Rows
+from fasttrain.audit.near import Near
 from fasttrain.audit.trained import TrainedRow
 
 _COLOUR = {"kept": "green", "dropped": "red", "edited": "yellow"}
@@ -25,6 +26,18 @@ def format_trails(trails: Sequence[Trail]) -> RenderableType:
 def format_rows(rows: Rows) -> RenderableType:
     """A query's answer."""
     return _table(rows.columns, [[_cell(value) for value in row] for row in rows.rows])
+
+
+def format_near(found: Sequence[Near]) -> RenderableType:
+    """Documents like a text, with their similarity; `fasttrain audit RUN --doc-id` tells each one's way."""
+    if not found:
+        return Text("No document that was read is like this text.")
+    rows = [
+        [f"{n.jaccard:.3f}", f"{n.text_in_document:.3f}", f"{n.document_in_text:.3f}", n.source, n.origin, n.doc_id]
+        for n in found
+    ]
+    head = ("Jaccard", "of the text in it", "of it in the text", "source", "origin", "doc_id")
+    return _table(head, rows, right=(0, 1, 2))
 
 
 def format_trained_on(rows: Sequence[TrainedRow]) -> RenderableType:

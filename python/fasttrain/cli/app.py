@@ -19,7 +19,7 @@ app = typer.Typer(
     "Every command works on one process; `mpirun -n 8 python -m fasttrain COMMAND` shares the work among ranks.",
 )
 # In the order of --help: the journey first, groups of commands last.
-_COMMANDS = ("run", "prepare", "train", "eval", "generate", "export", "estimate", "audit", "report", "tokenizer")
+_COMMANDS = ("run", "prepare", "train", "eval", "generate", "export", "estimate", "report", "audit", "tokenizer")
 
 EXIT_GATE, EXIT_USE = 1, 2
 

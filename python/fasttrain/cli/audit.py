@@ -1,19 +1,45 @@
-"""`fasttrain audit RUN`: what became of a document, what a step saw, what was trained on."""
+"""`fasttrain audit RUN`: what became of a document, what a step saw, what was trained on; and its subcommands."""
 
-from typing import Annotated
+import importlib
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from fasttrain.cli.options import RunArgument, console, reopen
 from fasttrain.core.errors import ConfigError
 
+# One file each, cli/audit_<name>.py, in the order of --help.
+_SUBCOMMANDS = ("near", "datasheet")
+_DEFAULT = "ask"
+
+
+class _AskByDefault(TyperGroup):
+    """`audit RUN ...` is `audit ask RUN ...`: what is no subcommand's name is a question about a run."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = [_DEFAULT, *args]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
 
 def add(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command("audit")(audit)
+    """Register the command and its subcommands."""
+    group = typer.Typer(
+        cls=_AskByDefault,
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        help="Answer from the ledger: every decision about a document, what a step saw, what was trained on. "
+        "`fasttrain audit RUN ...` is short for `fasttrain audit ask RUN ...`.",
+    )
+    group.command(_DEFAULT)(ask)
+    for name in _SUBCOMMANDS:
+        importlib.import_module(f"fasttrain.cli.audit_{name}").add(group)
+    app.add_typer(group, name="audit")
 
 
-def audit(
+def ask(
     run: RunArgument,
     text: Annotated[str | None, typer.Option("--text", help="A document's text, or a passage of it.")] = None,
     url: Annotated[str | None, typer.Option("--url", "--origin", help="A URL, path#record, or a part of one.")] = None,

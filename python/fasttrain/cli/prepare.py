@@ -36,10 +36,11 @@ def prepare(
 
 def run_prepare(session: Session, *, only: str | None = None, start: str | None = None) -> None:
     """The prepare journey of a session."""
+    from fasttrain.audit import datasheet
     from fasttrain.prepare import journey
 
     recipe = session.recipe
-    journey.run(
+    done = journey.run(
         session.folder,
         recipe.prepare,
         base=session.base,
@@ -48,3 +49,6 @@ def run_prepare(session: Session, *, only: str | None = None, start: str | None 
         only=only,
         start=start,
     )
+    if session.world.is_root and "mixture" in done:
+        datasheet.write(session.folder)
+    session.world.barrier()

@@ -8,6 +8,7 @@ prepare/mixture/mixture.json      weights, tokens and epochs by source
 train/metrics.jsonl               one line a step; train/tensorboard/, train/checkpoints/step-00000100/
 eval/eval.json                    scores, baselines, generations, gates
 export/                           the Hugging Face folder
+datasheet.md, datasheet.json       what the corpus is made of
 report.html
 """
 
