@@ -12,6 +12,7 @@ import numpy.typing
 
 __all__: list[str] = [
     "BpeModel",
+    "FasttextModel",
     "LineRules",
     "WordCounter",
     "adamw",
@@ -29,6 +30,9 @@ __all__: list[str] = [
     "bpe_train_impls",
     "cpu_isas",
     "cuda_built",
+    "fasttext_impls",
+    "fasttext_predict",
+    "fasttext_windows",
     "hash128",
     "hash128_impls",
     "jaccard",
@@ -64,6 +68,15 @@ __all__: list[str] = [
     "winnow",
     "winnow_impls",
 ]
+
+class FasttextModel:
+    def __init__(self, data: numpy.typing.NDArray[numpy.uint8]) -> None: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def labels(self) -> list[bytes]: ...
+    @property
+    def num_words(self) -> int: ...
 
 class LineRules:
     def __init__(
@@ -218,6 +231,26 @@ def cuda_built() -> bool:
     Whether this build holds the CUDA implementations.
     """
 
+def fasttext_impls() -> list[str]: ...
+def fasttext_predict(
+    model: FasttextModel,
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    labels: numpy.typing.NDArray[numpy.int32],
+    probs: numpy.typing.NDArray[numpy.float32],
+    max_chars: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def fasttext_windows(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    ends: numpy.typing.NDArray[numpy.int64],
+    counts: numpy.typing.NDArray[numpy.int64],
+    min_chars: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
 def hash128(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

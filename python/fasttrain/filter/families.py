@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from fasttrain.filter import language, pii, rules, safety, urls
 from fasttrain.filter.config import ORDER, FilterConfig, PiiConfig
-from fasttrain.filter.family import Documents, Family, Mask, Opinion, named, note_number, note_numbers
+from fasttrain.filter.family import Documents, Family, Mask, Opinion, named, note_number, note_numbers, note_rows
 from fasttrain.filter.line_edit import EDIT_C4, EDIT_REFINEDWEB
 from fasttrain.filter.pii_ref import KINDS
 from fasttrain.filter.rules import Verdict
@@ -61,10 +62,30 @@ class LanguageFamily:
         self.config = config
 
     def judge(self, documents: Documents, asked: Mask) -> Opinion:
-        names, scores, found = language.name_languages(documents.texts, documents.languages, self.config)
-        reasons = ("language:other", "language:score")
-        codes = np.array([reasons.index(f) + 1 if f else 0 for f in found], np.int64)
-        return Opinion(named(reasons, codes, scores), languages=names)
+        config, n = self.config, len(documents)
+        names, scores, found = language.name_languages(documents.texts, documents.languages, config, documents.threads)
+        reasons = ["language:other", "language:score"]
+        verdict = named(tuple(reasons), np.array([reasons.index(f) + 1 if f else 0 for f in found], np.int64), scores)
+        if config.mixed == "off":
+            return Opinion(verdict, languages=names)
+        rows = np.flatnonzero(asked & documents.standing & language.asked(documents.languages, config))
+        texts = documents.texts if len(rows) == n else documents.texts.take(pa.array(rows))
+        mixed = {int(rows[i]): shares for i, shares in language.mixtures(texts, config, documents.threads).items()}
+        is_mixed = np.zeros(n, np.bool_)
+        is_mixed[list(mixed)] = True
+        note = {"languages": note_rows(n, mixed)}
+        if config.mixed == "flag":
+            counts = {"flagged:language:mixed": is_mixed.astype(np.int64)}
+            return Opinion(verdict, languages=names, evidence=note, meta=note, counts=counts, told=is_mixed)
+        second = np.zeros(n)
+        for row, shares in mixed.items():
+            second[row] = sorted(shares.values())[-2]
+        both = Verdict(
+            (*verdict.reasons, "language:mixed"),
+            np.column_stack([verdict.values, second]),
+            np.column_stack([verdict.fails, is_mixed]),
+        )
+        return Opinion(both, languages=names, evidence=note)
 
 
 class RuleFamily:
