@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from fasttrain.core.config import Settings
+from fasttrain.filter.classifier import QualityConfig
 from fasttrain.filter.language import LanguageConfig
 from fasttrain.filter.pii_ref import KINDS
 from fasttrain.filter.rules import (
@@ -19,10 +20,20 @@ from fasttrain.filter.safety import SafetyConfig
 from fasttrain.filter.urls import UrlConfig
 
 Family = Literal[
-    "url", "language", "gopher_repetition", "gopher_quality", "c4", "refinedweb", "fineweb", "safety", "pii"
+    "url",
+    "language",
+    "gopher_repetition",
+    "gopher_quality",
+    "c4",
+    "refinedweb",
+    "fineweb",
+    "quality",
+    "safety",
+    "pii",
 ]
 ORDER: tuple[Family, ...] = (
-    "url", "language", "gopher_repetition", "gopher_quality", "c4", "refinedweb", "fineweb", "safety", "pii",
+    "url", "language", "gopher_repetition", "gopher_quality", "c4", "refinedweb", "fineweb", "quality", "safety",
+    "pii",
 )  # fmt: skip
 PROFILES: dict[str, tuple[Family, ...]] = {
     "prose": ORDER,
@@ -80,8 +91,10 @@ class FilterConfig(Settings):
     """Lines in capitals, numbers, counters, single words; removed from the text (web pages)."""
     fineweb: FineWebConfig = FineWebConfig()
     """Punctuation, short lines, repeats (web pages); reads what the line rules left."""
+    quality: QualityConfig = QualityConfig()
+    """A classifier's score, when a recipe names its file."""
     safety: SafetyConfig = SafetyConfig()
-    """Word lists."""
+    """Word lists, and a classifier's score when a recipe names its file."""
     pii: PiiConfig = PiiConfig()
     """Personal data, masked in what stays."""
     profiles: dict[str, tuple[Family, ...]] = Field(default_factory=dict)
@@ -113,6 +126,8 @@ class FilterConfig(Settings):
         found = [(f"filter.url.domain_files.{i}", name) for i, name in enumerate(self.url.domain_files)]
         found += [(f"filter.url.url_files.{i}", name) for i, name in enumerate(self.url.url_files)]
         found += [(f"filter.url.word_files.{i}", name) for i, name in enumerate(self.url.word_files)]
+        found += [("filter.quality.model", self.quality.model)] if self.quality.enabled else []
+        found += [("filter.safety.model", self.safety.model)] if self.safety.enabled and self.safety.model else []
         return found + [
             (f"filter.safety.lists.{language}", name) for language, name in sorted(self.safety.lists.items())
         ]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fasttrain.filter import language, pii, rules, safety, urls
+from fasttrain.filter import classifier, language, pii, rules, safety, urls
 from fasttrain.filter.config import ORDER, FilterConfig, PiiConfig
 from fasttrain.filter.family import Documents, Family, Mask, Opinion, named, note_number, note_numbers, note_rows
 from fasttrain.filter.line_edit import EDIT_C4, EDIT_REFINEDWEB
@@ -31,6 +31,7 @@ def open_families(config: FilterConfig, base: Path) -> dict[str, Family]:
         "c4": lambda: RuleFamily("c4", config.c4),
         "refinedweb": lambda: RuleFamily("refinedweb", config.refinedweb),
         "fineweb": lambda: RuleFamily("fineweb", config.fineweb),
+        "quality": lambda: QualityFamily(config.quality, base),
         "safety": lambda: SafetyFamily(config.safety, base),
         "pii": lambda: PiiFamily(config.pii),
     }
@@ -130,17 +131,43 @@ def edits(config: FilterConfig, asked: Mapping[str, Mask], n: int) -> npt.NDArra
     return bits
 
 
+class QualityFamily:
+    """A classifier's score."""
+
+    def __init__(self, config: classifier.QualityConfig, base: Path) -> None:
+        self.config = config
+        self.model = classifier.open_model("filter.quality.model", base / config.model, config.label)
+
+    def judge(self, documents: Documents, asked: Mask) -> Opinion:
+        values = _scored(self.model, self.config.label, documents, asked)
+        verdict = classifier.below("quality:score", values, self.config.threshold)
+        return Opinion(verdict, mode=self.config.mode, scores=self.config.scores)
+
+
+def _scored(model: Any, label: str, documents: Documents, asked: Mask) -> npt.NDArray[np.float64]:
+    """(N,) The label's probability for documents that are asked about, dropped ones too (histograms); 0 for others."""
+    rows = np.flatnonzero(asked)
+    values = np.zeros(len(documents))
+    values[rows] = classifier.score(model, documents.column(rows), label, documents.threads)
+    return values
+
+
 class SafetyFamily:
-    """Word lists."""
+    """Word lists, and a classifier's score."""
 
     def __init__(self, config: safety.SafetyConfig, base: Path) -> None:
         self.config, self.base = config, base
+        path = base / config.model
+        self.model = classifier.open_model("filter.safety.model", path, config.label) if config.model else None
 
     def judge(self, documents: Documents, asked: Mask) -> Opinion:
         words = documents.stats[:, COLUMN["words"]]
         _, share, fails = safety.judge(documents.texts, documents.languages, words, self.config, self.base)
         limit = rules.Limit(high=self.config.max_fraction, top=1)
         verdict = rules.Verdict(("safety:words",), share[:, None], fails[:, None], (limit,))
+        if self.model is not None:
+            values = _scored(self.model, self.config.label, documents, asked)
+            verdict = rules.joined(verdict, classifier.above("safety:score", values, self.config.threshold))
         return Opinion(verdict, mode=self.config.mode)
 
 

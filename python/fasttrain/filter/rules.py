@@ -87,6 +87,16 @@ class Verdict:
         return np.logical_not(self.fails.any(axis=1))
 
 
+def joined(first: Verdict, second: Verdict) -> Verdict:
+    """One verdict of two on the same documents; both have limits."""
+    return Verdict(
+        first.reasons + second.reasons,
+        np.concatenate([first.values, second.values], axis=1),
+        np.concatenate([first.fails, second.fails], axis=1),
+        first.limits + second.limits,
+    )
+
+
 Rule = tuple[str, Values, Limit]
 """Name, what is compared, and with what."""
 

@@ -37,6 +37,12 @@ class SafetyConfig(Settings):
     """Files of words by language, one a line, relative to the recipe; they take the place of the built-in list."""
     built_in: bool = True
     """Whether the built-in lists hold for the languages that `lists` does not name."""
+    model: str = ""
+    """A supervised fastText file (.bin or .ftz) relative to the recipe; empty: no classifier is asked."""
+    label: str = "__label__toxic"
+    """The label that harmful documents have, as the file writes it."""
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """Probability of the label above which a document breaks safety:score."""
 
 
 @cache
