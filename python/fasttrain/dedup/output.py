@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from fasttrain.dedup.config import DedupConfig
 from fasttrain.dedup.exchange import Ints
 from fasttrain.dedup.rows import Part, Parts
-from fasttrain.dedup.survivors import REASONS, removal
+from fasttrain.dedup.survivors import REASONS, removals
 from fasttrain.formats import document, ledger
 from fasttrain.formats.document import iter_documents
 from fasttrain.formats.stage import PartWriter, documents_bytes, evidence
@@ -50,8 +50,7 @@ def write_part(
         decision = np.where(keep, ledger.KEPT, ledger.DROPPED).tolist()
         reason, found = [""] * n, ["{}"] * n
         score: list[float | None] = [None] * n
-        for i, row in zip(at.tolist(), table[here]):
-            gone = removal(row, parts, config)
+        for i, gone in zip(at.tolist(), removals(table[here], parts, config)):
             reason[i], score[i], found[i] = gone.reason, gone.score, gone.evidence
         more = np.where(keep, stands[done - start : done - start + n], 0)
         for i in np.flatnonzero(more).tolist():

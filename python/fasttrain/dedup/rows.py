@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fasttrain.core.errors import FormatError
-from fasttrain.dedup.config import DedupConfig, num_partitions
+from fasttrain.dedup.config import DedupConfig
 from fasttrain.dedup.exchange import Ints, Scatter, Words, raw, save, spread
 from fasttrain.dedup.exchange import columns as records_of
 from fasttrain.dedup.minhash import minhash
@@ -41,15 +42,14 @@ ROW = np.dtype(
 SIGN = np.uint64(1 << 63)
 
 
-def make_rows(item: tuple[int, Path, int], writer: PartWriter, config: DedupConfig, documents: int) -> None:
+def make_rows(item: tuple[int, Path, int], writer: PartWriter, config: DedupConfig, targets: int) -> None:
     """Write one part's rows, band keys, policy keys and origins, and its hashes for the search of exact copies.
 
     Args:
         item: number of the part's first document, its path, its number of documents.
-        documents: of all parts, which says how many partitions there are.
+        targets: partitions that the hashes go to.
     """
     first, path, count = item
-    targets = num_partitions(documents, config)
     sources: dict[str, int] = {}
     scopes: dict[str, int] = {}
     lengths = [np.zeros(1, np.int64)]
@@ -241,17 +241,17 @@ class Parts:
     def __iter__(self) -> Iterator[Part]:
         return iter(self.parts)
 
-    @property
+    @cached_property
     def starts(self) -> Ints:
         """(parts + 1,) number of the first document of each."""
         return np.array([*(p.first for p in self.parts), self.num_documents], np.int64)
 
-    @property
+    @cached_property
     def num_documents(self) -> int:
         """Of the indexes and the input."""
         return sum(p.count for p in self.parts)
 
-    @property
+    @cached_property
     def num_indexed(self) -> int:
         """Documents of the indexes: the numbers below are theirs."""
         return sum(p.count for p in self.parts if p.is_indexed)
@@ -270,12 +270,19 @@ class Parts:
             out[here] = self.parts[p].rows[name][documents[here].astype(np.int64) - self.parts[p].first]
         return out
 
+    def names(self, documents: npt.NDArray[Any]) -> list[tuple[str, str, str]]:
+        """doc_id in hex, source and origin of each document."""
+        ids = self.values(documents, "id").astype(">u8").tobytes().hex()
+        sources, part = self.values(documents, "source").tolist(), self.part_of(documents).tolist()
+        origins = [self.parts[p].origin(d - self.parts[p].first) for p, d in zip(part, documents.tolist())]
+        return [
+            (ids[32 * i : 32 * i + 32], self.parts[p].sources[s], origin)
+            for i, (p, s, origin) in enumerate(zip(part, sources, origins))
+        ]
+
     def name(self, document: int) -> tuple[str, str, str]:
         """doc_id in hex, source and origin."""
-        part = self.parts[int(self.part_of(np.array([document]))[0])]
-        row = part.rows[document - part.first]
-        doc_id = row["id"].astype(">u8").tobytes().hex()
-        return doc_id, part.sources[row["source"]], part.origin(document - part.first)
+        return self.names(np.array([document], np.uint64))[0]
 
 
 def check_scopes(tables: list[dict[str, int]]) -> None:

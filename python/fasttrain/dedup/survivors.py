@@ -64,18 +64,22 @@ class Removal:
     evidence: str
 
 
-def removal(row: Any, parts: Parts, config: DedupConfig) -> Removal:
-    """What the ledger says of a removal: the document that stays, and what was found."""
-    doc_id, source, origin = parts.name(int(row["survivor"]))
-    fields: dict[str, Any] = {"survivor": doc_id, "survivor_source": source, "survivor_origin": origin}
-    if row["survivor"] < parts.num_indexed:
-        fields["survivor_is_earlier"] = True
-    if row["reason"] == NEAR:
-        mask = int(row["bands"])
-        fields["bands"] = [b for b in range(mask.bit_length()) if mask >> b & 1]
-        fields["measure"] = config.verify
-    elif row["reason"] == SEMANTIC:
-        fields["measure"] = "cosine"
-    elif row["copy_of"] != row["survivor"]:
-        fields["same_text_as"] = parts.name(int(row["copy_of"]))[0]
-    return Removal(REASONS[row["reason"]], float(row["score"]), evidence(**fields))
+def removals(table: npt.NDArray[Any], parts: Parts, config: DedupConfig) -> list[Removal]:
+    """What the ledger says of each removal of TABLE: the document that stays, and what was found."""
+    copies = np.where(table["copy_of"] == NONE, table["survivor"], table["copy_of"])
+    twins = parts.values(copies, "id").astype(">u8").tobytes().hex()
+    found = []
+    for i, (row, (doc_id, source, origin)) in enumerate(zip(table.tolist(), parts.names(table["survivor"]))):
+        _, survivor, score, bands, copy_of, reason, _ = row
+        fields: dict[str, Any] = {"survivor": doc_id, "survivor_source": source, "survivor_origin": origin}
+        if survivor < parts.num_indexed:
+            fields["survivor_is_earlier"] = True
+        if reason == NEAR:
+            fields["bands"] = [b for b in range(bands.bit_length()) if bands >> b & 1]
+            fields["measure"] = config.verify
+        elif reason == SEMANTIC:
+            fields["measure"] = "cosine"
+        elif copy_of != survivor:
+            fields["same_text_as"] = twins[32 * i : 32 * i + 32]
+        found.append(Removal(REASONS[reason], score, evidence(**fields)))
+    return found
