@@ -3,6 +3,7 @@
 
 #include "bind/arrays.h"
 #include "filter/fasttext.h"
+#include "filter/fasttext_train.h"
 
 namespace py = pybind11;
 using namespace py::literals;
@@ -56,6 +57,52 @@ void bind_filter_fasttext(py::module_& m) {
       },
       "model"_a, "data"_a.noconvert(), "offsets"_a.noconvert(), "labels"_a.noconvert(), "probs"_a.noconvert(),
       "max_chars"_a, "threads"_a, "impl"_a);
+  m.def(
+      "fasttext_rows",
+      [](const filter::FasttextModel& model, const Bytes& data, const Places& offsets, bind::Array<std::int32_t>& rows,
+         const Places& places, Places& counts, int threads, const std::string& impl) {
+        const auto fns = pick(filter::fasttext_impls(), "fasttext", impl);
+        const filter::FasttextRowsArgs args{&model,
+                                            data.data(),
+                                            offsets.data(),
+                                            rows.size() == 0 ? nullptr : rows.mutable_data(),
+                                            places.data(),
+                                            counts.mutable_data(),
+                                            static_cast<std::size_t>(counts.shape(0)),
+                                            threads};
+        py::gil_scoped_release nogil;
+        fns.rows(args);
+      },
+      "model"_a, "data"_a.noconvert(), "offsets"_a.noconvert(), "rows"_a.noconvert(), "places"_a.noconvert(),
+      "counts"_a.noconvert(), "threads"_a, "impl"_a);
+  m.def("fasttext_train_impls", [] { return runnable(filter::fasttext_train_impls()); });
+  m.def(
+      "fasttext_train_steps",
+      [](bind::Array<float>& input, bind::Array<float>& output, const bind::Array<std::int32_t>& rows,
+         const Places& offsets, const bind::Array<std::int32_t>& labels, const Places& order,
+         const bind::Array<float>& rates, bind::Array<float>& scratch, const std::string& impl) {
+        const auto fns = pick(filter::fasttext_train_impls(), "fasttext_train", impl);
+        double loss = 0;
+        const filter::FasttextTrainArgs args{input.mutable_data(),
+                                             output.mutable_data(),
+                                             rows.data(),
+                                             offsets.data(),
+                                             labels.data(),
+                                             order.data(),
+                                             rates.data(),
+                                             scratch.mutable_data(),
+                                             &loss,
+                                             static_cast<std::size_t>(output.shape(1)),
+                                             static_cast<std::size_t>(output.shape(0)),
+                                             static_cast<std::size_t>(order.shape(0))};
+        {
+          py::gil_scoped_release nogil;
+          fns.steps(args);
+        }
+        return loss;
+      },
+      "input"_a.noconvert(), "output"_a.noconvert(), "rows"_a.noconvert(), "offsets"_a.noconvert(),
+      "labels"_a.noconvert(), "order"_a.noconvert(), "rates"_a.noconvert(), "scratch"_a.noconvert(), "impl"_a);
   m.def(
       "fasttext_windows",
       [](const Bytes& data, const Places& offsets, Places& ends, Places& counts, std::size_t min_chars, int threads,

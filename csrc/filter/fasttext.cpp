@@ -53,6 +53,11 @@ class Predictor {
     }
   }
 
+  const std::vector<std::int32_t>& rows(std::string_view text) {
+    collect(text);
+    return rows_;
+  }
+
  private:
   void collect(std::string_view text) {
     rows_.clear(), hashes_.clear();
@@ -222,6 +227,18 @@ void predict(const FasttextPredictArgs& a) noexcept {
   });
 }
 
+void rows(const FasttextRowsArgs& a) noexcept {
+  parallel_ranges(a.N, 64, a.threads, [&](std::size_t begin, std::size_t end) {
+    Predictor one(*a.model, 1);
+    for (std::size_t n = begin; n < end; ++n) {
+      const auto size = static_cast<std::size_t>(a.offsets[n + 1] - a.offsets[n]);
+      const auto& found = one.rows({reinterpret_cast<const char*>(a.data + a.offsets[n]), size});
+      a.counts[n] = static_cast<std::int64_t>(found.size());
+      if (a.rows != nullptr) std::copy(found.begin(), found.end(), a.rows + a.places[n]);
+    }
+  });
+}
+
 void windows(const FasttextWindowsArgs& a) noexcept {
   parallel_ranges(a.N, 64, a.threads, [&](std::size_t begin, std::size_t end) {
     for (std::size_t n = begin; n < end; ++n) {
@@ -249,7 +266,7 @@ void windows(const FasttextWindowsArgs& a) noexcept {
   });
 }
 
-constexpr Impl<FasttextFns> impls[] = {{"portable", Isa::any, {predict, windows}}};
+constexpr Impl<FasttextFns> impls[] = {{"portable", Isa::any, {predict, rows, windows}}};
 
 }  // namespace
 

@@ -123,6 +123,17 @@ struct FasttextPredictArgs {
   int threads;
 };
 
+struct FasttextRowsArgs {
+  const FasttextModel* model;
+  const std::uint8_t* data;     // (S,)
+  const std::int64_t* offsets;  // (N+1,)
+  std::int32_t* rows;           // (R,)    out: rows of the input matrix, text n's at places[n]; null to count alone
+  const std::int64_t* places;   // (N,)
+  std::int64_t* counts;         // (N,)    out: rows of each text
+  std::size_t N;
+  int threads;
+};
+
 struct FasttextWindowsArgs {
   const std::uint8_t* data;     // (S,)
   const std::int64_t* offsets;  // (N+1,)
@@ -135,6 +146,7 @@ struct FasttextWindowsArgs {
 
 struct FasttextFns {
   void (*predict)(const FasttextPredictArgs&) noexcept;
+  void (*rows)(const FasttextRowsArgs&) noexcept;
   void (*windows)(const FasttextWindowsArgs&) noexcept;
 };
 

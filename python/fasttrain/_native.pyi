@@ -32,6 +32,9 @@ __all__: list[str] = [
     "cuda_built",
     "fasttext_impls",
     "fasttext_predict",
+    "fasttext_rows",
+    "fasttext_train_impls",
+    "fasttext_train_steps",
     "fasttext_windows",
     "hash128",
     "hash128_impls",
@@ -242,6 +245,28 @@ def fasttext_predict(
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
+def fasttext_rows(
+    model: FasttextModel,
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    rows: numpy.typing.NDArray[numpy.int32],
+    places: numpy.typing.NDArray[numpy.int64],
+    counts: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def fasttext_train_impls() -> list[str]: ...
+def fasttext_train_steps(
+    input: numpy.typing.NDArray[numpy.float32],
+    output: numpy.typing.NDArray[numpy.float32],
+    rows: numpy.typing.NDArray[numpy.int32],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    labels: numpy.typing.NDArray[numpy.int32],
+    order: numpy.typing.NDArray[numpy.int64],
+    rates: numpy.typing.NDArray[numpy.float32],
+    scratch: numpy.typing.NDArray[numpy.float32],
+    impl: str,
+) -> float: ...
 def fasttext_windows(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

@@ -19,7 +19,19 @@ app = typer.Typer(
     "Every command works on one process; `mpirun -n 8 python -m fasttrain COMMAND` shares the work among ranks.",
 )
 # In the order of --help: the journey first, groups of commands last.
-_COMMANDS = ("run", "prepare", "train", "eval", "generate", "export", "estimate", "report", "audit", "tokenizer")
+_COMMANDS = (
+    "run",
+    "prepare",
+    "train",
+    "eval",
+    "generate",
+    "export",
+    "estimate",
+    "report",
+    "audit",
+    "tokenizer",
+    "classifier",
+)
 
 EXIT_GATE, EXIT_USE = 1, 2
 
