@@ -1,6 +1,6 @@
 """Workload: one epoch over the demo lake's declarations cut into 300-character texts, two classes, dim 100, word pairs.
 
-One thread. Rival: the definition in NumPy, on a tenth of the texts; the original trainer has no wheel for NumPy 2.
+One thread. Rival: the definition in NumPy, on a tenth of the texts.
 """
 
 import io

@@ -39,6 +39,7 @@ void steps(const FasttextTrainArgs& a) noexcept {
       for (std::size_t d = 0; d < D; ++d) w[d] += step * hidden[d];
     }
     loss -= std::log(static_cast<double>(p[label]) + 1e-5);
+    for (std::size_t d = 0; d < D; ++d) gradient[d] *= factor;
     for (std::int64_t r = begin; r < end; ++r) {
       float* row = a.input + static_cast<std::size_t>(a.rows[r]) * D;
       for (std::size_t d = 0; d < D; ++d) row[d] += gradient[d];

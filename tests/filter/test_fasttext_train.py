@@ -65,7 +65,7 @@ def test_one_step_by_hand(impl):
 def test_a_step_descends(impl):
     """With a small rate the loss of the texts that were read falls."""
     inp, output, rows, offsets, labels, order, _ = drawn(np.random.default_rng(SEED + 1))
-    rates = np.full(len(order), 0.02, np.float32)
+    rates = np.full(len(order), 0.1, np.float32)
     losses = [fasttext_train.steps(inp, output, rows, offsets, labels, order, rates, impl=impl) for _ in range(12)]
     assert losses[-1] < 0.8 * losses[0]
 

@@ -35,6 +35,7 @@ def steps(inp: Any, output: Any, rows: Any, offsets: Any, labels: Any, order: An
             gradient += step[label] * output[label]
             output[label] += step[label] * hidden
         loss -= math.log(float(p[labels[n]]) + 1e-5)
+        gradient *= _F(1.0 / len(mine))
         for row in mine:
             inp[row] += gradient
     return loss
