@@ -117,7 +117,7 @@ def test_every_declaration_of_the_demo_lake_is_identified(demo):
 @pytest.mark.slow
 @pytest.mark.skipif(not (LAKE / "udhr").is_dir(), reason="FASTTRAIN_LAKE names no fetched lake")
 def test_udhr_accuracy_by_language(record_property):
-    """532 translations; 174 are in the 126 languages that lid.176 has a label of the same code for; 131 are named right.
+    """532 translations; 174 are in the 126 languages that lid.176 has a label of the same code for; 131 are right.
 
     Misses are other scripts (Bosnian, Uzbek and Turkmen in Cyrillic, Vietnamese in Han), close kin (Corsican,
     Romansh) and `als`, which is Tosk Albanian in ISO 639-3 and Alemannic in the model.
