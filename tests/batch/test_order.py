@@ -138,6 +138,19 @@ def test_a_step_gives_its_documents(packing):
             assert window[1:] == targets[targets != IGNORED].tolist()
 
 
+@PACKINGS
+@pytest.mark.parametrize("at_once", [5, 1 << 18])
+def test_a_document_gives_its_steps(packing, at_once, monkeypatch):
+    monkeypatch.setattr("fasttrain.batch.order._SLOTS", at_once)
+    o = order(packing)
+    held = [{span.doc_id for span in o.documents(step)} for step in range(40)]
+    every = {row.tobytes().hex() for s in SHARDS.values() for row in s.doc_ids}
+    for wanted in (every, set(sorted(every)[::3]), {"0" * 32}, set()):
+        expected = {doc_id: [step for step, docs in enumerate(held) if doc_id in docs] for doc_id in wanted}
+        assert o.batches_of(wanted, 40) == expected
+    assert all(not steps for steps in o.batches_of(every, 0).values())
+
+
 @settings(max_examples=30)
 @given(st.integers(0, 10**6))
 def test_counts_match_the_weights_at_any_step(step):

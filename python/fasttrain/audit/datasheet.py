@@ -12,6 +12,7 @@ from pydantic import Field
 from fasttrain.audit.ledger import STAGES, Ledger
 from fasttrain.core.config import Settings, fingerprint
 from fasttrain.core.errors import FormatError
+from fasttrain.corpus.removals import REASON
 from fasttrain.formats import atomic, manifest, shards
 from fasttrain.formats.manifest import Manifest
 from fasttrain.formats.run_folder import RunFolder
@@ -48,6 +49,8 @@ class Source(Settings):
     """Records that could not be read, by what was wrong."""
     policy: dict[str, int]
     """Documents (of a denied source: files) that the policy kept out or marked, by verdict and licence."""
+    removed_on_request: int
+    """Documents that a removal request keeps out (`audit forget`)."""
 
 
 class Stage(Settings):
@@ -195,6 +198,7 @@ def _sources(run: RunFolder, ledger: Ledger, manifests: dict[str, Manifest]) -> 
             handed_on={stage: steps.get(stage, 0) for stage in STAGES if stage in manifests and stage != "split"},
             quarantined={k.removeprefix("quarantine:"): v for k, v in why.items() if k.startswith("quarantine:")},
             policy={k.removeprefix("policy:"): v for k, v in why.items() if k.startswith("policy:")},
+            removed_on_request=why.get(REASON, 0),
         )
     return out
 
@@ -258,6 +262,8 @@ def markdown(sheet: Datasheet) -> str:
         ),
         "## Licences and terms",
         _policy(sheet),
+        "## Removal requests",
+        _removed(sheet),
         "## What each stage did",
         _table(
             ("stage", "kept", "dropped", "edited", "settings", "content"),
@@ -304,6 +310,11 @@ def _policy(sheet: Datasheet) -> str:
     text = "\n".join(f"- {line}" for line in (*lists, *decided))
     held = _table(("source", "verdict and licence", "documents"), rows) if rows else "Nothing was kept out."
     return f"{text}\n\n{held}"
+
+
+def _removed(sheet: Datasheet) -> str:
+    rows = [(name, f"{s.removed_on_request:,}") for name, s in sheet.sources.items() if s.removed_on_request]
+    return _table(("source", "documents kept out"), rows) if rows else "None has been carried out."
 
 
 def _benchmark_tables(sheet: Datasheet) -> list[str]:

@@ -80,7 +80,7 @@ def find(run: RunFolder, key: str, *, by: By = "auto", limit: int = 20) -> list[
     with Ledger(run) as ledger:
         found: dict[str, str] = {}
         for kind in ("id", "origin", "text") if by == "auto" else (by,):
-            found = _SEARCH[kind](ledger, key, limit)
+            found = search(ledger, key, kind, limit)
             if found:
                 break
         return [_trail(ledger, doc_id, match) for doc_id, match in list(found.items())[:limit]]
@@ -139,6 +139,11 @@ def _by_text(ledger: Ledger, key: str, limit: int) -> dict[str, str]:
 
 
 _SEARCH = {"id": _by_id, "origin": _by_origin, "text": _by_text}
+
+
+def search(ledger: Ledger, key: str, by: str, limit: int) -> dict[str, str]:
+    """doc_ids that `key` names as "id", "origin" or "text", each with the kind of match, the best kind first."""
+    return _SEARCH[by](ledger, key, limit)
 
 
 def _first(ledger: Ledger) -> str:

@@ -3,6 +3,7 @@
 All texts are scanned: shingling runs at hundreds of MB/s, so a band index would save seconds and could miss a copy.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 
@@ -38,23 +39,37 @@ def near(run: RunFolder, text: str, *, threshold: float = 0.5, ngram: int = 5, l
     Raises: ConfigError: a text without words, or a threshold out of range. FormatError: no such run folder.
     Cost: one pass over the texts that were read; memory of one batch.
     """
-    if not 0 < threshold <= 1:
-        raise ConfigError(f"audit: the threshold must lie in (0, 1], got {threshold}")
-    wanted, _ = shingle(columns.from_texts([text]), n=ngram, sets=True)
-    if len(wanted) == 0:
+    if not len(_shingles(text, ngram)):
         raise ConfigError("audit: the text must hold a word; there is nothing to compare")
     found: list[Near] = []
+    for batch in scan(run, [text], threshold=threshold, ngram=ngram):
+        found = nlargest(limit, found + [n for _, n in batch], key=_rank)  # never more than a batch and the best so far
+    return found
+
+
+def scan(run: RunFolder, texts: Sequence[str], *, threshold: float, ngram: int = 5) -> Iterator[list[tuple[int, Near]]]:
+    """Yield, batch by batch of what was read, (number of the text, document like it). A text without words has none.
+
+    Raises, cost: as `near`; the lake is shingled once for all texts, and each text is looked up in each batch.
+    """
+    if not 0 < threshold <= 1:
+        raise ConfigError(f"audit: the threshold must lie in (0, 1], got {threshold}")
+    wanted = [_shingles(text, ngram) for text in texts]
     with Ledger(run) as ledger:
         stages = ledger.stages()
     for path in [p for files in document_files(run, stages[0]).values() for p in files] if stages else []:
         for batch in iter_documents(path, ["doc_id", "text", "source", "origin"], rows=1024):
             sets, offsets = shingle(columns.from_arrow(batch.column("text")), n=ngram, sets=True)
-            sizes, shared = np.diff(offsets), _shared(sets, offsets, wanted)
-            jaccard = shared / np.maximum(sizes + len(wanted) - shared, 1)
-            inside, outside = shared / len(wanted), shared / np.maximum(sizes, 1)
-            for i in np.flatnonzero(np.maximum(inside, outside) >= threshold).tolist():
-                found.append(
-                    Near(
+            sizes = np.diff(offsets)
+            found: list[tuple[int, Near]] = []
+            for number, mine in enumerate(wanted):
+                if not len(mine):
+                    continue
+                shared = _shared(sets, offsets, mine)
+                jaccard = shared / np.maximum(sizes + len(mine) - shared, 1)
+                inside, outside = shared / len(mine), shared / np.maximum(sizes, 1)
+                for i in np.flatnonzero(np.maximum(inside, outside) >= threshold).tolist():
+                    document = Near(
                         doc_id=batch.column("doc_id")[i].as_py().hex(),
                         source=batch.column("source")[i].as_py(),
                         origin=batch.column("origin")[i].as_py(),
@@ -62,9 +77,13 @@ def near(run: RunFolder, text: str, *, threshold: float = 0.5, ngram: int = 5, l
                         text_in_document=float(inside[i]),
                         document_in_text=float(outside[i]),
                     )
-                )
-            found = nlargest(limit, found, key=_rank)  # never more than a batch and the best so far
-    return found
+                    found.append((number, document))
+            yield found
+
+
+def _shingles(text: str, ngram: int) -> npt.NDArray[np.uint64]:
+    sets, _ = shingle(columns.from_texts([text]), n=ngram, sets=True)
+    return np.asarray(sets, np.uint64)
 
 
 def _rank(n: Near) -> tuple[float, float, str]:

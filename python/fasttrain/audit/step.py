@@ -1,6 +1,7 @@
 """A training step's documents: the order is a pure function, so a step is turned back into what was read in it."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,43 @@ def documents_of(run: RunFolder, step: int, *, limit: int | None = None) -> Step
         num_documents=len(found),
         tokens=sum(s.length for s in spans),
     )
+
+
+def steps_of(run: RunFolder, doc_ids: Collection[str]) -> dict[str, list[int]] | None:
+    """Return the training steps that have seen each document (hex), in order; none when nothing has been trained.
+
+    Steps that a rollback took back count: the model saw them, whatever became of it. None: the shards are not those
+    that were trained on (they were made again since), so nobody can say.
+    Raises: ConfigError: trained, and the recipe, mixture or shards are gone.
+    """
+    batches, trained_order = _trained(run)
+    if not batches or not doc_ids:
+        return {}
+    order = open_order(run)
+    if trained_order and order.fingerprint != trained_order:
+        return None
+    found = order.batches_of(doc_ids, max(batches) + 1)
+    return {d: sorted({step for b in mine for step in batches.get(b, ())}) for d, mine in found.items()}
+
+
+def _trained(run: RunFolder) -> tuple[dict[int, set[int]], str]:
+    """Steps that read each batch, and the fingerprint of the order, by metrics.jsonl."""
+    batches: dict[int, set[int]] = {}
+    skips: list[list[int]] = []
+    order = ""
+    if run.metrics.exists():
+        with run.metrics.open(encoding="utf-8") as lines:
+            for text in lines:
+                if not text.endswith("\n"):
+                    break  # cut by a kill
+                line = json.loads(text)
+                skips = line.get("skips", skips)
+                if line.get("event") == "start":
+                    order = line.get("order", "")
+                elif "loss" in line and isinstance(line.get("step"), int) and "event" not in line:
+                    batch = line.get("batch", SkipList(skips).batch_of(line["step"] - 1))
+                    batches.setdefault(int(batch), set()).add(line["step"])
+    return batches, order
 
 
 def format_step(found: StepDocuments) -> RenderableType:

@@ -61,7 +61,7 @@ def open_run(
                     raise ConfigError(
                         f"{folder.root}: not a run folder, so --fresh does not empty it; remove it yourself"
                     )
-                shutil.rmtree(folder.root)
+                _empty(folder)
             folder.claim(resolved.identity())
         except (ConfigError, OSError) as error:
             return str(error)
@@ -71,6 +71,18 @@ def open_run(
     if problem:
         raise ConfigError(problem)
     return Session(resolved, base, folder, ranks)
+
+
+def _empty(folder: RunFolder) -> None:
+    """Remove everything but the removal requests: what must not be read stays so."""
+    for path in sorted(
+        folder.root.iterdir(), key=lambda p: p.name == "recipe.json"
+    ):  # last: it says whose folder it is
+        if path.is_dir() and not path.is_symlink():
+            if path != folder.removals:
+                shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def reopen(run: Path, assignments: list[str] | None = None, *, verbose: bool = False) -> Session:

@@ -37,9 +37,12 @@ def prepare(
 def run_prepare(session: Session, *, only: str | None = None, start: str | None = None) -> None:
     """The prepare journey of a session."""
     from fasttrain.audit import datasheet
+    from fasttrain.formats import atomic
     from fasttrain.prepare import journey
 
     recipe = session.recipe
+    if session.world.is_root:
+        atomic.write_json(session.folder.base, {"base": str(session.base.resolve())})
     done = journey.run(
         session.folder,
         recipe.prepare,

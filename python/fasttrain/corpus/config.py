@@ -61,6 +61,9 @@ class CorpusConfig(Settings):
     """Where the text comes from, in order."""
     policy: PolicyConfig = PolicyConfig()
     """Which licences and sources may be used; everything may when it says nothing."""
+    removals: str = "removals.jsonl"
+    """List of documents that must not be read, written by `audit forget --apply`, relative to the recipe; it may be
+    missing. The run folder's own list (removals/list.jsonl) counts as well."""
     max_document_bytes: int = Field(default=50_000_000, ge=1)
     """Longer records are quarantined without ever being held in memory."""
     max_invalid_fraction: float = Field(default=0.01, ge=0, le=1)

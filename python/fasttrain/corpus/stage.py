@@ -14,6 +14,7 @@ from fasttrain.corpus.config import CorpusConfig
 from fasttrain.corpus.html import Extractor
 from fasttrain.corpus.intake import STAGE, Intake
 from fasttrain.corpus.policy import PolicyConfig, decide
+from fasttrain.corpus.removals import REASON, Removals, touched
 from fasttrain.formats import ledger
 from fasttrain.formats.manifest import Report
 from fasttrain.formats.stage import PartWriter, Stage, documents_bytes
@@ -21,25 +22,34 @@ from fasttrain.formats.stage import PartWriter, Stage, documents_bytes
 PHASE = "documents"
 
 
-def run(stage: Stage, config: CorpusConfig, base: Path) -> Report | None:
+def run(stage: Stage, config: CorpusConfig, base: Path, removals: Removals | None = None) -> Report | None:
     """Body of the stage: read every source below `base` (the recipe's folder) into `documents/part-*.parquet`.
 
     Parts are a function of the lake and the settings, not of ranks. Bad records never stop it: they are ledger rows
     with decision dropped and reason `quarantine:<kind>`; what the policy keeps out, `policy:<verdict>:<licence>`.
-    `stage.extra["sources"]` gives licences and bytes by source.
+    `stage.extra["sources"]` gives licences and bytes by source. What `removals` lists is a ledger row and no document,
+    before the policy is asked; parts made before that it touches are made again.
     Raises: ConfigError: a source has no files.
     """
+    listed = removals or Removals()
     parts: list[lake.Part] = stage.on_root(lambda: lake.plan(config, base))
+    stage.on_root(lambda: _drop_touched(stage, len(parts), listed))
     reports = stage.map_parts(
         PHASE,
         parts,
-        lambda part, writer: read_part(part, config, writer),
+        lambda part, writer: read_part(part, config, writer, listed),
         key=lambda part: [config.sources[part.source].to_dict(), [file.key for file in part.files]],
         weight=lambda part: sum(file.weight for file in part.files),
         label="corpus",
     )
     stage.extra["sources"] = _by_source([report.extra for report in reports])
     return None
+
+
+def _drop_touched(stage: Stage, num_parts: int, removals: Removals) -> None:
+    for index in range(num_parts):
+        if stage.is_made(PHASE, index) and touched(stage.folder, stage.read_part(PHASE, index), removals):
+            stage.drop_part(PHASE, index)
 
 
 def source_fingerprint(config: CorpusConfig, base: Path) -> Any:
@@ -51,7 +61,7 @@ def source_fingerprint(config: CorpusConfig, base: Path) -> Any:
     return [[source.name, [file.key for file in found]] for source, found in zip(config.sources, listed)]
 
 
-def read_part(part: lake.Part, config: CorpusConfig, writer: PartWriter) -> None:
+def read_part(part: lake.Part, config: CorpusConfig, writer: PartWriter, removals: Removals) -> None:
     """Read the part's files into `writer`, in order."""
     source = config.sources[part.source]
     licences: dict[str, int] = {}
@@ -61,9 +71,13 @@ def read_part(part: lake.Part, config: CorpusConfig, writer: PartWriter) -> None
     def emit(batch: Any) -> None:
         writer.bytes_in += documents_bytes(batch)
         reason, keep = judge(batch.column("licence"), source.name, config.policy)
-        held.update(r for r in reason if r)
+        cells = ["{}"] * len(batch)
+        for i in np.flatnonzero(removals.find(batch)).tolist():
+            reason[i], keep[i] = REASON, False
+            cells[i] = removals.evidence(batch.column("doc_id")[i].as_py(), batch.column("text_hash")[i].as_py())
+        held.update(r for r in reason if r.startswith("policy:"))
         decision = [ledger.KEPT] * len(batch) if keep.all() else np.where(keep, ledger.KEPT, ledger.DROPPED).tolist()
-        writer.decide(STAGE, batch, decision=decision, reason=reason)
+        writer.decide(STAGE, batch, decision=decision, reason=reason, evidence=cells)
         batch = batch if keep.all() else batch.filter(pa.array(keep))
         if len(batch):
             writer.write(batch)

@@ -59,6 +59,8 @@ class Manifest(Settings):
     """Of `config`."""
     input_fingerprint: str
     """Of the manifests (or source files) that it read."""
+    revision_fingerprint: str = ""
+    """Of what changes single parts (removal requests); the files show it, so the content's fingerprint needs it not."""
     files: tuple[FileEntry, ...]
     """Everything it wrote, in order."""
     report: Report

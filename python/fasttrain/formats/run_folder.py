@@ -9,6 +9,7 @@ train/metrics.jsonl               one line a step; train/tensorboard/, train/che
 eval/eval.json                    scores, baselines, generations, gates
 export/                           the Hugging Face folder
 datasheet.md, datasheet.json       what the corpus is made of
+removals/list.jsonl               documents that must not be read, and removals/<request>.{md,json}; --fresh keeps them
 report.html
 """
 
@@ -30,6 +31,16 @@ class RunFolder:
     def stage(self, name: str) -> Path:
         """Folder of a prepare stage."""
         return self.root / "prepare" / name
+
+    @property
+    def removals(self) -> Path:
+        """Removal requests: their list, and a report of each."""
+        return self.root / "removals"
+
+    @property
+    def base(self) -> Path:
+        """Where `prepare` notes the folder that the recipe's relative paths start from."""
+        return self.root / "prepare" / "base.json"
 
     @property
     def tokenizer(self) -> Path:
@@ -76,7 +87,7 @@ class RunFolder:
         """
         path = self.root / "recipe.json"
         if not path.exists():
-            if self.root.exists() and any(self.root.iterdir()):
+            if self.root.exists() and any(p != self.removals for p in self.root.iterdir()):
                 raise ConfigError(f"{self.root}: not empty and not a run folder; choose another with --out")
             atomic.write_json(path, recipe)
             return

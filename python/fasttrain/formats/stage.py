@@ -165,21 +165,35 @@ class Stage:
         return reports
 
     def _make_part(self, phase: str, index: int, item: T, work: Callable[[T, PartWriter], None], key: str) -> None:
-        marker = self.folder / phase / f"part-{index:05d}.json"
+        marker = self._marker(phase, index)
         if marker.exists():
             found = atomic.read_json(marker)
             files = [FileEntry.load(f) for f in found["files"]]
             if found["key"] == key and all(_is_whole(self.folder, f) for f in files):
                 return
-            marker.unlink()
+            self.drop_part(phase, index)
         with PartWriter(self.folder, phase, index) as writer:
             work(item, writer)
             report = writer.close()
         atomic.write_json(marker, {"key": key, **report.to_dict()})
 
+    def is_made(self, phase: str, index: int) -> bool:
+        """Whether a part was finished before, under whatever key."""
+        return self._marker(phase, index).exists()
+
+    def drop_part(self, phase: str, index: int) -> None:
+        """Remove a finished part and its files: it is made again, maybe with fewer. Before map_parts: for the root."""
+        files = self.read_part(phase, index).files
+        self._marker(phase, index).unlink()
+        for file in files:
+            (self.folder / file.path).unlink(missing_ok=True)
+
+    def _marker(self, phase: str, index: int) -> Path:
+        return self.folder / phase / f"part-{index:05d}.json"
+
     def read_part(self, phase: str, index: int) -> PartReport:
         """The report of a finished part."""
-        data = atomic.read_json(self.folder / phase / f"part-{index:05d}.json")
+        data = atomic.read_json(self._marker(phase, index))
         del data["key"]
         return PartReport.load(data)
 
@@ -213,23 +227,28 @@ def run_stage(
     world: Group,
     body: Callable[[Stage], Report | None],
     source_fingerprint: Any = None,
+    revision: Any = None,
 ) -> Manifest:
     """Bring the stage's folder to a finished state and return its manifest, on every rank.
 
     A finished stage with the same settings, inputs and `source_fingerprint` (plain data that stands for inputs that are
     not stages: the files of a lake) is not run again; one of other settings is made anew; an interrupted one goes on.
+    `revision`: plain data that touches some parts only (removal requests). When nothing else has changed, the finished
+    parts stay, and `body` must first drop those that the new revision touches (`Stage.drop_part`).
     `body` returns the stage's report, or None to take the sum over its output parts.
     """
     manifests = [(path, manifest.read(path)) for path in inputs]
     inputs_fp = fingerprint([manifest.input_fingerprint([m for _, m in manifests]), source_fingerprint])
     identity = {"stage": name, "config": config.fingerprint(), "inputs": inputs_fp}
+    revision_fp = "" if revision is None else fingerprint(revision)
     start = time.monotonic()
 
     def prepare() -> Manifest | None:
         if (folder / manifest.NAME).exists():
             done = manifest.read(folder)
             found = {"stage": done.stage, "config": done.config_fingerprint, "inputs": done.input_fingerprint}
-            if found == identity and not manifest.missing_files(folder, done):
+            same = found == identity and done.revision_fingerprint == revision_fp
+            if same and not manifest.missing_files(folder, done):
                 log.info("%s: finished before, kept %d documents", name, done.report.kept)
                 return done
         begun = folder / "begun.json"
@@ -251,6 +270,7 @@ def run_stage(
         config=config.to_dict(),
         config_fingerprint=identity["config"],
         input_fingerprint=inputs_fp,
+        revision_fingerprint=revision_fp,
         files=stage.files(),
         report=result.model_copy(update={"seconds": round(time.monotonic() - start, 3)}),
         extra=stage.extra,

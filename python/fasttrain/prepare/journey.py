@@ -14,6 +14,7 @@ from fasttrain.batch.split import SplitConfig
 from fasttrain.comm.group import Group
 from fasttrain.core.config import Settings
 from fasttrain.core.errors import ConfigError
+from fasttrain.corpus import removals
 from fasttrain.corpus import stage as corpus
 from fasttrain.corpus.config import CorpusConfig
 from fasttrain.decontam import benchmarks
@@ -105,8 +106,7 @@ def run(
     Raises: ConfigError: a wrong path or setting. FormatError: an input stage is missing or damaged.
     """
     runs: dict[str, Callable[[], Manifest]] = {
-        "corpus": lambda: _stage("corpus", folder, config.corpus, (), world, partial(corpus.run, base=base),
-                                 corpus.source_fingerprint(config.corpus, base)),
+        "corpus": lambda: _corpus(folder, config.corpus, base, world),
         "filter": lambda: _stage("filter", folder, config.filter, ("corpus",), world, partial(filtering.run, base=base),
                                  filtering.source_fingerprint(config.filter, base)),
         "dedup": lambda: _stage("dedup", folder, config.dedup, ("filter",), world, partial(dedup.run, base=base),
@@ -121,6 +121,21 @@ def run(
         "mixture": lambda: _mixture(folder, config.mixture, total_tokens, world),
     }  # fmt: skip
     return {name: runs[name]() for name in selected(only, start)}
+
+
+def _corpus(folder: RunFolder, config: CorpusConfig, base: Path, world: Group) -> Manifest:
+    """The first stage. Removal requests are its revision: they touch the parts that hold what they name."""
+    listed = removals.read([base / config.removals, folder.removals / "list.jsonl"])
+    return run_stage(
+        "corpus",
+        folder=folder.stage("corpus"),
+        config=config,
+        inputs=(),
+        world=world,
+        body=lambda stage: corpus.run(stage, config, base, listed),
+        source_fingerprint=corpus.source_fingerprint(config, base),
+        revision=listed.revision,
+    )
 
 
 def _stage(

@@ -395,6 +395,7 @@ class Loop:
             if not any(line.get("event") == "start" for line in lines):
                 self._event(
                     "start",
+                    order=self.order.fingerprint,
                     num_params=num_params(self.model).total,
                     num_steps=self.num_steps,
                     mfu_formula=MFU_FORMULA,
