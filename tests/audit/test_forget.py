@@ -8,12 +8,12 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from fasttrain.audit import forget, forget_report, ledger
+from fasttrain.audit import forget, forget_report, ledger, rebuilt
 from fasttrain.audit.step import open_order
 from fasttrain.cli import audit_forget
 from fasttrain.cli.options import open_run
 from fasttrain.cli.prepare import run_prepare
-from fasttrain.core.errors import ConfigError
+from fasttrain.core.errors import ConfigError, FormatError
 from fasttrain.corpus import removals
 from fasttrain.formats import atomic, manifest
 from fasttrain.formats.run_folder import RunFolder
@@ -283,6 +283,21 @@ def test_a_wrong_folder_is_refused_before_anything_is_written(base):
         ask(run, url=[JANE], base=base / "elsewhere", apply=True)
     assert not (run.removals / "list.jsonl").exists()
     assert JANE in origins(run, "corpus")
+
+
+def test_what_is_left_is_found(base):
+    run = RunFolder(base / "run")
+    [asked, *_] = forget.find(run, [forget.Key("origin", JANE)], threshold=0.7).documents
+    with pytest.raises(FormatError, match=r"corpus/documents/part-00000.parquet still holds a document"):
+        rebuilt.check(run, removals.Removals([asked.removal("r")]), [])
+    shutil.rmtree(run.stage("corpus"))
+    with pytest.raises(FormatError, match=r"filter/documents/part-00000.parquet still holds a document"):
+        rebuilt.check(run, removals.Removals(), [asked.names])
+    for stage in ledger.STAGES:
+        shutil.rmtree(run.stage(stage), ignore_errors=True)
+    if asked.shards:
+        with pytest.raises(FormatError, match=r"the shard \w+/web still holds a document"):
+            rebuilt.check(run, removals.Removals(), [asked.names])
 
 
 def test_the_list(tmp_path):

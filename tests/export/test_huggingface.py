@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from audit import small_run
 from eval.bytes_codec import model as small_model
+from fasttrain.audit import datasheet
 from fasttrain.checkpoint.save import save
 from fasttrain.comm.group import SoloGroup
 from fasttrain.core.errors import FormatError
@@ -199,6 +200,14 @@ def test_a_run_s_checkpoint_is_exported(tokenizer, tmp_path):
     assert "# small" in card
     assert "| training steps | 7 |" in card
     assert "| books | CC0-1.0 | 1 |" in card
+    assert "datasheet" not in card
+    sheet = datasheet.write(run)
+    again = to_huggingface(path, tokenizer, run.export)
+    assert (
+        "The [datasheet](datasheet.md) of the corpus ([as data](datasheet.json))" in (again / "README.md").read_text()
+    )
+    assert (again / "datasheet.md").read_text() == datasheet.markdown(sheet)
+    assert (again / "datasheet.json").read_bytes() == (run.root / "datasheet.json").read_bytes()
     half = to_huggingface(path, tokenizer, tmp_path / "half", dtype="bfloat16")
     assert load_file(half / "model.safetensors")["model.norm.weight"].dtype == torch.bfloat16
     assert json.loads((half / "config.json").read_text())["dtype"] == "bfloat16"

@@ -1,5 +1,6 @@
 """`fasttrain report RUN`: one self-contained HTML page; `--serve` while it runs."""
 
+import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Annotated
 
@@ -7,6 +8,8 @@ import typer
 
 from fasttrain.cli.options import RunArgument, reopen
 from fasttrain.formats.run_folder import RunFolder
+
+_LINKED = re.compile(r"/(datasheet\.(md|json)|removals/r-\w+\.md)")
 
 
 def add(app: typer.Typer) -> None:
@@ -38,17 +41,24 @@ def report(
 
 
 def make_server(folder: RunFolder, port: int) -> ThreadingHTTPServer:
-    """An HTTP server on localhost that builds the page at each request for `/`; port 0 takes a free one."""
+    """An HTTP server on localhost that builds the page at each request for `/` and gives the files that it links to.
+
+    Port 0 takes a free one.
+    """
     from fasttrain.report import page
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path != "/":
+            linked = folder.root / self.path[1:]
+            if self.path == "/":
+                body, kind = page.build(folder).read_bytes(), "html"
+            elif _LINKED.fullmatch(self.path) and linked.is_file():
+                body, kind = linked.read_bytes(), "plain"
+            else:
                 self.send_error(404)
                 return
-            body = page.build(folder).read_bytes()
             self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Type", f"text/{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -1,6 +1,7 @@
 """The model card: what the model is, what it was trained on by source and licence, and how well it predicts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fasttrain.audit.trained import trained_on
@@ -11,6 +12,10 @@ from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import num_params
 
 _FRONT_MATTER = "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- fasttrain\n- base-model\n---"
+_SHEET = """
+
+The [datasheet](datasheet.md) of the corpus ([as data](datasheet.json)) says where it comes from, under which licences,
+what was kept out, by which rules and on whose request."""
 _HOW = """## Use
 
 ```python
@@ -56,7 +61,14 @@ def _data(run: RunFolder) -> str:
          "" if r.epochs is None else f"{r.epochs:.2f}")
         for r in rows
     ]  # fmt: skip
-    return "## Training data\n\n" + _table(("source", "licence", "documents", "bytes", "tokens", "epochs"), lines)
+    made = _table(("source", "licence", "documents", "bytes", "tokens", "epochs"), lines)
+    return f"## Training data\n\n{made}{_SHEET if datasheet(run) else ''}"
+
+
+def datasheet(run: RunFolder) -> list[Path]:
+    """Files of the corpus's datasheet, to lie beside the card that links to them; none when one is missing."""
+    paths = [run.root / name for name in ("datasheet.md", "datasheet.json")]
+    return paths if all(path.is_file() for path in paths) else []
 
 
 def _scores(run: RunFolder) -> str:

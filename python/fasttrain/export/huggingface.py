@@ -6,7 +6,7 @@ not at all: it is written beside, synced and renamed.
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from fasttrain.checkpoint import store
 from fasttrain.core.errors import FormatError
-from fasttrain.export.card import model_card
+from fasttrain.export.card import datasheet, model_card
 from fasttrain.export.names import hf_config, hf_name
 from fasttrain.formats import atomic
 from fasttrain.formats.run_folder import RunFolder
@@ -33,6 +33,7 @@ def write_folder(
     folder: Path,
     *,
     card: str = "",
+    beside: Sequence[Path] = (),
     dtype: Dtype = "float32",
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> Path:
@@ -42,6 +43,7 @@ def write_folder(
         tensors: full parameters under fasttrain's names; others (optimizer state) are left out.
         tokenizer: tokenizer.json.
         card: README.md.
+        beside: files to copy into the folder.
     Raises: FormatError: a parameter is missing or of another shape, no tokenizer.json, a full disk.
     """
     _check(model, tensors)
@@ -58,6 +60,8 @@ def write_folder(
         atomic.write_json(temporary / "tokenizer_config.json", _tokenizer_config(model, special["content"]))
         if card:
             atomic.write_bytes(temporary / "README.md", card.encode())
+        for path in beside:
+            atomic.write_bytes(temporary / path.name, path.read_bytes())
         _take_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -152,8 +156,10 @@ def to_huggingface(
     found = store.load(checkpoint)
     model = ModelConfig.load(found.meta["model"], where=f"{checkpoint}: model")
     tensors = {name: found.tensors[name] for name in param_shapes(model) if name in found.tensors}
-    card = model_card(model, {"step": found.step, **found.meta}, run or _run_of(checkpoint))
-    return write_folder(model, tensors, tokenizer, folder, card=card, dtype=dtype)
+    run = run or _run_of(checkpoint)
+    card = model_card(model, {"step": found.step, **found.meta}, run)
+    beside = datasheet(run) if run is not None else []
+    return write_folder(model, tensors, tokenizer, folder, card=card, beside=beside, dtype=dtype)
 
 
 def _run_of(checkpoint: Path) -> RunFolder | None:

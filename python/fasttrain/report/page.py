@@ -19,6 +19,7 @@ from fasttrain.report import (
     dedup_sections,
     eval_sections,
     filter_sections,
+    governance_sections,
     passages_sections,
     train_sections,
 )
@@ -41,6 +42,7 @@ SECTIONS: tuple[tuple[str, str, Section, str], ...] = (
         data_sections.what_went_in,
         "No documents in this folder: `fasttrain prepare` reads them.",
     ),
+    ("governance", "What may be used", governance_sections.governance, "The corpus stage is not finished."),
     ("removed", "What was removed, and why", data_sections.removed, "No prepare stage is finished."),
     ("filters", "The refinery: filters", filter_sections.filters, "The filter stage is not finished."),
     ("duplicates", "Duplicates", dedup_sections.duplicates, "The dedup stage is not finished."),
