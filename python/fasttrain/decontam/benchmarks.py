@@ -1,53 +1,44 @@
-"""Benchmark files: their items as texts, and the n-grams by which they are found.
+"""Benchmark items as normalised words, and the one index of n-grams by which all of them are found.
 
-An item's text of at least `ngram` words is found by its n-grams of `ngram` words. One of `short_ngram` words or more is
-found by all of its n-grams of `short_ngram` words in a row, which is the whole of it. A shorter one (an answer "42")
-would be found everywhere and is never looked for; it is counted. Left out are n-grams that say nothing about one item:
-those that more than `max_items` items share (templates, imports), and those in which fewer than half of the words are
-different words with a letter. On a real lake HumanEval's lists of numbers ("0 0 0 0 0 0 0 0 0 0 a b c": numbers are
-normalised to 0) flagged 39 of 40 documents without the second rule, and rightly only one.
+What is looked for (`Field`): the text of each field that has a role. One of fewer than `ngram` words (an answer "42")
+would be found everywhere and is not looked for by itself; a question that short is, together with its answer, as one
+text. What is left without any text is counted and listed as not searched, neither clean nor dirty.
+
+What an n-gram weighs: its inverse document frequency, scaled so that one which a single item and a single document hold
+weighs 1 and one that more than `max_items` items or more than `max_documents` documents hold weighs 0:
+
+    weight(g) = (1 - log(items that hold g) / log(max_items + 1))
+              (1 - log(documents that hold g) / log(max_documents + 1))
+
+The first factor takes out templates (a header, imports), the second boilerplate and famous phrases. An n-gram in which
+fewer than half of the words are different words with a letter weighs 0: on a real lake HumanEval's lists of numbers
+("0 0 0 0 0 0 0 0 0 0 a b c": numbers are normalised to 0) flagged 39 of 40 documents without that, and rightly only
+one. The documents are only known after a pass over the corpus: `Benchmarks.weights` holds the first factor.
 """
 
-import gzip
-import io
-import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Literal
 
 import numpy as np
-import zstandard
-from pydantic import Field, model_validator
+import numpy.typing as npt
+from pydantic import Field as Limits
+from pydantic import model_validator
 
 from fasttrain.core.config import Settings
-from fasttrain.core.errors import ConfigError
+from fasttrain.decontam import registry
 from fasttrain.decontam.ngram_overlap import NgramIndex
-from fasttrain.formats import atomic, package_path
+from fasttrain.decontam.registry import HUMANEVAL, BenchmarkConfig, Listed, Role
 from fasttrain.text import columns, shingle_ref
 from fasttrain.text.shingle import shingle
 
-
-class BenchmarkConfig(Settings):
-    """One benchmark: a JSON Lines file, plain, .gz or .zst."""
-
-    name: str = Field(min_length=1)
-    """How the ledger and the report call it."""
-    path: str = Field(min_length=1)
-    """The file, relative to the recipe; `package:benchmarks/...` ships with us."""
-    fields: tuple[str, ...] = Field(min_length=1)
-    """Fields whose text must not be trained on; each is matched on its own."""
-    id_field: str | None = None
-    """Names an item; its line number does otherwise."""
-
-
-HUMANEVAL = BenchmarkConfig(
-    name="HumanEval",
-    path="package:benchmarks/HumanEval.jsonl.gz",
-    fields=("prompt", "canonical_solution"),
-    id_field="task_id",
-)
+# benchmark, row of the item, item, field, role, normalised words, words with their digits
+_Text = tuple[str, int, str, str, Role, tuple[str, ...], tuple[str, ...]]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 class DecontamConfig(Settings):
@@ -55,23 +46,34 @@ class DecontamConfig(Settings):
 
     benchmarks: tuple[BenchmarkConfig, ...] = (HUMANEVAL,)
     """Their files."""
-    ngram: int = Field(default=13, ge=2, le=64)
-    """Words that a document and an item must share in a row (GPT-3, arXiv:2005.14165, appendix C)."""
-    short_ngram: int = Field(default=8, ge=2, le=64)
-    """Items of at least so many words, but fewer than `ngram`, are found as a whole; shorter ones never."""
-    min_ngrams: int = Field(default=1, ge=1)
-    """N-grams of one item that a document must hold."""
-    max_items: int = Field(default=5, ge=1)
-    """An n-gram that more items than this share is a template and is left out."""
-    max_documents: int = Field(default=50, ge=1)
-    """An n-gram that more documents than this hold is boilerplate (a licence, a quotation) and does not count."""
-    action: Literal["drop", "flag"] = "drop"
-    """What happens to a document that holds an item: it goes, or it stays and the ledger says so."""
+    registry: str | None = None
+    """A TOML file of more `[[benchmarks]]`, whose paths are relative to it."""
+    ngram: int = Limits(default=8, ge=2, le=64)
+    """Words in a row by which an item is looked for; a text of fewer is never looked for alone."""
+    min_words: int = Limits(default=13, ge=2)
+    """Words of an item that a document must hold (GPT-3, arXiv:2005.14165, appendix C); an item of fewer is found
+    whole, word for word between word boundaries, or not at all."""
+    min_share: float = Limits(default=0.4, gt=0, le=1)
+    """Part of an item's words, by weight, that a document must hold ..."""
+    enough_words: int = Limits(default=50, ge=2)
+    """... or so many words of a long item, by weight, however small a part of it they are."""
+    max_gap: int = Limits(default=32, ge=0)
+    """Other words that may lie between two parts of an item in a document."""
+    max_items: int = Limits(default=5, ge=1)
+    """An n-gram that more items than this share is a template and weighs nothing."""
+    max_documents: int = Limits(default=50, ge=1)
+    """An n-gram that more documents than this hold is boilerplate (a licence, a quotation) and weighs nothing."""
+    passage_alone: bool = False
+    """Whether a passage counts that is found without its question; reading tests take theirs from encyclopedias."""
+    action: Literal["drop", "cut", "flag"] = "drop"
+    """A document that holds an item is dropped, loses the words it shares, or stays and says so in its `meta`."""
+    least_left_bytes: int = Limits(default=100, ge=1)
+    """A document of which less is left after a cut is dropped."""
 
     @model_validator(mode="after")
     def _check(self) -> "DecontamConfig":
-        if self.short_ngram > self.ngram:
-            raise ValueError(f"short_ngram must be at most ngram = {self.ngram}, got {self.short_ngram}")
+        if self.ngram > self.min_words:
+            raise ValueError(f"ngram must be at most min_words = {self.min_words}, got {self.ngram}")
         names = [b.name for b in self.benchmarks]
         if len(set(names)) != len(names):
             raise ValueError(f"benchmarks must have different names, got {names}")
@@ -79,135 +81,141 @@ class DecontamConfig(Settings):
 
 
 @dataclass(frozen=True)
-class Item:
-    """One field of one item."""
+class Field:
+    """One text of one item that is looked for."""
 
     benchmark: str
+    row: int  # of the item in its file
+    item: str
     name: str
-    field: str
-    words: tuple[str, ...]  # normalised (text.shingle_ref)
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Which item of which benchmark it belongs to."""
-        return self.benchmark, self.name
-
-
-@dataclass(frozen=True)
-class Table:
-    """Items that are found by n-grams of one length."""
-
-    index: NgramIndex
-    places: dict[int, tuple[tuple[int, int], ...]]  # place in index.keys -> (item, number of the n-gram's first word)
+    role: Role
+    words: tuple[str, ...]  # normalised (text.shingle_ref), `ngram` or more
+    exact: tuple[str, ...]  # with their digits (exact_words)
+    grams: Ints  # (len(words) - n + 1,) place of each n-gram in the index; -1: it weighs nothing
 
 
 @dataclass(frozen=True)
 class Benchmarks:
-    """Every item, and the tables by which it is found: `long` by single n-grams, `short` as a whole."""
+    """Every field that is looked for, and the index of their n-grams."""
 
-    items: tuple[Item, ...]
-    long: Table
-    short: Table
-    too_short: Counter[str]  # fields that are never looked for, by benchmark
-    templates: Counter[str]  # n-grams left out because many items share them, by benchmark
-    silent: Counter[str]  # fields of which no n-gram is left, by benchmark: they cannot be found
+    listed: tuple[Listed, ...]
+    fields: tuple[Field, ...]
+    index: NgramIndex
+    weights: Floats  # (K,) by the items that share an n-gram, before the documents are known
+    starts: Ints  # (K+1,) n-gram g is found in the places [starts[g], starts[g+1]) of:
+    at_field: Ints  # place in `fields`
+    at_word: Ints  # number of the n-gram's first word in it
+    items: Counter[str]  # by benchmark
+    too_short: Counter[str]  # fields that are not looked for alone, by benchmark
+    templates: Counter[str]  # n-grams that too many items share, by benchmark
+    silent: Counter[str]  # fields of which no n-gram weighs anything, by benchmark: they cannot be found
 
 
 def fingerprints(config: DecontamConfig, base: Path) -> list[list[str]]:
-    """Name and sha256 of every benchmark file. Raises ConfigError: a file is missing."""
-    found = []
-    for number, benchmark in enumerate(config.benchmarks):
-        path = package_path.resolve(benchmark.path, base)
-        if not path.is_file():
-            raise ConfigError(
-                f"decontam.benchmarks.{number}.path: {benchmark.name}: no such file: {path}; correct the path"
-            )
-        found.append([benchmark.name, atomic.sha256(path)])
-    return found
+    """Name, sha256 and settings of every benchmark. Raises ConfigError: a file is missing."""
+    listed = registry.find_files(config.benchmarks, config.registry, base)
+    return [[one.config.name, one.sha256, one.config.fingerprint()] for one in listed]
 
 
 def load(config: DecontamConfig, base: Path) -> Benchmarks:
-    """Read every benchmark and index its n-grams.
-
-    Raises: ConfigError: a file is missing, is not JSON Lines, or lacks a named field: an item that is silently left out
-    would count as clean.
-    """
-    fingerprints(config, base)
-    items: list[Item] = []
+    """Read every benchmark and index its n-grams. Raises ConfigError: a file is missing, damaged or lacks a field."""
+    listed = registry.find_files(config.benchmarks, config.registry, base)
+    texts: list[_Text] = []
+    items: Counter[str] = Counter()
     too_short: Counter[str] = Counter()
-    for number, benchmark in enumerate(config.benchmarks):
-        where = f"decontam.benchmarks.{number}"
-        for name, field, text in _read(benchmark, package_path.resolve(benchmark.path, base), where):
-            words = tuple(shingle_ref.words(text.encode("utf-8", "surrogatepass")))
-            if len(words) < config.short_ngram:
-                too_short[benchmark.name] += 1
-            else:
-                items.append(Item(benchmark.name, name, field, words))
-    templates: Counter[str] = Counter()
-    is_long = [len(item.words) >= config.ngram for item in items]
-    long = _table(items, is_long, config.ngram, config.max_items, templates)
-    is_short = [not flag for flag in is_long]
-    short = _table(items, is_short, config.short_ngram, len(items) + 1, templates, short=config.ngram - 1)
-    heard = {i for table in (long, short) for uses in table.places.values() for i, _ in uses}
-    silent = Counter(item.benchmark for i, item in enumerate(items) if i not in heard)
-    return Benchmarks(tuple(items), long, short, too_short, templates, silent)
+    for one in listed:
+        name = one.config.name
+        for row in registry.rows(one):
+            items[name] += 1
+            for field, role, text in _texts(one.config, row, config.ngram):
+                words, exact, _ = exact_words(text)
+                if len(words) >= config.ngram:
+                    texts.append((name, row.number, row.name, field, role, tuple(words), tuple(exact)))
+                elif words:
+                    too_short[name] += 1
+    return _index(config, listed, texts, items, too_short)
 
 
-def _table(
-    items: list[Item], wanted: list[bool], n: int, max_items: int, templates: Counter[str], *, short: int = 0
-) -> Table:
-    """`short`: an item of at most so many words is judged as a whole."""
-    chosen = [i for i, flag in enumerate(wanted) if flag]
+def exact_words(text: str) -> tuple[list[str], list[str], list[tuple[int, int]]]:
+    """Normalised words; the same with their digits behind them; where each lies in the text, in code points.
+
+    All numbers are one in the n-grams. A problem with other numbers in it is another problem, so that what the index
+    found is compared with the digits.
+    """
+    words, spans = shingle_ref.words_and_spans(text)
+    exact = [f"{word} {_digits(text[a:b])}" if "0" in word else word for word, (a, b) in zip(words, spans)]
+    return words, exact, spans
+
+
+def _digits(raw: str) -> str:
+    return "".join(str(unicodedata.decimal(c)) for c in raw if c.isdecimal())
+
+
+def _texts(benchmark: BenchmarkConfig, row: registry.Row, ngram: int) -> Iterator[tuple[str, Role, str]]:
+    """Field, role and text; a question that is too short also with each answer, as one text."""
+    for field, role in benchmark.fields.items():
+        yield field, role, row.texts[field]
+        if role == "question" and 0 < len(shingle_ref.words_and_spans(row.texts[field])[0]) < ngram:
+            for other, kind in benchmark.fields.items():
+                if kind == "answer" and row.texts[other]:
+                    yield f"{field}+{other}", "question", f"{row.texts[field]}\n{row.texts[other]}"
+
+
+def _index(
+    config: DecontamConfig,
+    listed: tuple[Listed, ...],
+    texts: list[_Text],
+    items: Counter[str],
+    too_short: Counter[str],
+) -> Benchmarks:
+    n = config.ngram
     # The n-grams of normalised words joined by spaces are those of the text: normalising again changes nothing.
-    hashes, offsets = shingle(columns.from_texts(" ".join(items[i].words) for i in chosen), n=n)
-    places: dict[int, list[tuple[int, int]]] = {}
-    for row, i in enumerate(chosen):
-        words = items[i].words
-        for k, h in enumerate(hashes[offsets[row] : offsets[row + 1]].tolist()):
-            window = words if len(words) <= short else words[k : k + n]  # a short item is found whole, so judged whole
-            telling = {word for word in window if any(c.isalpha() for c in word)}
-            if 2 * len(telling) >= len(window):
-                places.setdefault(h, []).append((i, k))
-    for h in [h for h, uses in places.items() if len({items[i].key for i, _ in uses}) > max_items]:
-        for benchmark in {items[i].benchmark for i, _ in places[h]}:
-            templates[benchmark] += 1
-        del places[h]
-    index = NgramIndex.build(np.array(sorted(places), np.uint64), n)
-    return Table(index, {k: tuple(places[int(key)]) for k, key in enumerate(index.keys)})
+    hashes, offsets = shingle(columns.from_texts(" ".join(words) for *_, words, _ in texts), n=n)
+    at_field = np.repeat(np.arange(len(texts)), np.diff(offsets))
+    at_word = np.arange(len(hashes)) - offsets[at_field]
+    keys, place = np.unique(hashes, return_inverse=True)
+    place = place.reshape(-1)
+    item_of = {key: i for i, key in enumerate(dict.fromkeys((t[0], t[1]) for t in texts))}
+    item = np.array([item_of[t[0], t[1]] for t in texts], np.int64)[at_field]
+    sharers = np.bincount(np.unique(np.stack([place, item]), axis=1)[0], minlength=len(keys))
+    weights = np.maximum(0.0, 1 - np.log(np.maximum(sharers, 1)) / np.log(config.max_items + 1))
+    telling = np.array([_tells(t[5], k, n, config.min_words) for t in texts for k in range(len(t[5]) - n + 1)], bool)
+    speaks = np.zeros(len(keys), bool)
+    speaks[place[telling]] = True
+    names = np.array([t[0] for t in texts], object)
+    templates: Counter[str] = Counter()
+    is_template = sharers > config.max_items
+    templates.update(name for name, _ in {(names[f], p) for f, p in zip(at_field[is_template[place]],
+                                                                       place[is_template[place]])})  # fmt: skip
+    weights[is_template | ~speaks] = 0
+    kept = weights > 0
+    number = np.where(kept, np.cumsum(kept) - 1, -1)
+    use = np.flatnonzero(kept[place])
+    use = use[np.argsort(place[use], kind="stable")]
+    grams = number[place]
+    fields = tuple(Field(*t, grams=grams[offsets[i] : offsets[i + 1]]) for i, t in enumerate(texts))
+    return Benchmarks(
+        listed=listed,
+        fields=fields,
+        index=NgramIndex.build(keys[kept], n),
+        weights=weights[kept],
+        starts=np.searchsorted(grams[use], np.arange(kept.sum() + 1)).astype(np.int64),
+        at_field=at_field[use],
+        at_word=at_word[use],
+        items=items,
+        too_short=too_short,
+        templates=templates,
+        silent=Counter(f.benchmark for f in fields if (f.grams < 0).all()),
+    )
 
 
-def _read(benchmark: BenchmarkConfig, path: Path, where: str) -> Iterator[tuple[str, str, str]]:
-    """(item, field, text) of a file."""
-    for number, line in enumerate(_lines(path)):
-        if not line.strip():
-            continue
-        try:
-            row: Any = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise ConfigError(f"{where}.path: {path}: line {number + 1} is not a JSON object; give a JSON Lines file")
-        needed = (*benchmark.fields, *([benchmark.id_field] if benchmark.id_field else []))
-        missing = [name for name in needed if name not in row]
-        if missing:
-            known = ", ".join(sorted(row))
-            raise ConfigError(f"{where}.fields: {path}: line {number + 1} has no field {missing[0]!r}; it has {known}")
-        name = str(row[benchmark.id_field]) if benchmark.id_field else str(number)
-        for field in benchmark.fields:
-            yield name, field, str(row[field])
+def _tells(words: tuple[str, ...], k: int, n: int, whole: int) -> bool:
+    """Whether half of an n-gram's words are different ones with a letter; a short text is found, so judged, whole."""
+    window = words if len(words) < whole else words[k : k + n]
+    return 2 * len({word for word in window if any(c.isalpha() for c in word)}) >= len(window)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open("rb") as raw, _decompressed(path, raw) as plain, io.TextIOWrapper(plain, "utf-8") as text:
-            yield from text
-    except (OSError, EOFError, zstandard.ZstdError, UnicodeDecodeError) as error:
-        raise ConfigError(f"decontam: benchmark file {path}: cannot be read: {error}") from error
-
-
-def _decompressed(path: Path, raw: IO[bytes]) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
-    if path.suffix == ".zst":
-        return zstandard.ZstdDecompressor().stream_reader(raw)
-    return raw
+def weigh(benchmarks: Benchmarks, documents: Ints, max_documents: int) -> Floats:
+    """(K,) what each n-gram weighs, when so many documents hold it."""
+    rarity = 1 - np.log(np.maximum(documents, 1)) / np.log(max_documents + 1)
+    return np.asarray(benchmarks.weights * np.maximum(0.0, rarity))

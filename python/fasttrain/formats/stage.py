@@ -124,9 +124,12 @@ class Stage:
         self._files: list[FileEntry] = []
 
     def input_parts(self, which: int = 0, phase: str = "") -> list[Path]:
-        """Document files of the input stage number `which`, in order (only those below `phase/`, if given)."""
+        """Document files of the input stage number `which`, in order (only those below `phase/`, if given).
+
+        Files that `PartWriter.write` gave a name of their own (`part-00007.ledger.parquet`) are none.
+        """
         folder, m = self.inputs[which]
-        names = [f.path for f in m.files if f.path.endswith(".parquet") and not f.path.endswith(".ledger.parquet")]
+        names = [f.path for f in m.files if f.path.endswith(".parquet") and "." not in Path(f.path).stem]
         return [folder / n for n in names if not phase or n.startswith(f"{phase}/")]
 
     def map_parts(
