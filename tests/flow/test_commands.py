@@ -25,6 +25,10 @@ def test_audit_finds_a_text_and_every_decision_about_it(unbroken):
         assert stage in out
 
 
+def test_audit_answers_for_a_benchmark(unbroken):
+    assert "clean items" in ask("audit", "benchmark", unbroken[0], "HumanEval")
+
+
 def test_audit_names_the_documents_of_a_step(unbroken):
     out = ask("audit", unbroken[0], "--step", "3")
     assert "step 3" in out

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fasttrain.audit.benchmark import Answer
 from fasttrain.audit.document import Trail
 from fasttrain.audit.ledger import Rows
 from fasttrain.audit.near import Near
@@ -50,6 +51,31 @@ def format_trained_on(rows: Sequence[TrainedRow]) -> RenderableType:
     ]  # fmt: skip
     lines.append([*(str(v) if isinstance(v, str) else f"{v:,}" for v in total), ""])
     return _table(("source", "licence", "documents", "bytes", "tokens", "epochs"), lines, right=(2, 3, 4, 5))
+
+
+def format_benchmark(answer: Answer) -> RenderableType:
+    """What is known of a benchmark, then every place where an item of it was found."""
+    figures = _table(("what", answer.name), [[k.replace("_", " "), _cell(v)] for k, v in answer.figures.items()])
+    files = Text("".join(f"{path}\n" for path in answer.subsets))
+    if not answer.found:
+        return Group(figures, Text("No document that decontamination read holds an item of it."), files)
+    rows = [
+        [
+            f.item,
+            f.field,
+            f"{f.score:.3f}",
+            f.outcome,
+            f.source,
+            f.origin,
+            f.doc_id,
+            f"{f.begin}-{f.end}",
+            _cell(f.span),
+        ]
+        for f in answer.found
+    ]
+    head = ("item", "field", "share", "outcome", "source", "document", "doc_id", "bytes", "text that both hold")
+    more = [Text(f"{answer.more} more; give --limit")] if answer.more else []
+    return Group(figures, _table(head, rows, right=(2,)), *more, files)
 
 
 def _trail(trail: Trail) -> RenderableType:

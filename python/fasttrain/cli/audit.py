@@ -10,7 +10,7 @@ from fasttrain.cli.options import RunArgument, console, reopen
 from fasttrain.core.errors import ConfigError
 
 # One file each, cli/audit_<name>.py, in the order of --help.
-_SUBCOMMANDS = ("near", "forget", "datasheet")
+_SUBCOMMANDS = ("near", "benchmark", "forget", "datasheet")
 _DEFAULT = "ask"
 
 
