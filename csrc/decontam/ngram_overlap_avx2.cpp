@@ -1,4 +1,4 @@
-// Four n-grams a step: their words of the filter gathered, each shifted by its own count, the bits collected as a mask.
+// Four n-grams a step: their words of the filter gathered, each shifted by its own two counts, the bits collected as a mask.
 
 #include <immintrin.h>
 
@@ -12,8 +12,10 @@ FT_AVX2 unsigned four_bits(const NgramOverlapArgs& p, const std::uint64_t* hash)
   const __m256i place = _mm256_and_si256(_mm256_srli_epi64(h, 6), _mm256_set1_epi64x(static_cast<long long>(p.F - 1)));
   const __m256i word = _mm256_i64gather_epi64(reinterpret_cast<const long long*>(p.filter), place, 8);
   const __m256i shift = _mm256_and_si256(h, _mm256_set1_epi64x(63));
+  const __m256i second = _mm256_srli_epi64(h, 58);
+  const __m256i both = _mm256_and_si256(_mm256_srlv_epi64(word, shift), _mm256_srlv_epi64(word, second));
   // The wanted bit to the sign of each lane, where movemask reads it.
-  const __m256i sign = _mm256_slli_epi64(_mm256_srlv_epi64(word, shift), 63);
+  const __m256i sign = _mm256_slli_epi64(both, 63);
   return static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(sign)));
 }
 

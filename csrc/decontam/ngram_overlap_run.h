@@ -11,10 +11,11 @@
 namespace fasttrain::decontam {
 
 inline bool may_be_key(const NgramOverlapArgs& p, std::uint64_t h) noexcept {
-  return (p.filter[h >> 6 & (p.F - 1)] >> (h & 63) & 1) != 0;
+  const std::uint64_t word = p.filter[h >> 6 & (p.F - 1)];
+  return (word >> (h & 63) & word >> (h >> 58) & 1) != 0;
 }
 
-// probe(p, hashes, count, found): found(i) for every i whose bit is set, rising.
+// probe(p, hashes, count, found): found(i) for every i whose bits are set, rising.
 template <typename Probe>
 void ngram_overlap_run(const NgramOverlapArgs& p, text::WordsFn split, const Probe& probe) noexcept {
   parallel_ranges(p.D, 16, p.threads, [&](std::size_t begin, std::size_t end) {

@@ -4,12 +4,14 @@ import hashlib
 import json
 import random
 import textwrap
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from comm.thread_ranks import on_ranks
 from decontam.stage_run import documents_of, documents_stage, run, spans_of
 from fasttrain.comm.group import SoloGroup
 from fasttrain.core.errors import ConfigError
@@ -239,6 +241,24 @@ def test_parts_do_not_matter(tmp_path, config, action):
         want = pa.concat_tables(pq.read_table(tmp_path / f"out/documents/part-0000{k}{kind}") for k in (0, 1))
         assert pq.read_table(tmp_path / f"one/documents/part-00000{kind}").equals(want), kind
     assert two
+
+
+def test_ranks_and_threads_do_not_matter(tmp_path, config, monkeypatch):
+    """Three ranks that claim parts as they come write what one writes, byte for byte."""
+    texts = [leak(form, item["question"]) for form in FORMS for item in ITEMS[:3]] + [sentence(50)]
+    documents_stage(tmp_path / "before", texts, parts=5)
+    done = []
+    for ranks, threads in ((1, 1), (3, 2)):
+        monkeypatch.setattr(decontam, "ngram_overlap", partial(ngram_overlap, threads=threads))
+        work = lambda world: run_stage(  # noqa: E731
+            "decontam", folder=tmp_path / f"ranks{world.size}", config=config, inputs=[tmp_path / "before"],
+            world=world, body=lambda s: decontam.run(s, config, tmp_path),
+        )  # fmt: skip
+        manifests = on_ranks(ranks, work) if ranks > 1 else [work(SoloGroup())]
+        assert {m.extra["benchmarks"]["bench"]["dirty_items"] for m in manifests} == {3}
+        done.append(manifests[0])
+    assert done[0].files == done[1].files  # names, rows, sha256
+    assert done[0].extra == done[1].extra
 
 
 def test_a_hash_that_matches_proves_nothing(config, tmp_path):

@@ -30,7 +30,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
   keys.shrink_to_fit();
   std::vector<std::uint64_t> filter(std::bit_ceil(std::max<std::size_t>(1, keys.size() / 4)));
-  for (const std::uint64_t h : keys) filter[(h / 64) % filter.size()] |= std::uint64_t{1} << (h % 64);
+  for (const std::uint64_t h : keys)
+    filter[(h / 64) % filter.size()] |= std::uint64_t{1} << (h % 64) | std::uint64_t{1} << (h >> 58);
   std::vector<std::int64_t> asked(N);
   for (std::size_t t = 0; t < N; ++t) {
     asked[t] = static_cast<std::int64_t>(t);

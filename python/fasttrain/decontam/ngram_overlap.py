@@ -17,17 +17,18 @@ class NgramIndex:
 
     n: int
     keys: npt.NDArray[np.uint64]  # (K,) rising, no two alike
-    filter: npt.NDArray[np.uint64]  # (F,) one bit a hash value modulo 64 F; F a power of two
+    filter: npt.NDArray[np.uint64]  # (F,) two bits for each key, in one word; F a power of two
 
     @classmethod
     def build(cls, hashes: npt.NDArray[np.uint64], n: int) -> "NgramIndex":
         """Index hashed n-grams (any order, repeats allowed), as text.shingle makes them."""
         keys = np.unique(hashes)
-        # 16 to 32 bits a key: one n-gram in 16 or fewer goes on to the search by halves.
+        # 16 to 32 bits a key: one n-gram in a hundred goes on to the search by halves.
         words = 1 << max(0, int(len(keys) * 16 - 1).bit_length() - 6)
         bits = np.zeros(words, np.uint64)
         place = (keys >> np.uint64(6)) & np.uint64(words - 1)
-        np.bitwise_or.at(bits, place, np.uint64(1) << (keys & np.uint64(63)))
+        for bit in (keys & np.uint64(63), keys >> np.uint64(58)):
+            np.bitwise_or.at(bits, place, np.uint64(1) << bit)
         return cls(n, keys, bits)
 
 

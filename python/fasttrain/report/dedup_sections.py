@@ -57,11 +57,22 @@ def benchmarks(data: RunData, figures: Figures) -> Html | None:
     if stage is None:
         return None
     dropped = sum(stage.report.dropped.values())
-    parts = [tag("p", f"{dropped:,} documents removed because they hold benchmark items.", class_="lead")]
+    rest = data.rows(
+        "SELECT decision, count(*) AS n FROM ledger WHERE starts_with(stage, 'decontam') AND starts_with(reason, "
+        "'benchmark') AND decision <> 'dropped' GROUP BY decision ORDER BY decision",
+        (),
+    )
+    told = {"edited": "lost the words they share", "tagged": "were kept and flagged"}
+    also = "".join(f" {r['n']:,} {told.get(r['decision'], r['decision'])}." for r in rest)
+    parts = [tag("p", f"{dropped:,} documents removed because they hold benchmark items.{also}", class_="lead")]
     found: dict[str, Any] = stage.extra.get("benchmarks") or {}
     if found:
         plain = {n: {k: v for k, v in b.items() if not isinstance(v, (dict, list))} for n, b in found.items()}
         parts.append(any_data(plain, limit=TOP))
+        files = [f.path for f in stage.files if f.path.startswith("subsets/") and f.rows]
+        if files:
+            text = "Rows of the benchmarks by what is known of them, in the stage's folder: "
+            parts.append(tag("p", text, ", ".join(files), class_="note"))
         for name, b in found.items():
             if b.get("dirty"):
                 items = list(b["dirty"].items())[:TOP]
