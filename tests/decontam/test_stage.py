@@ -216,6 +216,32 @@ def test_a_short_question_is_looked_for_with_its_answer(tmp_path):
     assert spans_of(tmp_path, done)[0]["field"] == "q+a"
 
 
+def test_a_definition_that_an_item_quotes_is_no_leak(tmp_path):
+    """The first words of an encyclopedia's article on primes, 17 of the 166 words of HumanEval/78."""
+    text = (
+        "A prime number (or a prime) is a natural number greater than 1 that is not a product of two smaller natural "
+        "numbers. A natural number greater than 1 that is not prime is called a composite number."
+    )
+    _, rows = run(tmp_path, DecontamConfig(), [text, sentence(50)])
+    assert [r["decision"] for r in rows] == ["kept", "kept"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_is_left_to_find_after_a_cut(tmp_path, config, form):
+    texts = [f"{sentence(100)} {leak(form, item['question'])} {sentence(100)}" for item in ITEMS[:6]]
+    cut = config.model_copy(update={"action": "cut"})
+    done, rows = run(tmp_path, cut, texts)
+    assert {r["decision"] for r in rows} == {"edited"}
+    elsewhere = cut.benchmarks[0].model_copy(update={"path": str(tmp_path / "bench.jsonl")})
+    again, rows = run(
+        tmp_path / "again",
+        cut.model_copy(update={"benchmarks": (elsewhere,)}),
+        [d["text"] for d in documents_of(tmp_path, done)],
+    )
+    assert {r["decision"] for r in rows} == {"kept"}
+    assert again.extra["benchmarks"]["bench"]["dirty_items"] == 0
+
+
 def test_a_leak_copied_often_is_found_and_a_short_phrase_is_not(tmp_path):
     """Ten documents hold an item of 40 words, and ten an item of 9: an n-gram in ten documents weighs 0.41."""
     long, short = sentence(40), sentence(9)

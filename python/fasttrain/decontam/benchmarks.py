@@ -127,8 +127,7 @@ def load(config: DecontamConfig, base: Path) -> Benchmarks:
         name = one.config.name
         for row in registry.rows(one):
             items[name] += 1
-            for field, role, text in _texts(one.config, row, config.ngram):
-                words, exact, _ = exact_words(text)
+            for field, role, words, exact in _looked_for(one.config, row, config.ngram):
                 if len(words) >= config.ngram:
                     texts.append((name, row.number, row.name, field, role, tuple(words), tuple(exact)))
                 elif words:
@@ -151,14 +150,18 @@ def _digits(raw: str) -> str:
     return "".join(str(unicodedata.decimal(c)) for c in raw if c.isdecimal())
 
 
-def _texts(benchmark: BenchmarkConfig, row: registry.Row, ngram: int) -> Iterator[tuple[str, Role, str]]:
-    """Field, role and text; a question that is too short also with each answer, as one text."""
+def _looked_for(
+    benchmark: BenchmarkConfig, row: registry.Row, ngram: int
+) -> Iterator[tuple[str, Role, list[str], list[str]]]:
+    """Field, role, words, and words with their digits; a short question also with each answer, as one text."""
     for field, role in benchmark.fields.items():
-        yield field, role, row.texts[field]
-        if role == "question" and 0 < len(shingle_ref.words_and_spans(row.texts[field])[0]) < ngram:
+        words, exact, _ = exact_words(row.texts[field])
+        yield field, role, words, exact
+        if role == "question" and 0 < len(words) < ngram:
             for other, kind in benchmark.fields.items():
                 if kind == "answer" and row.texts[other]:
-                    yield f"{field}+{other}", "question", f"{row.texts[field]}\n{row.texts[other]}"
+                    more, exact, _ = exact_words(f"{row.texts[field]}\n{row.texts[other]}")
+                    yield f"{field}+{other}", "question", more, exact
 
 
 def _index(
