@@ -21,7 +21,26 @@ struct PiiSpan {
   std::uint8_t kind;
 };
 
+enum PiiKind : std::uint8_t { email, ip, phone, card, iban, national_id, secret };
+
+constexpr PiiSpan nothing{0, 0, 0};
+
+inline bool digit(int c) noexcept { return c >= '0' && c <= '9'; }
+inline bool upper(int c) noexcept { return c >= 'A' && c <= 'Z'; }
+inline bool letter(int c) noexcept { return upper(c) || (c >= 'a' && c <= 'z'); }
+inline bool alnum(int c) noexcept { return letter(c) || digit(c); }
+// A neighbour that makes a candidate part of something longer. Bytes from 0x80 are letters of other scripts, mostly.
+inline bool word(int c) noexcept { return alnum(c) || c == '_' || c >= 0x80; }
+inline bool local(int c) noexcept { return alnum(c) || c == '.' || c == '_' || c == '%' || c == '+' || c == '-'; }
+inline int before(const PiiText& t, std::size_t i) noexcept { return i > 0 ? t.s[i - 1] : -1; }
+
 PiiSpan pii_at(const PiiText& text, std::size_t i, std::size_t last) noexcept;
+
+// Secrets (pii_secrets.cpp). `i` is a digit behind something else, or for the password the '@'.
+PiiSpan find_secret(const PiiText& text, std::size_t i, std::size_t last) noexcept;
+std::size_t userinfo_at(const PiiText& text, std::size_t at, std::size_t last) noexcept;  // size: none
+PiiSpan find_password(const PiiText& text, std::size_t begin, std::size_t at) noexcept;
+PiiSpan next_key_block(const PiiText& text, std::size_t from) noexcept;  // begin = size: none
 
 inline bool is_trigger(std::uint8_t c) noexcept { return (c >= '0' && c <= '9') || c == '@' || c == '+' || c == '('; }
 
@@ -29,8 +48,12 @@ inline bool is_trigger(std::uint8_t c) noexcept { return (c >= '0' && c <= '9') 
 template <typename Next, typename Emit>
 void pii_scan(const PiiText& text, const Next& next, const Emit& emit) noexcept {
   std::size_t last = 0;
-  for (std::size_t i = next(text, 0); i < text.size; i = next(text, i)) {
-    const PiiSpan found = pii_at(text, i, last);
+  PiiSpan block = next_key_block(text, 0);
+  for (std::size_t i = next(text, 0);; i = next(text, i)) {
+    if (block.begin < last) block = next_key_block(text, last);
+    const bool in_block = block.begin < text.size && i >= block.begin;
+    if (!in_block && i >= text.size) return;
+    const PiiSpan found = in_block ? block : pii_at(text, i, last);
     if (found.end > found.begin) {
       emit(found);
       last = i = found.end;

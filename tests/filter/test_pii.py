@@ -52,6 +52,38 @@ FOUND = [
     ("secret", "npm" + "_" + "aB3dE5gH7jK9" * 3),
     ("secret", "pypi" + "-" + "AgEIcHlwaS5vcmc" * 6),
 ]
+WEB_TOKEN = ".".join(("eyJhbGciOiJIUzI1NiIs" + "InR5cCI6IkpXVCJ9", "eyJzdWIiOiIxMjM0NTY3ODkwIn0", "aB3dE-gH7jK9_" * 3))
+AMAZON = "wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCYEXAMPLEKEY"  # of Amazon's documentation, 40 characters
+BODY = "MIIEowIBAAKCAQEA7bq1+f/\n" * 3
+PEM = [
+    f"-----BEGIN {label}-----\n{BODY}-----END {label}-----"
+    for label in ("PRIVATE" + " KEY", "RSA PRIVATE" + " KEY", "OPENSSH PRIVATE" + " KEY", "PGP PRIVATE" + " KEY BLOCK")
+]
+FOUND += [("secret", WEB_TOKEN), *(("secret", block) for block in PEM)]
+IN_CONTEXT = [  # text before, the secret, text behind
+    ("postgres://bob:", "hunter2", "@db.example.com:5432/x"),
+    ("redis://:", "p4ss:w0rd", "@[::1]:6379"),
+    ("https://jane:", "Tr0ub4dor&3", "@example.org/a?b=c"),
+    ("mongodb+srv://root:", "passwords", "@localhost"),
+    ("aws_secret_access_key = ", AMAZON, ""),
+    ("AWS_SECRET_ACCESS_KEY=", AMAZON, "\n"),
+    ('"secretAccessKey": "', AMAZON, '",'),
+    ("aws.secret-key => '", AMAZON, "'"),
+    ("SecretKey := ", "9" + AMAZON[1:], " "),
+]
+NO_SECRETS = [
+    "postgres://user:password@localhost/db", "postgres://user:Passwd@db.example.com/x", "https://u:$PASS@h.org",
+    "https://u:${PASS}@h.org", "https://u:{0}@h.org", "https://u:%s@h.org", "https://u:****@h.org",
+    "https://u:xxx@h.org", "https://u:@h.org", "amqp://user:pw1@", "//u:pw1@h", "://u:pw1@h",
+    f"sha1 = {AMAZON}", f"secret_access_key = {AMAZON}a", f"secret_access_key = {AMAZON[1:]}", f"secret_key {AMAZON}",
+    f"secret_access_key = x/{AMAZON}", f"secret access key = {AMAZON}", f"secret_key =    {AMAZON}",
+    "eyJhbGciOiJIUzI1NiIs.eyJzdWIiOiIxMjM.sig7", "eyJhbGciOiJIUzI1NiIs.YWJjZGVmZ2hpamtsbW4.aB3dE-gH7jK9_aB3dE",
+    "xeyJhbGciOiJIUzI1NiIs.eyJzdWIiOiIxMjM0NTY3ODkwIn0.aB3dE-gH7jK9_aB3dE",
+    PEM[1].replace(BODY, "MIIEowIBAAKCAQEA...\n"), PEM[1].replace("END RSA", "END EC"),
+    PEM[0].replace("-----END", "END"),
+    PEM[0].replace("PRIVATE", "PUBLIC"), PEM[1].replace("RSA", "rsa"), PEM[0].replace("-----BEGIN", "----BEGIN"),
+    PEM[0].replace(BODY, BODY + "\n" * (1 << 14)),
+]  # fmt: skip
 NOT_FOUND = [
     "user@localhost",
     "@decorator.name",
@@ -118,6 +150,8 @@ NOT_FOUND = [
 ]
 
 
+NOT_FOUND += NO_SECRETS
+
 CHECKED = ("111.444.777-35", "11010519491231002X", "12345678Z")  # national ids with a check digit
 
 
@@ -133,6 +167,28 @@ def test_found_whole_and_by_kind(impl, kind, text, around):
 @pytest.mark.parametrize("text", NOT_FOUND)
 def test_not_found(impl, text):
     assert len(pii.find(columns.from_texts([f"see {text} there"]), impl=impl).begins) == 0
+
+
+@pytest.mark.parametrize(("left", "value", "right"), IN_CONTEXT)
+def test_a_secret_is_found_by_what_stands_beside_it(impl, left, value, right):
+    for before, behind in (("", ""), ("a@b.org, 8.8.8.88: ", " c@d.org")):
+        whole = f"{before}{left}{value}{right}{behind}".encode()
+        found = pii.find(columns.from_texts([whole]), impl=impl)
+        spans = [(whole[b:e].decode(), KINDS[k]) for b, e, k in zip(found.begins, found.ends, found.kinds)]
+        assert [s for s in spans if s[1] == "secret"] == [(value, "secret")]
+        assert [s for s, kind in spans if kind == "email"] == (["a@b.org", "c@d.org"] if before else [])
+
+
+def test_a_key_block_goes_before_what_begins_in_it(impl):
+    inner = f"+{BODY}jane@example.org 8.8.8.88 {WEB_TOKEN} -----BEGIN PRIVATE KEY-----\n"
+    block = PEM[1].replace(BODY, inner)
+    whole = f"x@y.org {block} {PEM[0]}{block}".encode()
+    shared = f"-----BEGIN RSA PRIVATE KEY{PEM[0]}".encode()  # one header's end is the next one's beginning
+    found = pii.find(columns.from_texts([shared]), impl=impl)
+    assert [shared[b:e].decode() for b, e in zip(found.begins, found.ends)] == [PEM[0]]
+    found = pii.find(columns.from_texts([whole]), impl=impl)
+    spans = [whole[b:e].decode() for b, e in zip(found.begins, found.ends)]
+    assert spans == ["x@y.org", block, PEM[0], block]
 
 
 @pytest.mark.parametrize(("kind", "text"), [f for f in FOUND if f[0] in ("card", "iban") or f[1] in CHECKED])
@@ -153,6 +209,20 @@ def test_a_card_is_found_with_numbers_behind_it(impl, card, behind):
 PIECES = (
     [t for _, t in FOUND]
     + NOT_FOUND
+    + ["".join(parts) for parts in IN_CONTEXT]
+    + [
+        "-----BEGIN ",
+        "-----BEGIN PRIVATE KEY",
+        "PRIVATE KEY",
+        "-----",
+        "-----END ",
+        BODY,
+        "://",
+        "u:",
+        "eyJ",
+        "secret_key = ",
+        AMAZON,
+    ]
     + ["@", ".", "::", "+", "(", ")", " ", "-", "é", "x", "0", "2", "GB", "_", "4111", "sk-", "AKIA", "hf_", "X", "-1"]
 )
 

@@ -11,7 +11,7 @@ ip       public IPv4 (no private, loopback, link-local, shared, documentation, m
          2001:db8::/32)
 phone    `+` and 8-15 digits with separators (E.164); (ddd) ddd-dddd, ddd-ddd-dddd, ddd.ddd.dddd of the North American
          plan
-card     13-16 digits in a row, or in the groups printed on cards (4-4-4-4, 4-4-4-4-3, 4-6-5, 4-6-4) with one kind of
+card     14-16 digits in a row, or in the groups printed on cards (4-4-4-4, 4-4-4-4-3, 4-6-5, 4-6-4) with one kind of
          separator, of an issuer's range and length, with Luhn's checksum; no part of a decimal or of a longer number.
          17-19 digits in a row are no card: one in ten 64-bit constants of such a range would pass
 iban     a country's code and length (ISO 13616), alone or in groups of four, with the mod-97 checksum
@@ -23,6 +23,15 @@ national_id, alone, no part of a longer number:
          United Kingdom NINO, two letters in use, six digits, A to D
 secret   a key with its issuer's prefix (_SECRETS) and length, of [A-Za-z0-9_-], that holds a digit; nothing of these
          characters beside it
+         JSON web token (RFC 7519): two parts that begin with eyJ (base64url of `{"`), at least 11 characters each, the
+         first with a digit, and a signature of at least 16
+         40 characters of [A-Za-z0-9/+], one a digit, behind a name that ends in secret key or secret access key (`_`,
+         `-` or nothing between the words, any letter case), quotes, spaces and =, :, := or => (Amazon's secret keys)
+         the password of scheme://user:password@host; not one that is a variable ($, {, %, [), a mask (x, *, .) or the
+         word password, passwd, pass, pwd or secret, and then `password@host` is no e-mail address either
+         a PEM block from -----BEGIN ... PRIVATE KEY----- (RFC 7468; also OpenSSL's and PGP's labels) to the END of its
+         label, at most 16 KiB further, with at least 60 characters of base64 between. It goes before whatever else
+         begins in it
 """
 
 import ipaddress
@@ -42,7 +51,7 @@ _DASHED = re.compile(rb"[2-9]\d\d([-.])[2-9]\d\d\1\d{4}")
 _CARD = [
     re.compile(form)
     for form in (
-        rb"\d{13,16}(?!\d)",
+        rb"\d{14,16}(?!\d)",
         rb"\d{4}([ -])\d{4}\1\d{4}\1\d{4}\1\d{3}",
         rb"\d{4}([ -])\d{4}\1\d{4}\1\d{4}",
         rb"\d{4}([ -])\d{6}\1\d{5}",
@@ -60,11 +69,13 @@ IBAN_LENGTHS = {
     "SK": 24, "SM": 27, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
 }  # fmt: skip
 
-# Prefix -> least and most characters that follow; None: no upper limit. From the issuers' documentation.
+# Prefix -> least and most characters that follow; None: no upper limit. The prefixes are the issuers'. The lengths are
+# those that the rules of public secret scanners have (gitleaks among them), not promises of the issuers. Where scanners
+# differ or take longer ones too (GitHub up to 255, GitLab), only the least length is asked for.
 _SECRETS: dict[bytes, tuple[int, int | None]] = {
     b"AKIA": (16, 16), b"ASIA": (16, 16),  # Amazon Web Services
-    b"ghp_": (36, 36), b"gho_": (36, 36), b"ghu_": (36, 36), b"ghs_": (36, 36), b"ghr_": (36, 36),  # GitHub
-    b"github_pat_": (82, 82), b"glpat-": (20, 20),  # GitLab
+    b"ghp_": (36, None), b"gho_": (36, None), b"ghu_": (36, None), b"ghs_": (36, None), b"ghr_": (36, None),  # GitHub
+    b"github_pat_": (82, None), b"glpat-": (20, None),  # GitLab
     # Slack
     b"xoxa-": (20, None), b"xoxb-": (20, None), b"xoxp-": (20, None), b"xoxr-": (20, None), b"xoxs-": (20, None),
     b"AIza": (35, 35),  # Google
@@ -72,6 +83,14 @@ _SECRETS: dict[bytes, tuple[int, int | None]] = {
     b"sk-": (40, None),  # OpenAI, Anthropic
     b"hf_": (34, 34), b"npm_": (36, 36), b"pypi-": (85, None),
 }  # fmt: skip
+_JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}")
+_NAMED_KEY = re.compile(
+    rb"secret[_-]?(?:access[_-]?)?key[\"']?[ \t]{0,3}(?:=>|:=|[=:])[ \t]{0,3}[\"']?\Z", re.IGNORECASE
+)
+_USERINFO = re.compile(rb"[^\x00-\x20\x7f-\xff/@\"'<>`\\]{1,128}\Z")
+_NO_PASSWORD = (b"password", b"passwd", b"pass", b"pwd", b"secret")
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?)-----")
+_PEM_BYTES, _PEM_LEAST = 1 << 14, 60
 _SSN = re.compile(rb"(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}")
 _CPF = re.compile(rb"\d{3}\.\d{3}\.\d{3}-\d\d")
 _RESIDENT = re.compile(rb"[1-9]\d{5}(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dX]")
@@ -102,23 +121,46 @@ _GLOBAL_V6, _DOCUMENTATION_V6 = ipaddress.ip_network("2000::/3"), ipaddress.ip_n
 
 def find(text: bytes) -> list[tuple[int, int, int]]:
     """(begin, end, kind) of every finding, in order; kind indexes KINDS."""
-    found, last, i = [], 0, 0
-    while (match := _TRIGGER.search(text, i)) is not None:
-        i = match.start()
-        span = _at(text, i, last)
+    found: list[tuple[int, int, int]] = []
+    last = i = 0
+    block = _key_block(text, 0)
+    while True:
+        match = _TRIGGER.search(text, i)
+        i = match.start() if match is not None else len(text)
+        if block is not None and block[0] < last:
+            block = _key_block(text, last)
+        if block is not None and i >= block[0]:
+            span: tuple[int, int, int] | None = block
+        elif match is None:
+            return found
+        else:
+            span = _at(text, i, last)
         if span is None:
             i += 1
         else:
             found.append(span)
             last = i = span[1]
-    return found
+
+
+def _key_block(text: bytes, start: int) -> tuple[int, int, int] | None:
+    """The first private key in PEM that begins at or behind `start`."""
+    while (match := _PEM.search(text, start)) is not None:
+        start = match.start() + 1  # dashes may end one header and begin the next
+        mark = b"-----END " + match.group(1) + b"-----"
+        at = text.find(mark, match.end(), match.end() + _PEM_BYTES + len(mark))
+        if at >= 0 and len(re.sub(rb"[^A-Za-z0-9+/=]", b"", text[match.end() : at])) >= _PEM_LEAST:
+            return match.start(), at + len(mark), 6
+    return None
 
 
 def _at(text: bytes, i: int, last: int) -> tuple[int, int, int] | None:
     c = text[i : i + 1]
     if c == b"@":
-        return _email(text, i, last)
+        begin = _userinfo(text, i, last)
+        return _email(text, i, last) if begin is None else _password(text, begin, i)
     if c.isdigit() and re.fullmatch(rb"[A-Za-z_-]", text[max(0, i - 1) : i]) and (found := _secret(text, i, last)):
+        return found
+    if c.isdigit() and not text[max(0, i - 1) : i].isdigit() and (found := _named_key(text, i, last)):
         return found
     if c.isdigit() and re.fullmatch(rb"[A-Z]{2}", text[max(0, i - 2) : i]):
         return (_iban(text, i - 2, last) or _nino(text, i - 2)) if i - 2 >= last else None
@@ -218,7 +260,7 @@ def _is_issued(digits: list[int]) -> bool:
     four = digits[0] * 1000 + digits[1] * 100 + digits[2] * 10 + digits[3]
     two, three = four // 100, four // 10
     if digits[0] == 4:
-        return n in (13, 16, 19)
+        return n in (16, 19)  # 13, long out of use, would take one in ten barcodes of German goods
     if two in (34, 37):
         return n == 15
     if two in (36, 38) or 300 <= three <= 305:
@@ -280,6 +322,8 @@ def _secret(text: bytes, i: int, last: int) -> tuple[int, int, int] | None:
     begin = i - len(re.search(rb"[A-Za-z_-]*\Z", text[last:i]).group())  # type: ignore[union-attr]
     if begin > 0 and re.match(rb"[A-Za-z0-9_-]", text[begin - 1 : begin]):
         return None
+    if token := _JWT.match(text, begin):
+        return begin, token.end(), 6
     for prefix, (least, most) in _SECRETS.items():
         if text.startswith(prefix, begin):
             token = re.compile(rb"[A-Za-z0-9_-]*").match(text, begin)
@@ -287,3 +331,34 @@ def _secret(text: bytes, i: int, last: int) -> tuple[int, int, int] | None:
             body = end - begin - len(prefix)
             return (begin, end, 6) if least <= body <= (most or body) else None
     return None
+
+
+def _named_key(text: bytes, i: int, last: int) -> tuple[int, int, int] | None:
+    begin = i - len(re.search(rb"[A-Za-z/+]{0,40}\Z", text[last:i]).group())  # type: ignore[union-attr]
+    if not re.fullmatch(rb"[A-Za-z0-9/+]{40}", text[begin : begin + 40]) or _is_key_character(text, begin + 40):
+        return None
+    if begin > 0 and _is_key_character(text, begin - 1):
+        return None
+    return (begin, begin + 40, 6) if _NAMED_KEY.search(text[max(0, begin - 64) : begin]) else None
+
+
+def _is_key_character(text: bytes, i: int) -> bool:
+    return _is_word(text, i) or text[i : i + 1] in (b"/", b"+")
+
+
+def _userinfo(text: bytes, at: int, last: int) -> int | None:
+    """Where `user:password` begins that ends before `at`; None when there is no URL with a password."""
+    match = _USERINFO.search(text[max(last, at - 129) : at])
+    if match is None or b":" not in match.group():
+        return None
+    begin = at - len(match.group())
+    return begin if re.fullmatch(rb"[A-Za-z0-9]://", text[max(0, begin - 4) : begin]) else None
+
+
+def _password(text: bytes, begin: int, at: int) -> tuple[int, int, int] | None:
+    password = text[begin:at].partition(b":")[2]
+    if not password or password.lower() in _NO_PASSWORD or password[:1] in (b"$", b"{", b"%", b"["):
+        return None
+    if not password.strip(b"xX*.") or not re.match(rb"[A-Za-z0-9\[]", text[at + 1 : at + 2]):
+        return None
+    return at - len(password), at, 6
