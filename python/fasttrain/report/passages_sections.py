@@ -25,7 +25,8 @@ def passages(data: RunData, figures: Figures) -> Html | None:
     edited, dropped = report.counts.get("edited", 0), sum(report.dropped.values())
     lead = (
         f"{report.bytes_in - report.bytes_out:,} of {report.bytes_in:,} bytes cut: {edited:,} documents edited, "
-        f"{dropped:,} dropped because too little was left. Every cut is a copy of a place earlier in the corpus."
+        f"{dropped:,} dropped because too little was left. "
+        f"{_what_stays(extra['rules'], stage.config.get('keep_line'))}"
     )
     parts = [tag("p", lead, class_="lead"), tag("p", f"Rules that are on: {', '.join(extra['rules'])}.", class_="note")]
     rows = [
@@ -53,6 +54,13 @@ def passages(data: RunData, figures: Figures) -> Html | None:
     if extra.get("substring"):
         parts += [tag("h3", "The search for substrings"), pairs(extra["substring"])]
     return join(parts)
+
+
+def _what_stays(rules: list[str], keep_line: str | None) -> str:
+    if "lines" not in rules or keep_line != "none":
+        return "Every cut is a copy of a place earlier in the corpus."
+    rest = " Every other cut is a copy of a place earlier in the corpus." if len(rules) > 1 else ""
+    return f"No document keeps a boilerplate line, not even the first that holds it.{rest}"
 
 
 def _host(origin: str) -> str:
