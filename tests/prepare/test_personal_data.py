@@ -117,6 +117,12 @@ def test_no_value_is_in_any_file_but_the_texts_as_read(run):
     assert any(b"<SECRET>" in data for name, data in files.items() if name.startswith("tokens of train"))
     # The documents took different ways: kept, duplicates, refused by a rule, never read.
     told = b"".join(data for name, data in files.items() if name.endswith(".ledger.parquet"))
-    for reason in (b"near", b"quarantine:not_json", b"quarantine:no_text", b"pii:masked"):
+    for reason in (
+        b"near",
+        b"quarantine:not_json",
+        b"quarantine:no_text",
+        b"pii:masked",
+        b"gopher_repetition:dup_lines",
+    ):
         assert reason in told
     assert {p.split("/")[1] for p in files if p.endswith(".ledger.parquet")} >= {"corpus", "filter", "dedup", "split"}
