@@ -15,8 +15,11 @@ class SourceConfig(Settings):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the mixture domain; several entries may share one (their paths must not overlap)."""
-    path: str = Field(min_length=1)
-    """Folder, file or glob (`**` crosses folders), relative to the recipe; `package:demo_lake/...` ships with us."""
+    path: str | tuple[str, ...]
+    """Folder, file or glob (`**` crosses folders), relative to the recipe, or a list of those; a file that several of
+    them match is read once. `package:demo_lake/...` ships with us. `s3://`, `gs://`, `hdfs://` and `file://` go through
+    pyarrow's file systems, with the credentials of the environment and options behind a `?`
+    (`s3://bucket/a/*.jsonl.zst?region=eu-west-1`, `gs://anonymous@bucket/a`)."""
     kind: Kind = "auto"
     """Reader; `auto` goes by each file's extension and passes over what it does not know."""
     licence: str = "unknown"
@@ -44,6 +47,13 @@ class SourceConfig(Settings):
     exclude: tuple[str, ...] = ()
     """Not those whose relative path matches one of these."""
 
+    @field_validator("path")
+    @classmethod
+    def _names_something(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not value or not all([value] if isinstance(value, str) else value):
+            raise ValueError("must be a path or a list of paths, none of them empty")
+        return value
+
     @field_validator("encoding")
     @classmethod
     def _known(cls, value: str) -> str:
@@ -52,6 +62,11 @@ class SourceConfig(Settings):
         except LookupError:
             raise ValueError("must be a character encoding that Python knows, such as utf-8 or latin-1") from None
         return value
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The path, or all that are listed."""
+        return (self.path,) if isinstance(self.path, str) else self.path
 
 
 class CorpusConfig(Settings):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fasttrain.core.errors import ConfigError
-from fasttrain.corpus import languages, licences
+from fasttrain.corpus import languages, licences, remote
 from fasttrain.corpus.config import CorpusConfig, SourceConfig
+from fasttrain.corpus.remote import RemotePath
 from fasttrain.formats import atomic, package_path
 
 _COMPRESSED = (".gz", ".zst")
@@ -25,7 +26,7 @@ _KIND_OF = {
 class LakeFile:
     """One file of a source."""
 
-    path: Path
+    path: Path | RemotePath
     name: str  # the source's path as written, and the file's below it: no two entries share one
     kind: str  # warc, jsonl, parquet, text or code
     size: int  # bytes on disk
@@ -59,33 +60,38 @@ def extension(name: str) -> str:
 
 
 def files(source: SourceConfig, base: Path, where: str) -> list[LakeFile]:
-    """Every file of a source, by name. Raises ConfigError when there is none, naming `where`."""
-    in_package = package_path.is_in_package(source.path)
-    root, pattern = package_path.split(source.path, base)
-    found = [(p, n) for p, n in sorted(_matching(root, pattern), key=lambda pn: pn[1]) if _is_wanted(source, n)]
-    folder_as_written = _folder(root, pattern)
-    folders: dict[str, list[Path]] = {}
-    for path, name in found:
-        if licences.is_licence_file(name.rsplit("/", 1)[-1].removesuffix(".zst").removesuffix(".gz")):
-            folders.setdefault(name.rpartition("/")[0], []).append(path)
-    stated = {folder: licences.of_folder(paths) for folder, paths in folders.items()}
+    """Every file of a source: its paths in their order, each by name. Raises ConfigError for a path that has none."""
+    first: dict[str, LakeFile] = {}
+    for path in source.paths:
+        for file in _files_of(source, path, base, where):
+            first.setdefault(file.name, file)
+    return list(first.values())
+
+
+def _files_of(source: SourceConfig, path: str, base: Path, where: str) -> list[LakeFile]:
     result = []
-    for path, name in found:
+    folder_as_written, matching = _local(path, base) if not remote.is_uri(path) else _remote(path, where)
+    found = [(p, n) for p, n in sorted(matching, key=lambda pn: pn[1]) if _is_wanted(source, n)]
+    folders: dict[str, list[Path | RemotePath]] = {}
+    for file, name in found:
+        if licences.is_licence_file(name.rsplit("/", 1)[-1].removesuffix(".zst").removesuffix(".gz")):
+            folders.setdefault(name.rpartition("/")[0], []).append(file)
+    stated = {folder: licences.of_folder(paths) for folder, paths in folders.items()}
+    for file, name in found:
         kind = _KIND_OF.get(extension(name), "") if source.kind == "auto" else source.kind
         if not kind or (source.kind == "code" and extension(name) not in languages.EXTENSIONS and not source.include):
             continue
-        try:
-            status = path.stat()
-            version = atomic.sha256(path) if in_package else str(status.st_mtime_ns)
-            size = status.st_size
-        except OSError:  # the reader will say so in the ledger
-            size, version = -1, "unreadable"
+        size, version = _state(file, is_in_package=package_path.is_in_package(path))
         licence = _nearest(stated, name) if kind == "code" else ""
-        result.append(LakeFile(path, folder_as_written + name, kind, size, version, licence))
+        result.append(LakeFile(file, folder_as_written + name, kind, size, version, licence))
     if not result:
+        if remote.is_uri(path):
+            what = "holds no file of this kind" if found else "matches no file"
+            raise ConfigError(f"{where}.path: source {source.name!r}: {path!r} {what}; correct the path or the kind")
+        root, pattern = package_path.split(path, base)
         what = "holds no file of this kind" if (root / pattern).exists() else "matches no file"
         raise ConfigError(
-            f"{where}.path: source {source.name!r}: {source.path!r} {what} (looked below {root}); "
+            f"{where}.path: source {source.name!r}: {path!r} {what} (looked below {root}); "
             "correct the path, or fetch the lake with tools/fetch_lake.py"
         )
     return result
@@ -107,6 +113,29 @@ def plan(config: CorpusConfig, base: Path) -> list[Part]:
     return parts
 
 
+def _local(path: str, base: Path) -> tuple[str, Iterator[tuple[Path | RemotePath, str]]]:
+    root, pattern = package_path.split(path, base)
+    return _folder(root, pattern), _matching(root, pattern)
+
+
+def _remote(path: str, where: str) -> tuple[str, Iterator[tuple[Path | RemotePath, str]]]:
+    folder, listed = remote.listing(path, where)
+    glob = remote.split(path)[1]
+    regex = re.compile(_regex(glob) + r"(/.*)?") if glob else None
+    return folder, ((file, name) for file, name in listed if regex is None or regex.fullmatch(name))
+
+
+def _state(file: Path | RemotePath, *, is_in_package: bool) -> tuple[int, str]:
+    """(bytes, version) of a file."""
+    if isinstance(file, RemotePath):
+        return file.size, str(file.mtime_ns)
+    try:
+        status = file.stat()
+        return status.st_size, atomic.sha256(file) if is_in_package else str(status.st_mtime_ns)
+    except OSError:  # the reader will say so in the ledger
+        return -1, "unreadable"
+
+
 def _is_wanted(source: SourceConfig, name: str) -> bool:
     included = not source.include or any(fnmatchcase(name, glob) for glob in source.include)
     return included and not any(fnmatchcase(name, glob) for glob in source.exclude)
@@ -121,7 +150,7 @@ def _nearest(stated: dict[str, str], name: str) -> str:
     return ""
 
 
-def _matching(root: Path, pattern: str) -> Iterator[tuple[Path, str]]:
+def _matching(root: Path, pattern: str) -> Iterator[tuple[Path | RemotePath, str]]:
     """(path, name) of the files of a folder, file or glob. Links below it are not followed: trees link their twins."""
     path = root / pattern
     if path.is_file():

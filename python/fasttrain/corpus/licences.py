@@ -1,8 +1,10 @@
 """The licence of a source file: its own SPDX line, else the nearest licence file above it."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from fasttrain.corpus.remote import RemotePath
 from fasttrain.corpus.streams import Whole
 
 _FILE = re.compile(r"(?i)^(licen[cs]e|copying|unlicense)([._-].*)?$")
@@ -46,7 +48,7 @@ def classify(text: str) -> str:
     return ""
 
 
-def of_folder(paths: list[Path]) -> str:
+def of_folder(paths: Sequence[Path | RemotePath]) -> str:
     """The licence that a folder's licence files state together (`Apache-2.0 OR MIT`); "" when they state none."""
     found: set[str] = set()
     for path in paths:

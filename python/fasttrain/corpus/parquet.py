@@ -9,6 +9,7 @@ from fasttrain.corpus.config import SourceConfig
 from fasttrain.corpus.fields import Fields
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
+from fasttrain.corpus.remote import RemotePath
 
 _ROWS = 256
 
@@ -18,7 +19,10 @@ def read(file: LakeFile, intake: Intake) -> None:
     if file.size == 0:
         return intake.quarantine("empty", file.name)
     try:
-        table = pq.ParquetFile(file.path)
+        if isinstance(file.path, RemotePath):
+            table = pq.ParquetFile(file.path.path, filesystem=file.path.filesystem)
+        else:
+            table = pq.ParquetFile(file.path)
     except OSError as error:
         return intake.quarantine("unreadable", file.name, detail=str(error), file=file.name)
     except pa.ArrowException as error:

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 
 import zstandard
 
+from fasttrain.corpus.remote import RemotePath
+
 _READ = 1 << 15
 _STEP = 1 << 20  # most bytes that one step of inflate may give: bounds the memory of a compression bomb
 _MAX_WINDOW = 1 << 27  # what the zstd command line takes without --long=31
@@ -31,7 +33,7 @@ class Damaged(Exception):
         self.kind, self.detail, self.position = kind, detail, position
 
 
-def chunks(path: Path) -> Iterator[bytes]:
+def chunks(path: Path | RemotePath) -> Iterator[bytes]:
     """Yield the file's decoded bytes (gzip and zstd by their first bytes). Raises Damaged after what decodes."""
     position = 0
     try:
@@ -48,7 +50,7 @@ def chunks(path: Path) -> Iterator[bytes]:
         raise
 
 
-def _decoder(path: Path, head: bytes) -> Any:
+def _decoder(path: Path | RemotePath, head: bytes) -> Any:
     if head[:2] == b"\x1f\x8b":
         return _gzip
     if len(head) == 4 and _is_zstd(int.from_bytes(head, "little")):
@@ -163,7 +165,7 @@ class Lines:
     The unfinished line before the damage is given too, with `cut` set: it may be whole.
     """
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path | RemotePath, max_bytes: int) -> None:
         self._path, self._max = path, max_bytes
         self.damage: Damaged | None = None
         self.cut = False
@@ -200,7 +202,7 @@ class Lines:
 class Whole:
     """All bytes of a file, unless they are more than the limit."""
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path | RemotePath, max_bytes: int) -> None:
         pieces: list[bytes] = []
         self.size = 0
         self.damage: Damaged | None = None
