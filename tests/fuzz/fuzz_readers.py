@@ -21,6 +21,42 @@ from fasttrain.corpus.stage import read_file
 
 LAKE = Path(__file__).parents[2] / "python/fasttrain/data/demo_lake"
 CONFIG = CorpusConfig.load({"sources": [{"name": "s", "path": "."}], "max_document_bytes": 100_000})
+MAIL = b"""From ann Tue Jul  1 10:52:37 2003
+From: ann@example.org
+Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=
+Date: Tue, 01 Jul 2003 10:52:37 +0200
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary="b1"
+
+--b1
+Content-Type: multipart/alternative; boundary="b2"
+
+--b2
+Content-Type: text/plain; charset=iso-8859-1
+Content-Transfer-Encoding: quoted-printable
+
+Gr=FC=DFe.
+-- =20
+Ann
+--b2
+Content-Type: text/html; charset=utf-8
+Content-Transfer-Encoding: base64
+
+PHA+R3LDvMOfZS48L3A+
+--b2--
+--b1
+Content-Type: application/pdf
+Content-Disposition: attachment; filename*=utf-8''x%20y.pdf
+Content-Transfer-Encoding: base64
+
+JVBERg==
+--b1--
+
+From bob Tue Jul  1 11:52:37 2003
+Subject: Re
+
+>From here on.
+"""
 KINDS = {".jsonl": "jsonl", ".warc": "warc", ".parquet": "parquet", ".txt": "text", ".py": "code", ".go": "code"}
 WORDS = [
     b"\n",
@@ -82,10 +118,13 @@ def main(seconds: float, seed: int) -> int:
     by_kind = {kind: [p for p, k in files if k == kind] for kind in sorted({k for _, k in files})}
     runs, bad, end = 0, 0, time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder, Extractor(30.0, 0.01) as extractor:
+        mail = Path(folder, "seed.mbox")  # the lake holds none
+        mail.write_bytes(MAIL * 3)
+        by_kind["mail"] = [mail]
         while time.monotonic() < end:
             kind = rng.choice(list(by_kind))
             original = rng.choice(by_kind[kind])
-            path = Path(folder, original.name)
+            path = Path(folder, f"damaged-{original.name}")
             path.write_bytes(damaged(original.read_bytes(), rng))
             try:
                 bad += read(path, kind, extractor)

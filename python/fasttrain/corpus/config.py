@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from fasttrain.core.config import Settings
 from fasttrain.corpus.policy import PolicyConfig
 
-Kind = Literal["auto", "warc", "jsonl", "parquet", "text", "code"]
+Kind = Literal["auto", "warc", "jsonl", "parquet", "text", "code", "mail"]
 
 
 class SourceConfig(Settings):
@@ -21,7 +21,7 @@ class SourceConfig(Settings):
     pyarrow's file systems, with the credentials of the environment and options behind a `?`
     (`s3://bucket/a/*.jsonl.zst?region=eu-west-1`, `gs://anonymous@bucket/a`)."""
     kind: Kind = "auto"
-    """Reader; `auto` goes by each file's extension and passes over what it does not know."""
+    """Reader; `auto` goes by each file's extension and passes over what it does not know. A maildir needs "mail"."""
     licence: str = "unknown"
     """SPDX expression of the source; a record's own licence field or a source tree's licence file goes before it."""
     priority: int = 0

@@ -18,7 +18,7 @@ _COMPRESSED = (".gz", ".zst")
 _KIND_OF = {
     ".warc": "warc", ".wet": "warc", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet",
     ".txt": "text", ".text": "text", ".md": "text", ".markdown": "text", ".rst": "text", ".html": "text",
-    ".htm": "text",
+    ".htm": "text", ".mbox": "mail", ".eml": "mail",
 } | dict.fromkeys(languages.EXTENSIONS, "code")  # fmt: skip
 
 
@@ -28,7 +28,7 @@ class LakeFile:
 
     path: Path | RemotePath
     name: str  # the source's path as written, and the file's below it: no two entries share one
-    kind: str  # warc, jsonl, parquet, text or code
+    kind: str  # warc, jsonl, parquet, text, code or mail
     size: int  # bytes on disk
     version: str  # changes when the content does: time of modification, or SHA-256 for files of the package
     licence: str = ""  # of the nearest licence file above it (source trees)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fasttrain.core.errors import FormatError
-from fasttrain.corpus import documents, jsonl, lake, parquet, warc
+from fasttrain.corpus import documents, jsonl, lake, mail, parquet, warc
 from fasttrain.corpus.config import CorpusConfig
 from fasttrain.corpus.html import Extractor
 from fasttrain.corpus.intake import STAGE, Intake
@@ -137,6 +137,8 @@ def read_file(file: lake.LakeFile, intake: Intake, extractor: Extractor) -> None
             documents.read_text(file, intake, extractor)
         case "code":
             documents.read_code(file, intake)
+        case "mail":
+            mail.read(file, intake, extractor)
         case other:
             raise FormatError(f"corpus: {file.name}: no reader for kind {other!r}")
 
