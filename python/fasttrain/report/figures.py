@@ -7,7 +7,7 @@ from typing import Any
 from fasttrain.report.html import Html, tag
 
 MARK = "#c0392b"  # what went wrong, on every figure
-NUM_COLOURS = 8  # of page.js's colorway; curves beyond them take the same colours with other strokes
+NUM_COLOURS = 12  # of page.js's colorway; curves beyond them take the same colours with other strokes
 STROKES = ("solid", "dot", "dash", "longdash", "dashdot")
 
 
