@@ -48,7 +48,9 @@ def estimate_recipe(
 ) -> "Estimate":
     """Estimate a recipe on `ranks` ranks; the ranks of `group` calibrate together."""
     from fasttrain.estimate import estimate as cost
+    from fasttrain.train.machine import choose_device, choose_precision, local_rank
 
+    device = choose_device(recipe.train.device, local_rank(group)[0])
     return cost.estimate(
         recipe.model,
         seq_len=recipe.batch.seq_len,
@@ -57,7 +59,8 @@ def estimate_recipe(
         num_steps=recipe.train.resolve_steps(recipe.batch),
         layout=recipe.layout,
         num_ranks=ranks,
-        precision=recipe.train.precision,
+        precision=choose_precision(recipe.train.precision, device, group),
+        device=str(device),
         run_calibration=calibrate,
         price_per_rank_hour=price,
         world=group,

@@ -16,6 +16,7 @@ import torch
 from fasttrain.comm.group import Group
 from fasttrain.comm.threads import threads_of_rank
 from fasttrain.core.malloc import keep_pages
+from fasttrain.core.precision import Precision, autocast
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import num_params
 from fasttrain.model.init import init_
@@ -53,7 +54,7 @@ def calibrate(
     *,
     seq_len: int,
     micro_rows: int,
-    precision: str,
+    precision: Precision,
     world: Group,
     device: str = "cpu",
     max_tokens: int = 4096,
@@ -75,7 +76,7 @@ def calibrate(
 
 
 def _calibrate(
-    model: ModelConfig, rows: int, seq_len: int, precision: str, world: Group, device: str, repeats: int
+    model: ModelConfig, rows: int, seq_len: int, precision: Precision, world: Group, device: str, repeats: int
 ) -> Calibration:
     times = []
     optimizer_s = 0.0
@@ -84,7 +85,7 @@ def _calibrate(
         tokens = torch.randint(0, model.vocab_size, (rows, seq_len), device=device)
 
         def step(net: Transformer = net, tokens: torch.Tensor = tokens) -> None:
-            with _autocast(precision, device):
+            with autocast(precision, torch.device(device)):
                 nll, _ = net(tokens, tokens)
             nll.mean().backward()
 
@@ -122,8 +123,3 @@ def _median(work: Callable[[], object], repeats: int, device: str, world: Group)
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
-
-
-def _autocast(precision: str, device: str) -> Any:
-    kind = torch.bfloat16 if precision == "bf16" else torch.float16
-    return torch.autocast(device.split(":")[0], kind, enabled=precision != "fp32")

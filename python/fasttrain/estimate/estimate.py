@@ -17,6 +17,7 @@ import torch
 from fasttrain.comm.group import Group, SoloGroup
 from fasttrain.comm.mesh import LayoutConfig
 from fasttrain.core.errors import ConfigError
+from fasttrain.core.precision import Precision
 from fasttrain.estimate.calibrate import Calibration, calibrate
 from fasttrain.estimate.memory import FP32, Memory, rank_memory, rank_params
 from fasttrain.formats import atomic
@@ -64,7 +65,7 @@ def estimate(
     num_steps: int,
     layout: LayoutConfig | None = None,
     num_ranks: int = 1,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     device: str = "cpu",
     run_calibration: bool = True,
     price_per_rank_hour: float | None = None,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from fasttrain.core.precision import has_bf16
+
 MFU_FORMULA = "tokens/s * FLOPs per token / (ranks * peak FLOP/s of a rank)"
 
 # Dense peaks of the data sheets, FLOP/s in bf16 and fp16. Names as torch.cuda.get_device_name gives them; H200 and H100
@@ -27,7 +29,10 @@ class Peak:
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype, declared: float | None = None) -> Peak:
-    """The device's peak for matrix products of `dtype`: declared, known by name, or measured in about 0.2 s."""
+    """The device's peak for matrix products of `dtype`: declared, known by name, or measured in about 0.2 s.
+
+    A CPU that emulates `dtype` is measured in fp32, by what it could do: the emulation then looks as bad as it is.
+    """
     if declared is not None:
         return Peak(declared, "declared in the recipe")
     if device.type == "cuda" and dtype in (torch.bfloat16, torch.float16):
@@ -35,6 +40,8 @@ def peak_flops(device: torch.device, dtype: torch.dtype, declared: float | None 
         for card, flops in _CARDS.items():
             if card in name:
                 return Peak(flops, f"data sheet of {name}, dense {dtype}")
+    if device.type == "cpu" and (dtype == torch.float16 or (dtype == torch.bfloat16 and not has_bf16(device))):
+        dtype = torch.float32
     return Peak(measured_flops(device, dtype), f"measured: {dtype} matrix product on {device.type}")
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from fasttrain.comm.mesh import Mesh
+from fasttrain.core.precision import Precision
 from fasttrain.model.config import ModelConfig
 from fasttrain.nn.dropout import DropoutKey
 from fasttrain.optim.adamw import AdamW
@@ -20,8 +21,8 @@ from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares
 from fasttrain.optim.config import OptimConfig
 from fasttrain.parallel import pipeline
 from fasttrain.parallel.data import BUCKET_BYTES, BucketReducer, FlatParameters
+from fasttrain.parallel.loss_scale import make_scaler
 from fasttrain.parallel.plan import Plan
-from fasttrain.parallel.precision import Precision, make_scaler
 from fasttrain.parallel.stage import MicroBatch, Stage
 from fasttrain.parallel.wire import Clock, Wire
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from fasttrain.core.precision import Precision, autocast
 from fasttrain.model.init import initial
 from fasttrain.model.transformer import Block, Transformer
 from fasttrain.nn.dropout import DropoutKey
 from fasttrain.parallel.plan import Plan
-from fasttrain.parallel.precision import Precision, autocast
 from fasttrain.parallel.tensor import VocabParallelEmbedding, copy_to_group, sum_over_group, vocab_parallel_loss
 from fasttrain.parallel.wire import Wire
 

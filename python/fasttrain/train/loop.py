@@ -20,6 +20,7 @@ from fasttrain.comm.mesh import LayoutConfig, build_mesh
 from fasttrain.core.errors import ConfigError, FasttrainError
 from fasttrain.core.log import Progress, progress
 from fasttrain.core.malloc import keep_pages
+from fasttrain.core.precision import DTYPES, Precision
 from fasttrain.formats import atomic
 from fasttrain.formats.run_folder import RunFolder
 from fasttrain.formats.shards import open_shards
@@ -33,12 +34,18 @@ from fasttrain.optim.config import OptimConfig, learning_rate
 from fasttrain.parallel.engine import Engine, Sums
 from fasttrain.train.config import TrainConfig
 from fasttrain.train.feed import cut_probe, probe_rows, training_rows
-from fasttrain.train.machine import StopSignal, choose_device, choose_threads, local_rank, torch_settings
-from fasttrain.train.state import Keeper, State
+from fasttrain.train.machine import (
+    StopSignal,
+    choose_device,
+    choose_precision,
+    choose_threads,
+    local_rank,
+    torch_settings,
+)
+from fasttrain.train.state import Keeper, State, started_precision
 
 log = logging.getLogger("fasttrain.train")
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _WORDS = {"ok": "ok", "log": "logged", "skip": "skipped", "rollback": "rollback", "halt": "halted"}
 
 
@@ -99,6 +106,8 @@ def run(
         return Result(**done)
     rank_here, ranks_here = local_rank(world)
     device = choose_device(train.device, rank_here)
+    started = world.bcast(started_precision(folder.checkpoints) if world.is_root else None)
+    precision = choose_precision(train.precision, device, world, started=started)
     with torch_settings(choose_threads(train.threads, ranks_here)), StopSignal().listening() as stop:
         loop = Loop(
             folder,
@@ -114,6 +123,7 @@ def run(
             world=world,
             fingerprints=fingerprints,
             device=device,
+            precision=precision,
             stop=stop,
         )
         with loop:
@@ -139,10 +149,11 @@ class Loop:
         world: Group,
         fingerprints: Mapping[str, str],
         device: torch.device,
+        precision: Precision,
         stop: StopSignal,
     ) -> None:
         self.folder, self.world, self.device, self.stop = folder, world, device, stop
-        self.model, self.optim, self.train = model, optim, train
+        self.model, self.optim, self.train, self.precision = model, optim, train, precision
         self.num_steps = train.resolve_steps(batch)
         self.fingerprints = dict(fingerprints)
         self.mesh = build_mesh(world, layout)
@@ -159,7 +170,7 @@ class Loop:
             optim,
             seed=seed,
             num_sources=max(len(self.order.source_names), len(self.probe)),
-            precision=train.precision,
+            precision=precision,
             device=device,
             overlap=train.overlap,
         )
@@ -191,6 +202,7 @@ class Loop:
             "optim": self.optim.to_dict(),
             "order": self.order.fingerprint,
             "num_steps": self.num_steps,
+            "precision": self.precision,
             "seed": seed,
             "fingerprints": self.fingerprints,
         }
@@ -374,7 +386,7 @@ class Loop:
 
     def _begin_metrics(self, *, is_resumed: bool) -> None:
         """Open the file, and write what a kill left unwritten behind the checkpoint: its step's evaluation and line."""
-        dtype = _DTYPES[self.train.precision]
+        dtype = DTYPES[self.precision]
         peak = self.world.bcast(peak_flops(self.device, dtype, self.train.peak_flops) if self.world.is_root else None)
         flops = flops_per_token(self.model, self.order.config.seq_len)
         self.throughput = Throughput(flops_per_token=flops, peak=peak, num_ranks=self.world.size)
@@ -387,7 +399,7 @@ class Loop:
             about = {
                 "layout": {"dp": mesh.dp.size, "tp": mesh.tp.size, "pp": mesh.pp.size},
                 "device": self.device.type,
-                "precision": self.train.precision,
+                "precision": self.precision,
                 "threads": torch.get_num_threads(),
                 "peak_flops": peak.flops,
                 "peak_source": peak.source,

@@ -1,5 +1,6 @@
-"""What a rank takes of its machine: device, threads, deterministic kernels, and a signal that asks it to stop."""
+"""What a rank takes of its machine: device, precision, threads, deterministic kernels, and a signal to stop."""
 
+import logging
 import os
 import signal
 import socket
@@ -13,6 +14,9 @@ import torch
 
 from fasttrain.comm.group import Group
 from fasttrain.core.errors import ConfigError
+from fasttrain.core.precision import Precision, has_bf16
+
+log = logging.getLogger("fasttrain.train")
 
 
 def local_rank(world: Group) -> tuple[int, int]:
@@ -29,6 +33,21 @@ def choose_device(name: Literal["auto", "cpu", "cuda"], rank_here: int) -> torch
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", rank_here % torch.cuda.device_count())
+
+
+def choose_precision(
+    name: Literal["auto"] | Precision, device: torch.device, world: Group, *, started: Precision | None = None
+) -> Precision:
+    """The precision of a run, the same on every rank; every rank must call it.
+
+    Args: started: of the run that is gone on with; what "auto" meant on the machine that started it stays.
+    """
+    is_native = all(world.allgather(has_bf16(device)))
+    chosen: Precision = name if name != "auto" else started or ("bf16" if is_native else "fp32")
+    if chosen == "bf16" and not is_native:
+        why = "the run was started so" if name == "auto" else "use train.precision='auto' or 'fp32'"
+        log.warning("bf16 is emulated on this machine, many times slower than fp32; %s", why)
+    return chosen
 
 
 def choose_threads(wanted: int, ranks_here: int) -> int:

@@ -9,6 +9,7 @@ from fasttrain.checkpoint.config import CheckpointConfig
 from fasttrain.checkpoint.save import Saver
 from fasttrain.comm.group import Group
 from fasttrain.core.errors import ConfigError
+from fasttrain.core.precision import Precision
 from fasttrain.monitor.guard import Guard
 from fasttrain.parallel.engine import Engine
 
@@ -25,6 +26,12 @@ class State:
     """The metrics line of the last step, without its evaluation; empty at step 0."""
     val_loss: float | None = None
     """Of the last evaluation."""
+
+
+def started_precision(folder: Path) -> Precision | None:
+    """The precision of the run whose checkpoints lie in `folder`; None when it has none yet."""
+    found = store.steps(folder)
+    return store.load(store.path_of(folder, found[-1])).meta.get("precision") if found else None
 
 
 class Keeper:

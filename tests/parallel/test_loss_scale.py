@@ -1,7 +1,7 @@
 import pytest
 
 from fasttrain.core.errors import FasttrainError
-from fasttrain.parallel.precision import LossScaler, make_scaler
+from fasttrain.parallel.loss_scale import LossScaler, make_scaler
 
 
 def test_an_overflow_halves_and_good_steps_double():

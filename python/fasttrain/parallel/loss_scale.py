@@ -1,22 +1,9 @@
-"""Mixed precision: weights, gradients and optimizer state stay float32; products run in what `precision` names."""
+"""Dynamic loss scaling, which fp16 needs."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
 
 from fasttrain.core.errors import FasttrainError
-
-Precision = Literal["fp32", "bf16", "fp16"]
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
-    """The context of a forward pass."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, _DTYPES[precision])
+from fasttrain.core.precision import Precision
 
 
 @dataclass
