@@ -86,7 +86,10 @@ def run(source: Path, out: Path, items: list[str], tokenizer: Path) -> dict[str,
 
 def texts(out: Path) -> list[str]:
     """What is left in the end."""
-    return [json.loads(line)["text"] for path in sorted((out / "clean").glob("*.jsonl")) for line in path.open()]
+    lines = [
+        line for path in sorted((out / "clean").glob("*.jsonl")) for line in path.read_bytes().split(b"\n") if line
+    ]
+    return [json.loads(line)["text"] for line in lines]
 
 
 def _drain(*steps: Any) -> int:

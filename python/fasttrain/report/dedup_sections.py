@@ -10,6 +10,7 @@ from fasttrain.report.samples import clip, look_up, mask
 
 TOP = 20
 SHOWN_GROUPS, SHOWN_TEXT = 8, 300  # groups of which texts are shown, and characters of each text
+SHOWN_ORIGINS = 3
 
 
 def duplicates(data: RunData, figures: Figures) -> Html | None:
@@ -137,6 +138,13 @@ def _rejected(data: RunData, extra: dict[str, Any]) -> Html:
     return tag("details", tag("summary", "Proposed and rejected: the closest pairs"), body)
 
 
+def _some(group: dict[str, Any]) -> str:
+    """Origins of a few of a group's removed documents, and how many more there are."""
+    shown = group["removed"][:SHOWN_ORIGINS]
+    more = group["documents"] - 1 - len(shown)
+    return mask("; ".join(shown)) + (f"; and {more:,} more" if more > 0 else "")
+
+
 def _groups(data: RunData, extra: dict[str, Any], figures: Figures) -> Html:
     """Groups by size, the largest (from the stage's figures or else from the ledger), how their texts begin."""
     top = at(extra, "clusters", "top")
@@ -144,10 +152,7 @@ def _groups(data: RunData, extra: dict[str, Any], figures: Figures) -> Html:
         top = _groups_of_ledger(data)
     if not top:
         return Html("")
-    rows = [
-        [mask(str(c["origin"])), c["source"], c["documents"], c["least_score"], mask("; ".join(c["removed"]))]
-        for c in top[:TOP]
-    ]
+    rows = [[mask(str(c["origin"])), c["source"], c["documents"], c["least_score"], _some(c)] for c in top[:TOP]]
     count, sizes = at(extra, "clusters", "count"), at(extra, "clusters", "sizes")
     caption = f"The largest of {number(count)} groups" if isinstance(count, int) else "The largest groups"
     parts = [tag("h3", "Groups of copies")]
