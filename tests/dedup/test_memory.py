@@ -1,5 +1,5 @@
-"""What clustering (deciding who stays, from the verified pairs) holds: a buffer that `memory_records` sets, and 16 bytes
-for each document at most."""
+"""What clustering (deciding who stays, from the verified pairs) holds: a buffer that `memory_records` sets, and at most
+16 bytes for each document."""
 
 import gc
 import tracemalloc
