@@ -63,6 +63,18 @@ def test_batches_that_the_guard_left_out_are_left_out(run):
     assert (third.batch, third.metrics) == (5, {})
 
 
+def test_a_step_that_read_other_shards_is_not_told(run):
+    run.train.mkdir()
+    start = {"event": "start", "order": step.open_order(run).fingerprint}
+    trained = {"step": 1, "tokens": 64, "loss": 2.0, "batch": 0}
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in (start, trained)))
+    assert step.documents_of(run, 1).metrics == trained
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in (start | {"order": "of then"}, trained)))
+    with pytest.raises(ConfigError, match="made again since step 1 was trained"):
+        step.documents_of(run, 1)
+    assert step.documents_of(run, 2).metrics == {}, "a step to come reads what lies there now"
+
+
 def test_few_are_shown_all_are_counted(run):
     whole, few = step.documents_of(run, 1), step.documents_of(run, 1, limit=1)
     assert few.documents == whole.documents[:1]

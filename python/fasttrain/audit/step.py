@@ -64,13 +64,19 @@ def documents_of(run: RunFolder, step: int, *, limit: int | None = None) -> Step
     Args:
         step: as metrics.jsonl counts, from 1. A step that has not been trained gives what it would read.
         limit: at most so many documents; the counts are of all.
-    Raises: ConfigError: a step before the first, or a run folder that is not prepared.
+    Raises: ConfigError: a step before the first, a run folder that is not prepared, or one whose shards were made again
+        since: the order is then another one, and nobody can say what the step has read.
     Cost: one batch of the order and one look-up of its documents; nothing is replayed.
     """
     if step < 1:
         raise ConfigError(f"audit: --step must be at least 1, got {step}")
     order = open_order(run)
-    line, skips = _metrics(run, step)
+    line, skips, trained_order = _metrics(run, step)
+    if line and trained_order and trained_order != order.fingerprint:
+        raise ConfigError(
+            f"audit: {run.shards}: the shards or the mixture were made again since step {step} was trained, so what it "
+            "has read is not known; a run begun with --fresh has steps that belong to its shards"
+        )
     batch = line.get("batch")
     index = int(batch) if isinstance(batch, int) else SkipList(skips).batch_of(step - 1)
     spans = order.documents(index)
@@ -160,10 +166,11 @@ def format_step(found: StepDocuments) -> RenderableType:
     return Group(head, table, *([Text(f"and {more:,} more documents")] if more else []))
 
 
-def _metrics(run: RunFolder, step: int) -> tuple[dict[str, Any], list[list[int]]]:
-    """The step's line, and the batches that the guard had left out by the end of the file."""
+def _metrics(run: RunFolder, step: int) -> tuple[dict[str, Any], list[list[int]], str]:
+    """The step's line, the batches that the guard had left out by the end of the file, the order's fingerprint."""
     line: dict[str, Any] = {}
     skips: list[list[int]] = []
+    order = ""
     if run.metrics.exists():
         with run.metrics.open(encoding="utf-8") as lines:
             for text in lines:
@@ -171,9 +178,11 @@ def _metrics(run: RunFolder, step: int) -> tuple[dict[str, Any], list[list[int]]
                     break  # cut by a kill
                 if f'"step": {step},' in text and '"loss"' in text and '"event"' not in text:
                     line = json.loads(text)
+                elif '"event": "start"' in text:
+                    order = json.loads(text).get("order", "")
                 elif '"skips"' in text:
                     skips = json.loads(text).get("skips", skips)
-    return line, skips
+    return line, skips, order
 
 
 def _look_up(run: RunFolder, ids: list[str]) -> dict[str, tuple[str, str]]:
