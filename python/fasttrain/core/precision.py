@@ -15,7 +15,7 @@ _CPU_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 itself; a CPU is taken not to where torch (before 2.10) cannot tell."""
+    """Whether the device multiplies bf16 itself; a CPU is taken not to where an older torch cannot tell."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
