@@ -1,4 +1,4 @@
-"""Write csrc/text/unicode_tables.h: the class of every code point, from Python's unicodedata.
+"""Write csrc/text/unicode_tables.h (the class of every code point) and lower_tables.h (lower case), from unicodedata.
 
 Run: python tools/gen_unicode.py
 
@@ -9,6 +9,7 @@ Gopher decisions depend on exactly these characters.
 """
 
 import sys
+import textwrap
 import unicodedata
 from pathlib import Path
 
@@ -81,6 +82,67 @@ inline std::uint16_t unicode_class_of(std::uint32_t c) noexcept {{
 """.replace("#include <cstdint>", "#include <cstddef>\n#include <cstdint>")
     )
     print(f"{path.relative_to(ROOT)}: {len(blocks)} blocks of {BLOCK}, {2 * len(flat) + len(index)} bytes")
+    write_lower()
+
+
+def lower_ranges() -> list[tuple[int, int, int, int]]:
+    """(first, last, step, what is added) of code points whose lower case is one other code point, ascending."""
+    ranges: list[tuple[int, int, int, int]] = []
+    for c in range(0x80, 0x110000):
+        low = chr(c).lower()
+        if len(low) != 1 or ord(low) == c:
+            continue
+        delta = ord(low) - c
+        if ranges:
+            first, last, step, same = ranges[-1]
+            if same == delta and c - last in ((1, 2) if first == last else (step,)):
+                ranges[-1] = (first, c, c - last, delta)
+                continue
+        ranges.append((c, c, 1, delta))
+    return ranges
+
+
+def write_lower() -> None:
+    ranges = lower_ranges()
+    cells = ", ".join(f"{{{a:#x},{b:#x},{step},{delta}}}" for a, b, step, delta in ranges)
+    body = "\n".join(textwrap.wrap(cells, 116, initial_indent="    ", subsequent_indent="    "))
+    path = ROOT / "csrc" / "text" / "lower_tables.h"
+    path.write_text(
+        f"""#pragma once /* part of word_list */
+// Written by tools/gen_unicode.py from Unicode {unicodedata.unidata_version}; do not edit.
+// Lower case of single code points that are not ASCII: `delta` is added to first, first + step, ..., last. Those whose
+// lower case is more than one code point (U+0130) stay as they are.
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+
+namespace fasttrain::text {{
+
+struct LowerRange {{
+  std::uint32_t first, last, step;
+  std::int32_t delta;
+}};
+
+// clang-format off
+inline constexpr LowerRange lower_ranges[] = {{
+{body},
+}};
+// clang-format on
+
+inline std::uint32_t lower_case(std::uint32_t c) noexcept {{
+  if (c < 0x80) return c - 'A' < 26u ? c + 32 : c;
+  const LowerRange* r = std::upper_bound(std::begin(lower_ranges), std::end(lower_ranges), c,
+                                         [](std::uint32_t x, const LowerRange& range) {{ return x < range.first; }});
+  if (r == std::begin(lower_ranges)) return c;
+  --r;
+  return c <= r->last && (c - r->first) % r->step == 0 ? c + static_cast<std::uint32_t>(r->delta) : c;
+}}
+
+}}  // namespace fasttrain::text
+"""
+    )
+    print(f"{path.relative_to(ROOT)}: {len(ranges)} ranges")
 
 
 if __name__ == "__main__":

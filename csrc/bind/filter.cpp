@@ -12,11 +12,13 @@ using namespace fasttrain;
 void bind_filter_pii(py::module_&);
 void bind_filter_url_list(py::module_&);
 void bind_filter_fasttext(py::module_&);
+void bind_filter_word_list(py::module_&);
 
 void bind_filter(py::module_& m) {
   bind_filter_pii(m);
   bind_filter_url_list(m);
   bind_filter_fasttext(m);
+  bind_filter_word_list(m);
   py::class_<filter::LineRules>(m, "LineRules")
       .def(py::init([](std::uint32_t c4_flags, std::size_t c4_min_words, std::size_t c4_max_word_chars,
                        std::uint32_t rw_flags, double rw_max_uppercase, std::size_t rw_min_words,

@@ -2,7 +2,7 @@
 // Personal data in texts: where it lies, by kind.            N texts, M findings in all.
 //
 // kinds: 0 e-mail, 1 public IP address, 2 phone number, 3 payment card (Luhn), 4 IBAN (mod 97),
-// 5 national id, 6 key of a service
+// 5 national id, 6 secret (key of a service, JSON web token, password of a URL, PEM block of a private key)
 // Findings of a text do not overlap and come in order. The rules, one by one: fasttrain/filter/pii_ref.py
 //
 // Called twice: with `begins == nullptr` it only counts, so that the caller can allocate; then it fills.

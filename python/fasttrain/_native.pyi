@@ -70,6 +70,8 @@ __all__: list[str] = [
     "url_list_sort",
     "winnow",
     "winnow_impls",
+    "word_list",
+    "word_list_impls",
 ]
 
 class FasttextModel:
@@ -466,5 +468,24 @@ def winnow(
     impl: str,
 ) -> int: ...
 def winnow_impls() -> list[str]: ...
+def word_list(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    which: numpy.typing.NDArray[numpy.int32],
+    counts: numpy.typing.NDArray[numpy.int64],
+    roots: numpy.typing.NDArray[numpy.int32],
+    heads: numpy.typing.NDArray[numpy.uint8],
+    pairs: numpy.typing.NDArray[numpy.uint8],
+    firsts: numpy.typing.NDArray[numpy.uint8],
+    edges: numpy.typing.NDArray[numpy.int32],
+    bytes: numpy.typing.NDArray[numpy.uint8],
+    next: numpy.typing.NDArray[numpy.int32],
+    closed: numpy.typing.NDArray[numpy.uint8],
+    open: numpy.typing.NDArray[numpy.uint8],
+    window: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def word_list_impls() -> list[str]: ...
 
 attention_max_D: int = 256

@@ -15,6 +15,7 @@ from fasttrain.filter.line_edit import EDIT_C4, EDIT_REFINEDWEB
 from fasttrain.filter.pii_ref import KINDS
 from fasttrain.filter.rules import Verdict
 from fasttrain.filter.text_stats import COLUMN
+from fasttrain.filter.word_list import COUNTS
 from fasttrain.text import columns
 
 
@@ -156,19 +157,22 @@ class SafetyFamily:
     """Word lists, and a classifier's score."""
 
     def __init__(self, config: safety.SafetyConfig, base: Path) -> None:
-        self.config, self.base = config, base
+        self.config, self.lists = config, safety.SafetyLists(config, base)
         path = base / config.model
         self.model = classifier.open_model("filter.safety.model", path, config.label) if config.model else None
 
     def judge(self, documents: Documents, asked: Mask) -> Opinion:
-        words = documents.stats[:, COLUMN["words"]]
-        _, share, fails = safety.judge(documents.texts, documents.languages, words, self.config, self.base)
+        words, languages = documents.stats[:, COLUMN["words"]], documents.languages
+        counts = self.lists.count(columns.from_arrow(documents.texts), languages, threads=documents.threads)
+        share, fails = self.lists.judge(counts, languages, words)
         limit = rules.Limit(high=self.config.max_fraction, top=1)
         verdict = rules.Verdict(("safety:words",), share[:, None], fails[:, None], (limit,))
         if self.model is not None:
             values = _scored(self.model, self.config.label, documents, asked)
             verdict = rules.joined(verdict, classifier.above("safety:score", values, self.config.threshold))
-        return Opinion(verdict, mode=self.config.mode)
+        listed = np.where(fails[:, None], counts, 0)  # told where it decides: most novels hold some
+        evidence = {"listed": note_numbers(dict(zip(COUNTS, listed.T)))} if fails.any() else {}
+        return Opinion(verdict, mode=self.config.mode, evidence=evidence)
 
 
 class PiiFamily:

@@ -1,23 +1,26 @@
-"""Word lists against toxic text: how often the listed words of a document's language occur in it.
+"""Word lists against toxic text: how often the listed words of a document's language occur in it, and in what company.
 
-The built-in lists are those of the naughty-words package (CC BY 4.0, data/safety/NOTICE), one a language.
+The built-in lists are those of the naughty-words package (CC BY 4.0, data/safety/NOTICE), one a language. Beside each
+lies ours (data/safety/context): which of its words are ambiguous, and which words around decide about them.
 """
 
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 from pydantic import Field
 
 from fasttrain.core.config import Settings
-from fasttrain.core.errors import ConfigError
+from fasttrain.core.errors import ConfigError, FormatError
+from fasttrain.filter import word_list
 from fasttrain.filter.rules import Mode
+from fasttrain.filter.word_list import COUNTS, WordLists
+from fasttrain.text.columns import TextColumn
 
 BUILT_IN = Path(__file__).parents[1] / "data" / "safety"
-_NO_SPACES = frozenset({"ja", "th", "zh", "lo", "km", "my"})
+BUILT_IN_CONTEXT = BUILT_IN / "context"
+_STRONG, _IN_CONTEXT = COUNTS.index("strong"), COUNTS.index("in_context")
 
 
 class SafetyConfig(Settings):
@@ -34,9 +37,15 @@ class SafetyConfig(Settings):
     max_fraction_of: dict[str, float] = Field(default_factory=dict)
     """Other shares for single languages."""
     lists: dict[str, str] = Field(default_factory=dict)
-    """Files of words by language, one a line, relative to the recipe; they take the place of the built-in list."""
+    """Files of words by language, one a line, relative to the recipe; they take the place of the built-in list and its
+    context. Sections [words], [ambiguous], [context] and [excuse] sort entries; "word*" matches all that begin so."""
     built_in: bool = True
     """Whether the built-in lists hold for the languages that `lists` does not name."""
+    context: bool = True
+    """Whether ambiguous words count only where a listed or context word is near and none that excuses; all listed words
+    count when false, as in C4."""
+    window: int = Field(default=12, ge=0, le=word_list.MOST_WINDOW)
+    """How many words away "near" ends."""
     model: str = ""
     """A supervised fastText file (.bin or .ftz) relative to the recipe; empty: no classifier is asked."""
     label: str = "__label__toxic"
@@ -45,53 +54,50 @@ class SafetyConfig(Settings):
     """Probability of the label above which a document breaks safety:score."""
 
 
-@cache
-def _pattern(path: str, language: str) -> str:
-    """A regular expression (RE2) of the list's words, whole words only where the script has spaces."""
+class SafetyLists:
+    """The compiled lists of all languages that have one."""
+
+    def __init__(self, config: SafetyConfig, base: Path) -> None:
+        """Raises: ConfigError: a list of the recipe cannot be read."""
+        self.config = config
+        entries = {language: _read(language, base / name) for language, name in sorted(config.lists.items())}
+        if config.built_in:
+            for path in sorted(BUILT_IN.glob("*.txt")):
+                if path.stem not in entries:
+                    entries[path.stem] = built_in(path.stem)
+        self.number: Mapping[str, int] = {language: k for k, language in enumerate(entries)}
+        self.lists: WordLists = word_list.compile_lists(list(entries.values()))
+
+    def count(
+        self, texts: TextColumn, languages: Sequence[str], *, threads: int | None = None
+    ) -> npt.NDArray[np.int64]:
+        """(N, 4) What word_list.word_list counts in each text, zeros where its language has no list."""
+        which = np.array([self.number.get(language, -1) for language in languages], np.int32)
+        return word_list.word_list(texts, which, self.lists, window=self.config.window, threads=threads)
+
+    def judge(
+        self, counts: npt.NDArray[np.int64], languages: Sequence[str], words: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """The share of the words that count among all `words` (N,), and whether both limits are exceeded."""
+        config = self.config
+        hits = counts[:, _STRONG] + counts[:, _IN_CONTEXT] if config.context else counts.sum(axis=1)
+        limit = np.array([config.max_fraction_of.get(language, config.max_fraction) for language in languages])
+        share = hits / np.maximum(words, 1)
+        return share, (hits > config.max_hits) & (share > limit)
+
+
+def built_in(language: str) -> dict[str, int]:
+    """The built-in list of a language with our context for it."""
+    entries = word_list.read(BUILT_IN / f"{language}.txt")
+    context = BUILT_IN_CONTEXT / f"{language}.txt"
+    return entries | (word_list.read(context) if context.exists() else {})
+
+
+def _read(language: str, path: Path) -> dict[str, int]:
+    where = f"filter.safety.lists.{language}"
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        return word_list.read(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"filter.safety.lists.{language}: {path} must be a UTF-8 text file, got {error}") from None
-    words = sorted({w.strip().lower() for w in lines if w.strip()}, key=lambda w: (-len(w), w))
-    if not words:
-        return ""
-    either = "|".join("".join(c if c.isalnum() or ord(c) > 127 else f"\\{c}" for c in w) for w in words)
-    return f"({either})" if language in _NO_SPACES else rf"(?:^|[^\pL\pN_])({either})(?:$|[^\pL\pN_])"
-
-
-def path_of(config: SafetyConfig, language: str, base: Path) -> Path | None:
-    """The list for a language, None when there is none."""
-    if language in config.lists:
-        return base / config.lists[language]
-    built_in = BUILT_IN / f"{language}.txt"
-    return built_in if config.built_in and built_in.exists() else None
-
-
-def count(texts: Any, language: str, path: Path) -> npt.NDArray[np.int64]:
-    """(N,) listed words in each text (a pa.Array of strings), letter case ignored.
-
-    Two listed words with one character between them count as one: a match takes its neighbours' place.
-    """
-    pattern = _pattern(str(path), language)
-    if not pattern:
-        return np.zeros(len(texts), np.int64)
-    lower = pc.utf8_lower(texts)
-    return np.asarray(pc.count_substring_regex(lower, pattern=pattern), np.int64)
-
-
-def judge(
-    texts: Any, languages: list[str], words: npt.NDArray[np.int64], config: SafetyConfig, base: Path
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Hits, their share of the words, and whether both limits are exceeded, for each text."""
-    hits = np.zeros(len(languages), np.int64)
-    limit = np.full(len(languages), config.max_fraction)
-    names = np.array(languages, dtype=object)
-    for language in sorted(set(languages)):
-        path = path_of(config, language, base)
-        if path is None:
-            continue
-        rows = np.flatnonzero(names == language)
-        hits[rows] = count(texts.take(rows.tolist()), language, path)
-        limit[rows] = config.max_fraction_of.get(language, config.max_fraction)
-    share = hits / np.maximum(words, 1)
-    return hits, share, (hits > config.max_hits) & (share > limit)
+        raise ConfigError(f"{where}: {path} must be a UTF-8 text file, got {error}") from None
+    except FormatError as error:
+        raise ConfigError(f"{where}: {path}: {error}") from None
