@@ -195,6 +195,9 @@ def test_what_is_asked_for_goes_and_nothing_else_does(base):
     assert changed == held
     corpus = report.rebuilt[0]
     assert (corpus.stage, {f.split("/")[1].split(".")[0] for f in corpus.made_again}) == ("corpus", held)
+    filtered = report.rebuilt[1]
+    assert (filtered.stage, {f.split("/")[1].split(".")[0] for f in filtered.made_again}) == ("filter", held)
+    assert filtered.stayed > 0
     assert report.applied
     assert not (run.stage("corpus") / "documents/part-00000.parquet").read_bytes().count(TEXT[:20].encode())
 

@@ -88,6 +88,53 @@ def test_finished_is_skipped_and_changed_is_made_anew(tmp_path):
     assert len(calls) == 15
 
 
+def test_by_part_only_what_has_changed_is_made_again(tmp_path):
+    texts = {k: f"text {k}" for k in range(4)}
+    read = []
+
+    def first(stage):
+        stage.map_parts("docs", sorted(texts), lambda k, w: w.write(documents([texts[k]])), key=lambda k: texts[k])
+
+    def second(stage):
+        def work(path, writer):
+            read.append(path.name)
+            writer.write(document.read_documents(path))
+
+        key = lambda path: [path.name, stage.hash_of(path)]  # noqa: E731
+        stage.map_parts("docs", stage.input_parts(), work, key=key)
+        stage.map_parts("fewer", stage.input_parts()[1:], work, key=key, output=False)
+
+    def both(folder=tmp_path, config=None, by_part=True, source=None):
+        run_stage("first", folder=folder / "first", config=Config(), inputs=(), world=SoloGroup(), body=first,
+                  revision=sorted(texts.items()))  # fmt: skip
+        return run_stage("second", folder=folder / "second", config=config or Config(), inputs=[folder / "first"],
+                         world=SoloGroup(), body=second, by_part=by_part, source_fingerprint=source)  # fmt: skip
+
+    def names(*numbers):
+        return [f"part-{k:05d}.parquet" for k in numbers]
+
+    both()
+    assert read == names(0, 1, 2, 3, 1, 2, 3)
+    read.clear()
+    texts[2] = "another"
+    done = both()
+    assert read == names(2, 2)
+    fresh = both(tmp_path / "fresh", by_part=False)
+    assert (done.files, done.content_fingerprint) == (fresh.files, fresh.content_fingerprint)
+    read.clear()
+    both()
+    assert read == []
+    del texts[3]
+    both()
+    assert read == []
+    assert not list((tmp_path / "second").rglob("part-00003*")), "a part that is no more leaves nothing"
+    assert not list((tmp_path / "second/fewer").glob("part-00002*"))
+    both(config=Config(factor=3))
+    assert len(read) == 5
+    both(config=Config(factor=3), source="list files changed")
+    assert len(read) == 10
+
+
 def test_a_missing_or_cut_part_is_made_again(tmp_path):
     calls = []
     first = run(tmp_path / "a", calls)

@@ -10,8 +10,9 @@
                      hashes of all of them, so that no former duplicate takes the place of the one that went
       -> corpus      the list is the stage's revision: parts that hold a listed document are made again, the document is
                      a ledger row `governance:removal_request`; the other parts stay as they are, byte for byte
-      -> later       a stage that reads what has changed is made anew, one that reads the same bytes is not
-                     (formats.stage); datasheet and report are written again
+      -> later       filter and decontam make the parts again whose input has changed; a stage that decides over the
+                     whole corpus is made anew, one that reads the same bytes is not (formats.stage); datasheet and
+                     report are written again
       -> rebuilt     what was made again, from the manifests before and after; that no listed document is left, checked
 
 A copy is a copy of an asked document, not of a copy: similarity is not handed on along a chain. Documents that contain

@@ -62,13 +62,17 @@ _MAX_NAMED, _MAX_SPAN, _MAX_CUTS, _MAX_OTHERS = 200, 500, 8, 20
 
 
 def run(stage: Stage, config: DecontamConfig, base: Path) -> Report | None:
-    """Body of the stage. `stage.extra["benchmarks"]` is the report for each benchmark.
+    """Body of the stage (by part). `stage.extra["benchmarks"]` is the report for each benchmark.
 
     Raises: ConfigError: a benchmark file is missing, damaged or lacks a field.
     """
     benchmarks = load(config, base)
     parts = stage.input_parts()
-    scans = stage.map_parts("matches", parts, lambda p, w: _scan(p, w, benchmarks), key=_name, output=False)
+
+    def key(path: Path) -> list[str]:
+        return [path.name, stage.hash_of(path)]
+
+    scans = stage.map_parts("matches", parts, lambda p, w: _scan(p, w, benchmarks), key=key, output=False)
     documents = stage.on_root(lambda: _spread(stage.folder, scans, len(benchmarks.weights)))
     weights = weigh(benchmarks, documents, config.max_documents)
     spread = hashlib.blake2b(documents.tobytes(), digest_size=16).hexdigest()
@@ -76,7 +80,7 @@ def run(stage: Stage, config: DecontamConfig, base: Path) -> Report | None:
         "documents",
         list(zip(parts, scans)),
         lambda item, writer: _decide(item[0], stage.folder, item[1], writer, config, benchmarks, weights),
-        key=lambda item: [_name(item[0]), spread],
+        key=lambda item: [*key(item[0]), spread],
     )
     dirty = _dirty(reports)
     counts = stage.on_root(lambda: _write_subsets(stage.folder, benchmarks, dirty))
@@ -85,10 +89,6 @@ def run(stage: Stage, config: DecontamConfig, base: Path) -> Report | None:
             stage.add_file(_subset(stage.folder, name, state), rows)
     stage.extra["benchmarks"] = _report(config, benchmarks, documents, reports, dirty, counts)
     return None
-
-
-def _name(path: Path) -> str:
-    return path.name
 
 
 def _scan(path: Path, writer: PartWriter, benchmarks: Benchmarks) -> None:

@@ -27,7 +27,7 @@ _ROWS = 1024
 
 
 def run(stage: Stage, config: FilterConfig, base: Path | None = None) -> Report | None:
-    """Body of the stage: read the first input's documents, write those that stay to `documents/part-*.parquet`.
+    """Body of the stage (by part): the first input's documents, those that stay go to `documents/part-*.parquet`.
 
     `base` is the folder that list files are relative to. Every document gets a ledger row: the first broken rule in the
     order of the settings is its reason, all of them are its evidence. `stage.extra` gets `histograms` (what each rule
@@ -41,7 +41,7 @@ def run(stage: Stage, config: FilterConfig, base: Path | None = None) -> Report 
         PHASE,
         stage.input_parts(),
         lambda path, writer: filter_part(path, config, families, writer),
-        key=lambda path: [path.parent.name, path.name, read],
+        key=lambda path: [path.parent.name, path.name, stage.hash_of(path), read],
         weight=lambda path: path.stat().st_size,
         label="filter",
     )

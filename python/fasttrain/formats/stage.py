@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,6 +133,14 @@ class Stage:
         names = [f.path for f in m.files if f.path.endswith(".parquet") and "." not in Path(f.path).stem]
         return [folder / n for n in names if not phase or n.startswith(f"{phase}/")]
 
+    def hash_of(self, path: Path) -> str:
+        """SHA-256 of a file of an input stage, from its manifest. For the keys of a stage that is made part by part."""
+        return self._hashes[path]
+
+    @cached_property
+    def _hashes(self) -> dict[Path, str]:
+        return {folder / f.path: f.sha256 for folder, m in self.inputs for f in m.files}
+
     def map_parts(
         self,
         phase: str,
@@ -154,6 +163,8 @@ class Stage:
         if output and phase not in self._output:
             self._output.append(phase)
         order = sorted(range(len(items)), key=lambda i: -weight(items[i])) if weight else range(len(items))
+        if self.world.is_root:
+            self._drop_from(phase, len(items))
         with (
             progress(label or f"{self.name}/{phase}", len(items), "parts", enabled=self.world.is_root) as bar,
             claims.Claims(self.folder / phase, self.world) as shared,
@@ -166,6 +177,13 @@ class Stage:
         reports = [self.read_part(phase, i) for i in range(len(items))]
         self._reports[phase] = reports
         return reports
+
+    def _drop_from(self, phase: str, count: int) -> None:
+        """Remove finished parts that there are no more, of a run whose input had more parts."""
+        for marker in (self.folder / phase).glob("part-*.json"):
+            number = marker.stem.removeprefix("part-")
+            if number.isdigit() and int(number) >= count:
+                self.drop_part(phase, int(number))
 
     def _make_part(self, phase: str, index: int, item: T, work: Callable[[T, PartWriter], None], key: str) -> None:
         marker = self._marker(phase, index)
@@ -231,6 +249,7 @@ def run_stage(
     body: Callable[[Stage], Report | None],
     source_fingerprint: Any = None,
     revision: Any = None,
+    by_part: bool = False,
 ) -> Manifest:
     """Bring the stage's folder to a finished state and return its manifest, on every rank.
 
@@ -238,11 +257,15 @@ def run_stage(
     not stages: the files of a lake) is not run again; one of other settings is made anew; an interrupted one goes on.
     `revision`: plain data that touches some parts only (removal requests). When nothing else has changed, the finished
     parts stay, and `body` must first drop those that the new revision touches (`Stage.drop_part`).
+    `by_part`: the key of every part names all that the part reads (`Stage.hash_of`), so that when the input stages
+    change and nothing else does, parts of files that have the bytes they had stay as they are.
     `body` returns the stage's report, or None to take the sum over its output parts.
     """
     manifests = [(path, manifest.read(path)) for path in inputs]
     inputs_fp = fingerprint([manifest.input_fingerprint([m for _, m in manifests]), source_fingerprint])
     identity = {"stage": name, "config": config.fingerprint(), "inputs": inputs_fp}
+    # What must be the same for finished parts to be asked for their keys.
+    lasting = {**identity, "inputs": fingerprint([source_fingerprint])} if by_part else identity
     revision_fp = "" if revision is None else fingerprint(revision)
     start = time.monotonic()
 
@@ -255,11 +278,11 @@ def run_stage(
                 log.info("%s: finished before, kept %d documents", name, done.report.kept)
                 return done
         begun = folder / "begun.json"
-        if folder.exists() and not (begun.exists() and atomic.read_json(begun) == identity):
+        if folder.exists() and not (begun.exists() and atomic.read_json(begun) == lasting):
             log.info("%s: settings or inputs changed, made anew", name)
             shutil.rmtree(folder)
         (folder / manifest.NAME).unlink(missing_ok=True)
-        atomic.write_json(begun, identity)
+        atomic.write_json(begun, lasting)
         return None
 
     done = world.bcast(prepare() if world.is_root else None)

@@ -108,12 +108,13 @@ def run(
     runs: dict[str, Callable[[], Manifest]] = {
         "corpus": lambda: _corpus(folder, config.corpus, base, world),
         "filter": lambda: _stage("filter", folder, config.filter, ("corpus",), world, partial(filtering.run, base=base),
-                                 filtering.source_fingerprint(config.filter, base)),
+                                 filtering.source_fingerprint(config.filter, base), by_part=True),
         "dedup": lambda: _stage("dedup", folder, config.dedup, ("filter",), world, partial(dedup.run, base=base),
                                 dedup.source_fingerprint(config.dedup, base)),
         "passages": lambda: _stage("passages", folder, config.passages, ("dedup",), world, passages.run),
         "decontam": lambda: _stage("decontam", folder, config.decontam, ("passages",), world,
-                                   partial(decontam.run, base=base), benchmarks.fingerprints(config.decontam, base)),
+                                   partial(decontam.run, base=base), benchmarks.fingerprints(config.decontam, base),
+                                   by_part=True),
         "split": lambda: _stage("split", folder, config.split, ("decontam",), world, split.run),
         "tokenizer": lambda: _stage("tokenizer", folder, config.tokenizer, ("split",), world, tokenizer.run),
         "shards": lambda: _stage("shards", folder, config.shards, ("split", "tokenizer"), world,
@@ -146,6 +147,8 @@ def _stage(
     world: Group,
     body: Callable[[Stage, C], Report | None],
     source_fingerprint: Any = None,
+    *,
+    by_part: bool = False,
 ) -> Manifest:
     """A stage that reads the stages `after`; `source_fingerprint` stands for the files that it reads besides them."""
     return run_stage(
@@ -156,6 +159,7 @@ def _stage(
         world=world,
         body=lambda stage: body(stage, config),
         source_fingerprint=source_fingerprint,
+        by_part=by_part,
     )
 
 
