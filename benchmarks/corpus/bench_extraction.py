@@ -15,7 +15,7 @@ import pytest
 import zstandard
 from fastwarc.warc import ArchiveIterator
 
-from fasttrain.corpus import html_worker
+from fasttrain.corpus import html_text
 
 LAKE = Path(os.environ.get("FASTTRAIN_LAKE", ""))
 pytestmark = pytest.mark.skipif(not (LAKE / "python-docs/gold").is_dir(), reason="FASTTRAIN_LAKE names no fetched lake")
@@ -34,7 +34,7 @@ def pages():
 
 
 def ours(page):
-    return html_worker.text_of(page, "", 0.01)["text"].decode()
+    return html_text.text_of(page, "", 0.01)["text"].decode()
 
 
 def word_f1(got, gold):

@@ -9,9 +9,9 @@ import io
 import pytest
 from fastwarc.warc import ArchiveIterator
 
-from fasttrain.corpus import html_worker, warc
+from fasttrain.corpus import html_text, warc
 from fasttrain.corpus.config import CorpusConfig
-from fasttrain.corpus.html import Extractor
+from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
 from fasttrain.formats import package_path
@@ -71,7 +71,7 @@ def warcio_texts(file):
             if record.rec_type == "conversion":
                 texts.append(body.decode())
             elif record.rec_type == "response" and record.http_headers.get_statuscode() == "200":
-                texts.append(html_worker.text_of(body, "utf-8", 0.01)["text"].decode())
+                texts.append(html_text.text_of(body, "utf-8", 0.01)["text"].decode())
     return texts
 
 

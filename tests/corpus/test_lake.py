@@ -21,7 +21,7 @@ def tree(root, *names, text="text"):
 
 
 def names(root, path, **source):
-    found = lake.files(SourceConfig.load({"name": "s", "path": path, **source}), root, "corpus.sources.0")
+    found = lake.find(SourceConfig.load({"name": "s", "path": path, **source}), root, "corpus.sources.0").files
     return [file.name for file in found]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from corpus.lake_stage import read_one
 from fasttrain.corpus.config import CorpusConfig
-from fasttrain.corpus.html import Extractor
+from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
 from fasttrain.corpus.mail import read

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from corpus.warcs import page, record
 from fasttrain.corpus import jsonl, warc
 from fasttrain.corpus.config import CorpusConfig
-from fasttrain.corpus.html import Extractor
+from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
 

@@ -34,7 +34,7 @@ def tree(tmp_path):
 
 
 def files(base, path, **more):
-    return lake.files(SourceConfig.load({"name": "s", "path": path, **more}), base, "corpus.sources.0")
+    return lake.find(SourceConfig.load({"name": "s", "path": path, **more}), base, "corpus.sources.0").files
 
 
 def test_a_list_of_paths_is_read_in_its_order_and_each_file_once(tree):

@@ -13,11 +13,15 @@ import time
 import traceback
 from pathlib import Path
 
+from fasttrain.corpus import extraction
 from fasttrain.corpus.config import CorpusConfig
-from fasttrain.corpus.html import Extractor
+from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
 from fasttrain.corpus.stage import read_file
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from corpus.pdfs import pdf
 
 LAKE = Path(__file__).parents[2] / "python/fasttrain/data/demo_lake"
 CONFIG = CorpusConfig.load({"sources": [{"name": "s", "path": "."}], "max_document_bytes": 100_000})
@@ -57,6 +61,11 @@ Subject: Re
 
 >From here on.
 """
+PAGES = [
+    ["Running head 1", "A line with a hy-", "phen.", "1"],
+    ["Running head 2", "Words.", "2"],
+    ["Running head 3", "x", "3"],
+]
 KINDS = {".jsonl": "jsonl", ".warc": "warc", ".parquet": "parquet", ".txt": "text", ".py": "code", ".go": "code"}
 WORDS = [
     b"\n",
@@ -69,6 +78,9 @@ WORDS = [
     b"Content-Length: 99999999999\r\n",
     b"\x1f\x8b",
     b"PAR1",
+    b" 0 R ",
+    b"<<",
+    b"endobj\n",
 ]
 LIMIT_BYTES = 2 << 30
 
@@ -121,6 +133,10 @@ def main(seconds: float, seed: int) -> int:
         mail = Path(folder, "seed.mbox")  # the lake holds none
         mail.write_bytes(MAIL * 3)
         by_kind["mail"] = [mail]
+        if not extraction.missing("pdf"):
+            by_kind["pdf"] = [Path(folder, "seed.pdf"), Path(folder, "packed.pdf")]
+            by_kind["pdf"][0].write_bytes(pdf(PAGES, title="A title"))
+            by_kind["pdf"][1].write_bytes(pdf(PAGES, pack=True))
         while time.monotonic() < end:
             kind = rng.choice(list(by_kind))
             original = rng.choice(by_kind[kind])

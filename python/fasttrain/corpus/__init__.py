@@ -1,1 +1,1 @@
-"""Floor 3, first of the data rooms: a lake's files (WARC, JSONL, Parquet, text, source trees) -> documents."""
+"""Floor 3, first of the data rooms: files of a lake (WARC, JSONL, Parquet, text, PDF, mail, code) -> documents."""

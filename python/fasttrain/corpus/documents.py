@@ -1,9 +1,9 @@
-"""Files that are one document each: text, Markdown, reST, HTML pages and source code, plain or compressed."""
+"""Files that are one document each: text, Markdown, reST, HTML pages, PDF and source code, plain or compressed."""
 
 from typing import Any
 
 from fasttrain.corpus import languages, licences
-from fasttrain.corpus.html import Extractor
+from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile, extension
 from fasttrain.corpus.streams import Whole
@@ -15,15 +15,30 @@ def read_text(file: LakeFile, intake: Intake, extractor: Extractor) -> None:
     if raw is None:
         return
     if extension(file.name) in (".html", ".htm"):
-        page = extractor.extract(raw, charset="")
+        page = extractor.html(raw, charset="")
         if page.problem:
             intake.quarantine(page.problem, file.name, len(raw), detail=page.detail, file=file.name)
         else:
-            intake.counts["repaired_texts"] += bool(page.replaced)
-            intake.counts["replaced_characters"] += page.replaced
+            page.count(intake.counts)
             intake.document(page.text, file.name)
         return
     _take(raw, file, intake)
+
+
+def read_pdf(file: LakeFile, intake: Intake, extractor: Extractor) -> None:
+    """Hand over the text of one PDF, its number of pages and its title in `meta`."""
+    raw = _whole(file, intake)
+    if raw is None:
+        return
+    if not raw:
+        intake.quarantine("empty", file.name, file=file.name)
+        return
+    found = extractor.pdf(raw, max_bytes=intake.config.max_document_bytes)
+    if found.problem:
+        intake.quarantine(found.problem, file.name, len(raw), detail=found.detail, file=file.name)
+    else:
+        found.count(intake.counts)
+        intake.document(found.text, file.name, meta=found.meta)
 
 
 def read_code(file: LakeFile, intake: Intake) -> None:

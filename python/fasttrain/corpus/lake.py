@@ -1,7 +1,12 @@
-"""Which files a source has, in an order that no rank, file system or run changes; and how they are cut into parts."""
+"""Which files a source has, in an order that no rank, file system or run changes; and how they are cut into parts.
+
+A kind that needs an extra which is not installed is an error when it was asked for: by `kind`, or by a path or an
+`include` that names such files. Where `auto` comes across it, the files are passed over and counted.
+"""
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fasttrain.core.errors import ConfigError
-from fasttrain.corpus import languages, licences, remote
+from fasttrain.corpus import extraction, languages, licences, remote
 from fasttrain.corpus.config import CorpusConfig, SourceConfig
 from fasttrain.corpus.remote import RemotePath
 from fasttrain.formats import atomic, package_path
@@ -18,7 +23,7 @@ _COMPRESSED = (".gz", ".zst")
 _KIND_OF = {
     ".warc": "warc", ".wet": "warc", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet",
     ".txt": "text", ".text": "text", ".md": "text", ".markdown": "text", ".rst": "text", ".html": "text",
-    ".htm": "text", ".mbox": "mail", ".eml": "mail",
+    ".htm": "text", ".mbox": "mail", ".eml": "mail", ".pdf": "pdf",
 } | dict.fromkeys(languages.EXTENSIONS, "code")  # fmt: skip
 
 
@@ -28,7 +33,7 @@ class LakeFile:
 
     path: Path | RemotePath
     name: str  # the source's path as written, and the file's below it: no two entries share one
-    kind: str  # warc, jsonl, parquet, text, code or mail
+    kind: str  # warc, jsonl, parquet, text, code, mail or pdf
     size: int  # bytes on disk
     version: str  # changes when the content does: time of modification, or SHA-256 for files of the package
     licence: str = ""  # of the nearest licence file above it (source trees)
@@ -50,40 +55,74 @@ class Part:
 
     source: int  # number of the entry in the settings
     files: tuple[LakeFile, ...]
+    passed_over: tuple[
+        tuple[str, int], ...
+    ] = ()  # (kind, files) of the whole entry that no extra reads; its first part
+
+
+@dataclass
+class Found:
+    """What an entry of the settings has."""
+
+    files: list[LakeFile]
+    passed_over: Counter[str]  # files that an extra would read, by kind
 
 
 def extension(name: str) -> str:
     """Lower-case extension below a compression suffix: `.warc` of `a.warc.gz`."""
+    return os.path.splitext(_uncompressed(name))[1].lower()
+
+
+def _uncompressed(name: str) -> str:
     for suffix in _COMPRESSED:
         name = name.removesuffix(suffix)
-    return os.path.splitext(name)[1].lower()
+    return name
 
 
-def files(source: SourceConfig, base: Path, where: str) -> list[LakeFile]:
-    """Every file of a source: its paths in their order, each by name. Raises ConfigError for a path that has none."""
+def find(source: SourceConfig, base: Path, where: str) -> Found:
+    """Every file of a source: its paths in their order, each by name.
+
+    Raises: ConfigError: a path has no file; files that were asked for need an extra that is not installed.
+    """
+    if source.kind != "auto" and (extra := extraction.missing(source.kind)):
+        raise _needs(extra, f"{where}.kind: source {source.name!r}: {source.kind!r}")
     first: dict[str, LakeFile] = {}
+    unread: dict[str, str] = {}  # kind by name
     for path in source.paths:
-        for file in _files_of(source, path, base, where):
+        files, passed_over = _files_of(source, path, base, where)
+        for file in files:
             first.setdefault(file.name, file)
-    return list(first.values())
+        unread.update(passed_over)
+    return Found(list(first.values()), Counter(unread.values()))
 
 
-def _files_of(source: SourceConfig, path: str, base: Path, where: str) -> list[LakeFile]:
+def _files_of(source: SourceConfig, path: str, base: Path, where: str) -> tuple[list[LakeFile], dict[str, str]]:
     result = []
+    passed_over: dict[str, str] = {}
     folder_as_written, matching = _local(path, base) if not remote.is_uri(path) else _remote(path, where)
     found = [(p, n) for p, n in sorted(matching, key=lambda pn: pn[1]) if _is_wanted(source, n)]
     folders: dict[str, list[Path | RemotePath]] = {}
     for file, name in found:
-        if licences.is_licence_file(name.rsplit("/", 1)[-1].removesuffix(".zst").removesuffix(".gz")):
+        if licences.is_licence_file(_uncompressed(name.rsplit("/", 1)[-1])):
             folders.setdefault(name.rpartition("/")[0], []).append(file)
     stated = {folder: licences.of_folder(paths) for folder, paths in folders.items()}
     for file, name in found:
         kind = _KIND_OF.get(extension(name), "") if source.kind == "auto" else source.kind
         if not kind or (source.kind == "code" and extension(name) not in languages.EXTENSIONS and not source.include):
             continue
+        if source.kind == "auto" and (extra := extraction.missing(kind)):
+            for asked in (path, *source.include):
+                if _KIND_OF.get(extension(asked.partition("?")[0])) == kind:
+                    raise _needs(extra, f"{where}: source {source.name!r}: {asked!r} names files that")
+            passed_over[folder_as_written + name] = kind
+            continue
         size, version = _state(file, is_in_package=package_path.is_in_package(path))
         licence = _nearest(stated, name) if kind == "code" else ""
         result.append(LakeFile(file, folder_as_written + name, kind, size, version, licence))
+    if not result and passed_over:
+        kinds = ", ".join(sorted(set(passed_over.values())))
+        extras = ", ".join(sorted({extraction.missing(kind) for kind in passed_over.values()}))
+        raise _needs(extras, f"{where}.path: source {source.name!r}: {path!r} holds only files ({kinds}) that")
     if not result:
         if remote.is_uri(path):
             what = "holds no file of this kind" if found else "matches no file"
@@ -94,7 +133,11 @@ def _files_of(source: SourceConfig, path: str, base: Path, where: str) -> list[L
             f"{where}.path: source {source.name!r}: {path!r} {what} (looked below {root}); "
             "correct the path, or fetch the lake with tools/fetch_lake.py"
         )
-    return result
+    return result, passed_over
+
+
+def _needs(extra: str, what: str) -> ConfigError:
+    return ConfigError(f"{what} must be read with an extra that is not installed; pip install {extra!r}")
 
 
 def plan(config: CorpusConfig, base: Path) -> list[Part]:
@@ -103,13 +146,15 @@ def plan(config: CorpusConfig, base: Path) -> list[Part]:
     for number, source in enumerate(config.sources):
         group: list[LakeFile] = []
         weight = 0
-        for file in files(source, base, f"corpus.sources.{number}"):
+        found = find(source, base, f"corpus.sources.{number}")
+        passed_over = tuple(sorted(found.passed_over.items()))
+        for file in found.files:
             if group and weight + file.weight > config.part_bytes:
-                parts.append(Part(number, tuple(group)))
-                group, weight = [], 0
+                parts.append(Part(number, tuple(group), passed_over))
+                group, weight, passed_over = [], 0, ()
             group.append(file)
             weight += file.weight
-        parts.append(Part(number, tuple(group)))
+        parts.append(Part(number, tuple(group), passed_over))
     return parts
 
 

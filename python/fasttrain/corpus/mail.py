@@ -13,7 +13,7 @@ from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from fasttrain.corpus.html import Extractor
+from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
 from fasttrain.corpus.streams import Lines
@@ -90,9 +90,10 @@ def _take(raw: _Raw, file: LakeFile, number: int, intake: Intake, extractor: Ext
             if text is None:
                 return intake.quarantine("encoding", origin, raw.size, encoding=charset, **where)
         else:
-            page = extractor.extract(body, charset=charset)
+            page = extractor.html(body, charset=charset)
             if page.problem:
                 return intake.quarantine(page.problem, origin, raw.size, detail=page.detail, **where)
+            page.count(intake.counts)
             text = page.text
         texts.append(_without_signature(text.replace(b"\r\n", b"\n"), intake).strip(b"\n"))
     return intake.document(b"\n\n".join(t for t in texts if t), origin, timestamp=_date(message))

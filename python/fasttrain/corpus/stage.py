@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fasttrain.core.errors import FormatError
-from fasttrain.corpus import documents, jsonl, lake, mail, parquet, warc
+from fasttrain.core.log import log
+from fasttrain.corpus import documents, extraction, jsonl, lake, mail, parquet, warc
 from fasttrain.corpus.config import CorpusConfig
-from fasttrain.corpus.html import Extractor
+from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.intake import STAGE, Intake
 from fasttrain.corpus.policy import PolicyConfig, decide
 from fasttrain.corpus.removals import REASON, Removals, touched
@@ -38,12 +39,17 @@ def run(stage: Stage, config: CorpusConfig, base: Path, removals: Removals | Non
         PHASE,
         parts,
         lambda part, writer: read_part(part, config, writer, listed),
-        key=lambda part: [config.sources[part.source].to_dict(), [file.key for file in part.files]],
+        key=lambda part: _key(part, config),
         weight=lambda part: sum(file.weight for file in part.files),
         label="corpus",
     )
     stage.extra["sources"] = _by_source([report.extra for report in reports])
     return None
+
+
+def _key(part: lake.Part, config: CorpusConfig) -> list[Any]:
+    key = [config.sources[part.source].to_dict(), [file.key for file in part.files]]
+    return [*key, part.passed_over] if part.passed_over else key
 
 
 def _drop_touched(stage: Stage, num_parts: int, removals: Removals) -> None:
@@ -57,8 +63,12 @@ def source_fingerprint(config: CorpusConfig, base: Path) -> Any:
 
     Raises: ConfigError: a source has no files.
     """
-    listed = [lake.files(source, base, f"corpus.sources.{i}") for i, source in enumerate(config.sources)]
-    return [[source.name, [file.key for file in found]] for source, found in zip(config.sources, listed)]
+    entries = []
+    for i, source in enumerate(config.sources):
+        found = lake.find(source, base, f"corpus.sources.{i}")
+        entry: list[Any] = [source.name, [file.key for file in found.files]]
+        entries.append([*entry, dict(sorted(found.passed_over.items()))] if found.passed_over else entry)
+    return entries
 
 
 def read_part(part: lake.Part, config: CorpusConfig, writer: PartWriter, removals: Removals) -> None:
@@ -90,6 +100,10 @@ def read_part(part: lake.Part, config: CorpusConfig, writer: PartWriter, removal
         writer.dropped.update(rows.column("reason").to_pylist())
 
     intake = Intake(source, config, emit, reject)
+    for kind, count in part.passed_over:
+        intake.counts[f"passed_over_{kind}"] += count
+        extra = extraction.missing(kind) or kind
+        log.warning("corpus: source %s: %d files passed over: %s needs %s", source.name, count, kind, extra)
     stated = config.policy.of_source(source.name)
     if stated is not None and stated.verdict == "deny":  # not even opened
         for file in part.files:
@@ -139,6 +153,8 @@ def read_file(file: lake.LakeFile, intake: Intake, extractor: Extractor) -> None
             documents.read_code(file, intake)
         case "mail":
             mail.read(file, intake, extractor)
+        case "pdf":
+            documents.read_pdf(file, intake, extractor)
         case other:
             raise FormatError(f"corpus: {file.name}: no reader for kind {other!r}")
 

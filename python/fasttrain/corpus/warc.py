@@ -4,8 +4,8 @@ from typing import Any
 
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
+from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.fields import seconds_of
-from fasttrain.corpus.html import Extractor
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
 from fasttrain.corpus.streams import Damaged, chunks
@@ -114,11 +114,10 @@ def _take(record: Any, number: int, file: LakeFile, intake: Intake, extractor: E
         if text is None:
             return intake.quarantine("encoding", origin, len(body), **where)
     elif media in _HTML or not media:
-        page = extractor.extract(body, charset=charset)
+        page = extractor.html(body, charset=charset)
         if page.problem:
             return intake.quarantine(page.problem, origin, len(body), detail=page.detail, **where)
-        intake.counts["repaired_texts"] += bool(page.replaced)
-        intake.counts["replaced_characters"] += page.replaced
+        page.count(intake.counts)
         text = page.text
     else:
         intake.counts[f"media_{media.split('/')[0]}"] += 1

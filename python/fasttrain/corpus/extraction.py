@@ -1,35 +1,59 @@
-"""HTML to text (resiliparse, main content), in a process of its own: a page that hangs or crashes costs that page only.
+"""Text of HTML pages, PDF files and wikitext, in a process of its own: what hangs or crashes costs that document only.
 
-The worker is `html_worker.py`. A request is a JSON line and the page; an answer is a JSON line and the text.
+The worker is `extraction_worker.py`. A request is a JSON line and the document, an answer a JSON line and the text. The
+libraries behind PDF and wikitext are extras; `missing` says at the planning of a source which one is to be installed.
 """
 
+import importlib.util
 import json
 import os
 import selectors
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-_WORKER = Path(__file__).with_name("html_worker.py")
+from fasttrain.core.errors import ConfigError
+
+_WORKER = Path(__file__).with_name("extraction_worker.py")
+_NEEDS = {"pdf": ("pypdfium2", "pdf")}  # kind of file: (library, extra of pyproject.toml)
+
+
+def missing(kind: str) -> str:
+    """What must be installed before files of this kind can be read (`fasttrain[pdf]`); "" when nothing."""
+    library, _ = _NEEDS.get(kind, ("", ""))
+    return _extra(kind) if library and importlib.util.find_spec(library) is None else ""
+
+
+def _extra(kind: str) -> str:
+    return f"fasttrain[{_NEEDS[kind][1]}]" if kind in _NEEDS else "fasttrain"
 
 
 @dataclass(frozen=True)
-class Page:
-    """What a page gave: its text, or a problem (not_html, encoding, extraction_timeout, extraction_crash)."""
+class Extracted:
+    """What a document gave: its text, or a problem (extraction_timeout, extraction_crash, those of each format)."""
 
     text: bytes = b""
     problem: str = ""
     detail: str = ""
     replaced: int = 0  # characters that could not be decoded
+    counts: dict[str, int] = field(default_factory=dict)  # what else is to be counted, by name
+    meta: dict[str, Any] = field(default_factory=dict)  # what the document says of itself
+
+    def count(self, counts: Counter[str]) -> None:
+        """Add what happened on the way to a reader's counts."""
+        counts["repaired_texts"] += bool(self.replaced)
+        counts["replaced_characters"] += self.replaced
+        counts.update(self.counts)
 
 
 class Extractor:
-    """Extracts one page after the other; the worker starts with the first and is started anew after a failure."""
+    """Extracts one document after the other; the worker starts with the first and is started anew after a failure."""
 
     def __init__(self, timeout_s: float, max_invalid_fraction: float) -> None:
         self._timeout_s, self._max_invalid = timeout_s, max_invalid_fraction
@@ -43,23 +67,35 @@ class Extractor:
     ) -> None:
         self.close()
 
-    def extract(self, page: bytes, *, charset: str) -> Page:
+    def html(self, page: bytes, *, charset: str) -> Extracted:
         """Main text of an HTML page; `charset` is what its HTTP header says, "" when nothing."""
+        return self._ask("html", page, charset=charset, max_invalid=self._max_invalid)
+
+    def pdf(self, file: bytes, *, max_bytes: int) -> Extracted:
+        """Text of a PDF's pages, no more than `max_bytes`; needs the extra `pdf`."""
+        return self._ask("pdf", file, max_bytes=max_bytes, max_invalid=self._max_invalid)
+
+    def _ask(self, kind: str, document: bytes, **options: Any) -> Extracted:
         worker = self._worker or self._start()
         assert worker.stdin is not None
-        request = {"size": len(page), "charset": charset, "max_invalid": self._max_invalid}
+        request = {"kind": kind, "size": len(document), "options": options}
         try:
-            worker.stdin.write(json.dumps(request).encode() + b"\n" + page)
+            worker.stdin.write(json.dumps(request).encode() + b"\n" + document)
             worker.stdin.flush()
             head = json.loads(self._read_line(worker))
             text = self._read(worker, head.pop("size"))
         except TimeoutError:
             self._kill()
-            return Page(problem="extraction_timeout", detail=f"longer than {self._timeout_s} s")
+            return Extracted(problem="extraction_timeout", detail=f"longer than {self._timeout_s} s")
         except (OSError, EOFError):
             status = self._kill()
-            return Page(problem="extraction_crash", detail=f"the extractor ended with status {status}")
-        return Page(text=text, **head)
+            return Extracted(problem="extraction_crash", detail=f"the extractor ended with status {status}")
+        if "missing" in head:  # planned by a rank that has the extra
+            raise ConfigError(
+                f"corpus: the library that reads {kind} must be there on every rank, got {head['missing']!r}; "
+                f"pip install {_extra(kind)!r}"
+            )
+        return Extracted(text=text, **head)
 
     def close(self) -> None:
         """End the worker."""
@@ -72,7 +108,7 @@ class Extractor:
             self._worker = None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # -P: its folder, which holds html.py, must not come before the standard library.
+        # -P: its folder, which holds files like mail.py, must not come before the standard library.
         command = [sys.executable, "-P", str(_WORKER)]
         self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._pending = b""

@@ -1,13 +1,18 @@
-"""The process behind html.py: pages on stdin, text on stdout. Run as a script; imports nothing of fasttrain."""
+"""HTML to text (resiliparse): the main content, or all visible words of a page in which no main content is found.
 
-import json
+Part of the worker behind extraction.py: imports nothing of fasttrain.
+"""
+
 import re
-import sys
 from typing import Any
 
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.encoding import detect_encoding, detect_mime
 
+_FORM: dict[str, Any] = {
+    "preserve_formatting": True, "list_bullets": True, "alt_texts": False, "links": False, "form_fields": False,
+    "noscript": False,
+}  # fmt: skip
 _TAG = re.compile(rb"<[!a-zA-Z/?]")
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
@@ -21,11 +26,13 @@ def text_of(page: bytes, charset: str, max_invalid: float) -> dict[str, Any]:
     html, replaced = decode(page, charset)
     if replaced > max_invalid * len(html):
         return {"problem": "encoding", "detail": f"{replaced} of {len(html)} characters cannot be decoded"}
-    text = extract_plain_text(
-        html, preserve_formatting=True, main_content=True, list_bullets=True, alt_texts=False, links=False,
-        form_fields=False, noscript=False,
-    )  # fmt: skip
-    return {"text": text.encode("utf-8", "replace"), "replaced": replaced}
+    text = extract_plain_text(html, main_content=True, **_FORM)
+    if text.strip():
+        return {"text": text.encode("utf-8", "replace"), "replaced": replaced}
+    # Nothing that looks like an article (a bare list, a copyright page): its menus are a small price for its words.
+    text = extract_plain_text(html, main_content=False, **_FORM)
+    counts = {"html_fallback": 1} if text.strip() else {}
+    return {"text": text.encode("utf-8", "replace"), "replaced": replaced, "counts": counts}
 
 
 def decode(page: bytes, charset: str) -> tuple[str, int]:
@@ -45,18 +52,3 @@ def decode(page: bytes, charset: str) -> tuple[str, int]:
             best = text, replaced
     assert best is not None  # utf-8 was tried
     return best[0].removeprefix("\ufeff"), best[1]
-
-
-def main() -> None:
-    source, out = sys.stdin.buffer, sys.stdout.buffer
-    while line := source.readline():
-        request = json.loads(line)
-        page = source.read(request["size"])
-        answer = text_of(page, request["charset"], request["max_invalid"])
-        text = answer.pop("text", b"")
-        out.write(json.dumps({"size": len(text), **answer}).encode() + b"\n" + text)
-        out.flush()
-
-
-if __name__ == "__main__":
-    main()
