@@ -1,5 +1,6 @@
 """Bad input never stops a run: what is good before the damage is kept, what is bad lies in the ledger."""
 
+import bz2
 import gzip
 import json
 import random
@@ -20,6 +21,7 @@ PACK = {
     "": bytes,
     ".gz": lambda b: gzip.compress(b, 6, mtime=0),
     ".zst": zstandard.ZstdCompressor(write_checksum=True).compress,
+    ".bz2": lambda b: bz2.compress(b, 1),  # blocks of 100 kB
 }
 
 
@@ -43,7 +45,7 @@ def noise(size, seed):
     return random.Random(seed).randbytes(size).hex()
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("suffix", [".gz", ".zst", ".bz2"])
 def test_a_truncated_file_gives_its_first_records(tmp_path, suffix):
     path = tmp_path / f"a.jsonl{suffix}"
     texts = [noise(50_000, seed) for seed in range(6)]
@@ -61,7 +63,7 @@ def test_a_truncated_file_gives_its_first_records(tmp_path, suffix):
     assert (evidence["file"], evidence["record"]) == (path.name, n + 1)
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("suffix", [".gz", ".zst", ".bz2"])
 def test_a_corrupt_file_gives_its_first_records(tmp_path, suffix):
     path = tmp_path / f"a.jsonl{suffix}"
     texts = [noise(100_000, seed) for seed in range(6)]
@@ -79,10 +81,10 @@ def test_a_corrupt_file_gives_its_first_records(tmp_path, suffix):
     assert reasons(outcome)[-1] == "corrupt"
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2"])
 def test_a_200_mb_line_is_set_aside_in_little_memory(tmp_path, suffix):
     path = tmp_path / f"a.jsonl{suffix}"
-    opened = {"": open, ".gz": gzip.open, ".zst": zstandard.open}[suffix]
+    opened = {"": open, ".gz": gzip.open, ".zst": zstandard.open, ".bz2": bz2.open}[suffix]
     with opened(path, "wb") as file:
         file.write(lines("before") + b'{"text": "')
         for _ in range(200):
@@ -213,7 +215,7 @@ def test_the_same_url_twice_keeps_two_identities(tmp_path):
     assert outcome.report.counts["repeated_origins"] == 1
 
 
-@pytest.mark.parametrize("data", [b"garbage", b"\x1f\x8bgarbage", b"\x28\xb5\x2f\xfdgarbage", b"\0" * 5000])
+@pytest.mark.parametrize("data", [b"garbage", b"\x1f\x8bgarbage", b"\x28\xb5\x2f\xfdgarbage", b"BZh91AY&SYgarbage", b"\0" * 5000])
 @pytest.mark.parametrize("name", ["a.warc", "a.jsonl", "a.parquet"])
 def test_files_of_something_else(tmp_path, name, data):
     outcome = read_one(tmp_path, _write(tmp_path / name, data))

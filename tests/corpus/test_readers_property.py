@@ -1,5 +1,6 @@
 """Whatever is cut off or overwritten, the readers raise nothing and lose no record that lies before the damage."""
 
+import bz2
 import gzip
 import json
 import tempfile
@@ -51,7 +52,7 @@ def read(data, name, extractor):
 
 def pack(pieces, suffix):
     """Each piece a gzip member or zstd frame, as crawlers write; returns the bytes and where each piece ends."""
-    pressed = {"": bytes, ".gz": lambda b: gzip.compress(b, mtime=0), ".zst": zstandard.ZstdCompressor().compress}[
+    pressed = {"": bytes, ".gz": lambda b: gzip.compress(b, mtime=0), ".zst": zstandard.ZstdCompressor().compress, ".bz2": bz2.compress}[
         suffix
     ]
     out, ends = b"", []
@@ -61,7 +62,7 @@ def pack(pieces, suffix):
     return out, ends
 
 
-SUFFIX = st.sampled_from(["", ".gz", ".zst"])
+SUFFIX = st.sampled_from(["", ".gz", ".zst", ".bz2"])
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60).map(
     lambda t: f"w{t}w"
 )

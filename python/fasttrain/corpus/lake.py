@@ -19,7 +19,7 @@ from fasttrain.corpus.config import CorpusConfig, SourceConfig
 from fasttrain.corpus.remote import RemotePath
 from fasttrain.formats import atomic, package_path
 
-_COMPRESSED = (".gz", ".zst")
+_COMPRESSED = (".gz", ".zst", ".bz2")
 _KIND_OF = {
     ".warc": "warc", ".wet": "warc", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet",
     ".txt": "text", ".text": "text", ".md": "text", ".markdown": "text", ".rst": "text", ".html": "text",

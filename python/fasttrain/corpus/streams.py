@@ -1,13 +1,15 @@
 """Bytes of a file, decompressed, in pieces of bounded size; what lies before a damaged place comes to the last byte.
 
 The standard readers lose what they decoded in the call that meets the damage (gzip, zstandard) or say nothing when a
-zstd frame is cut, so both formats are driven here: gzip by a decoder that is copied before each step, zstd block by
-block (RFC 8878), each of which gives at most 128 KiB.
+zstd frame is cut, so the formats are driven here: gzip by a decoder that is copied before each step, zstd block by
+block (RFC 8878), each of which gives at most 128 KiB, bzip2 by a decoder that cannot be copied: where it fails, the
+stream is decoded a second time up to there.
 
-Flipped bytes that still decode show only in the checksum at the end of a gzip member or zstd frame (or never, in a zstd
-frame without one). What was decoded behind them has been given by then: the damage is reported, with wrong text before.
+Flipped bytes that still decode show only in the checksum at the end of a gzip member, zstd frame (or never, in a zstd
+frame without one) or bzip2 block. What was decoded behind them has been given by then: the damage is reported, with wrong text before.
 """
 
+import bz2
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ _STEP = 1 << 20  # most bytes that one step of inflate may give: bounds the memo
 _MAX_WINDOW = 1 << 27  # what the zstd command line takes without --long=31
 _ZSTD = 0xFD2FB528
 _MAX_BLOCK = 1 << 17
+_BZ2_MARKS = (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")  # of a first block, of a stream without one
+_SUFFIXES = (".gz", ".zst", ".bz2")
 
 
 class Damaged(Exception):
@@ -34,11 +38,11 @@ class Damaged(Exception):
 
 
 def chunks(path: Path | RemotePath) -> Iterator[bytes]:
-    """Yield the file's decoded bytes (gzip and zstd by their first bytes). Raises Damaged after what decodes."""
+    """Yield the file's decoded bytes (gzip, zstd and bzip2 by their first bytes). Raises Damaged after what decodes."""
     position = 0
     try:
         with path.open("rb") as file:
-            head = file.read(4)
+            head = file.read(10)
             file.seek(0)
             for piece in _decoder(path, head)(file):
                 yield piece
@@ -53,9 +57,11 @@ def chunks(path: Path | RemotePath) -> Iterator[bytes]:
 def _decoder(path: Path | RemotePath, head: bytes) -> Any:
     if head[:2] == b"\x1f\x8b":
         return _gzip
-    if len(head) == 4 and _is_zstd(int.from_bytes(head, "little")):
+    if len(head) >= 4 and _is_zstd(int.from_bytes(head[:4], "little")):
         return _zstd
-    if head and path.suffix in (".gz", ".zst"):
+    if head[:3] == b"BZh" and head[3:4] in b"123456789" and any(mark.startswith(head[4:]) for mark in _BZ2_MARKS):
+        return _bz2
+    if head and path.suffix in _SUFFIXES:
         raise Damaged("corrupt", f"does not begin as a {path.suffix} file does")
     return _plain
 
@@ -98,6 +104,51 @@ def _salvage(decoder: Any, data: bytes) -> Iterator[bytes]:
             if piece := decoder.decompress(data[i : i + 1]):
                 yield piece
     except zlib.error:
+        return
+
+
+def _bz2(file: BinaryIO) -> Iterator[bytes]:
+    decoder = bz2.BZ2Decompressor()
+    read = start = given = 0  # bytes of the file so far; where the stream begins in it; what it has decoded to
+    while data := file.read(_READ):
+        last, read = read, read + len(data)
+        while data or not decoder.needs_input:
+            try:
+                piece = decoder.decompress(data, _STEP)
+            except OSError:
+                yield from _salvage_bz2(file, start, max(start, last), read, given)
+                raise Damaged("corrupt", "not what a bzip2 stream holds") from None
+            given += len(piece)
+            data = b""
+            if piece:
+                yield piece
+            if decoder.eof:
+                data = decoder.unused_data
+                start, given = read - len(data), 0
+                decoder = bz2.BZ2Decompressor()
+    if read > start:
+        raise Damaged("truncated", "the bzip2 stream has no end")
+
+
+def _salvage_bz2(file: BinaryIO, start: int, last: int, end: int, given: int) -> Iterator[bytes]:
+    """What the stream at `start` decodes to behind its first `given` bytes; byte by byte from `last`, the failing read.
+
+    libbz2 gives the end of one block and fails in the next within one call, whose output is lost: with single bytes
+    these are two calls.
+    """
+    decoder = bz2.BZ2Decompressor()
+    file.seek(start)
+    try:
+        while start < end and not decoder.eof:
+            data = file.read(min(_READ, last - start) if start < last else 1)
+            start += len(data)
+            while data or not decoder.needs_input:
+                piece = decoder.decompress(data, _STEP)
+                data = b""
+                if fresh := piece[given:]:
+                    yield fresh
+                given = max(0, given - len(piece))
+    except OSError:
         return
 
 
