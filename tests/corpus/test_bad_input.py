@@ -215,7 +215,9 @@ def test_the_same_url_twice_keeps_two_identities(tmp_path):
     assert outcome.report.counts["repeated_origins"] == 1
 
 
-@pytest.mark.parametrize("data", [b"garbage", b"\x1f\x8bgarbage", b"\x28\xb5\x2f\xfdgarbage", b"BZh91AY&SYgarbage", b"\0" * 5000])
+@pytest.mark.parametrize(
+    "data", [b"garbage", b"\x1f\x8bgarbage", b"\x28\xb5\x2f\xfdgarbage", b"BZh91AY&SYgarbage", b"\0" * 5000]
+)
 @pytest.mark.parametrize("name", ["a.warc", "a.jsonl", "a.parquet"])
 def test_files_of_something_else(tmp_path, name, data):
     outcome = read_one(tmp_path, _write(tmp_path / name, data))

@@ -52,9 +52,12 @@ def read(data, name, extractor):
 
 def pack(pieces, suffix):
     """Each piece a gzip member or zstd frame, as crawlers write; returns the bytes and where each piece ends."""
-    pressed = {"": bytes, ".gz": lambda b: gzip.compress(b, mtime=0), ".zst": zstandard.ZstdCompressor().compress, ".bz2": bz2.compress}[
-        suffix
-    ]
+    pressed = {
+        "": bytes,
+        ".gz": lambda b: gzip.compress(b, mtime=0),
+        ".zst": zstandard.ZstdCompressor().compress,
+        ".bz2": bz2.compress,
+    }[suffix]
     out, ends = b"", []
     for piece in pieces:
         out += pressed(piece)

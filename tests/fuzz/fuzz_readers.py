@@ -1,10 +1,12 @@
-"""Damaged files through the corpus readers: real files of the demo lake, cut, overwritten, repeated and spliced.
+"""Damaged files through the corpus readers: real files of the demo lake and small made ones, cut, overwritten, spliced.
 
 Usage: fuzz_readers.py SECONDS [SEED]   (tools/fuzz.sh runs it as target `readers`). A reader must not raise, must count
 each record that it could not read, and must hold no more memory than a bound. The short version of it, with hypothesis,
 is tests/corpus/test_readers_property.py.
 """
 
+import bz2
+import gzip
 import random
 import resource
 import sys
@@ -21,6 +23,7 @@ from fasttrain.corpus.lake import LakeFile
 from fasttrain.corpus.stage import read_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from corpus.dumps import WIKITEXT, dump, page
 from corpus.pdfs import pdf
 
 LAKE = Path(__file__).parents[2] / "python/fasttrain/data/demo_lake"
@@ -81,6 +84,12 @@ WORDS = [
     b" 0 R ",
     b"<<",
     b"endobj\n",
+    b"<page>",
+    b"</page>",
+    b"{{",
+    b"[[",
+    b"&lt;ref&gt;",
+    b"BZh91AY&SY",
 ]
 LIMIT_BYTES = 2 << 30
 
@@ -133,6 +142,14 @@ def main(seconds: float, seed: int) -> int:
         mail = Path(folder, "seed.mbox")  # the lake holds none
         mail.write_bytes(MAIL * 3)
         by_kind["mail"] = [mail]
+        if not extraction.missing("wikitext"):
+            plain = dump([page(7, WIKITEXT), page(8, "Two.", ns=1), page(9, WIKITEXT[:200])])
+            by_kind["wikitext"] = [Path(folder, f"seed-pages-articles.xml{s}") for s in ("", ".bz2", ".gz")]
+            for seed_file, pack in zip(by_kind["wikitext"], (bytes, bz2.compress, gzip.compress)):
+                seed_file.write_bytes(pack(plain))
+        packed = Path(folder, "packed.jsonl.bz2")
+        packed.write_bytes(bz2.compress(b'{"text": "some words"}\n' * 9000, 1) * 2)
+        by_kind["jsonl"].append(packed)
         if not extraction.missing("pdf"):
             by_kind["pdf"] = [Path(folder, "seed.pdf"), Path(folder, "packed.pdf")]
             by_kind["pdf"][0].write_bytes(pdf(PAGES, title="A title"))

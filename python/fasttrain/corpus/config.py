@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from fasttrain.core.config import Settings
 from fasttrain.corpus.policy import PolicyConfig
 
-Kind = Literal["auto", "warc", "jsonl", "parquet", "text", "code", "mail", "pdf"]
+Kind = Literal["auto", "warc", "jsonl", "parquet", "text", "code", "mail", "pdf", "wikitext"]
 
 
 class SourceConfig(Settings):
@@ -22,7 +22,8 @@ class SourceConfig(Settings):
     (`s3://bucket/a/*.jsonl.zst?region=eu-west-1`, `gs://anonymous@bucket/a`)."""
     kind: Kind = "auto"
     """Reader; `auto` goes by each file's extension and passes over what it does not know. A maildir needs "mail".
-    PDF needs `pip install fasttrain[pdf]`; without it `auto` passes over such files and counts them."""
+    PDF needs `pip install fasttrain[pdf]`, wikitext (MediaWiki dumps) `fasttrain[wiki]`; without them `auto` passes
+    over such files and counts them."""
     licence: str = "unknown"
     """SPDX expression of the source; a record's own licence field or a source tree's licence file goes before it."""
     priority: int = 0
@@ -41,6 +42,8 @@ class SourceConfig(Settings):
     """JSONL, Parquet: ISO 8601 text, or seconds since 1970."""
     language: str = ""
     """ISO 639 code of every document, when known beforehand; empty leaves it to the filter stage."""
+    namespaces: tuple[int, ...] = Field(default=(0,), min_length=1)
+    """Wikitext: pages of these namespaces are read; 0 holds the articles."""
     encoding: str = "utf-8"
     """Character encoding of text files, JSONL and sources; HTML says its own."""
     include: tuple[str, ...] = ()
@@ -87,8 +90,8 @@ class CorpusConfig(Settings):
     part_bytes: int = Field(default=32_000_000, ge=1)
     """Bytes of input in one part (compressed files count fourfold); a larger file is a part of its own."""
     extraction_timeout_s: float = Field(default=30.0, gt=0)
-    """One HTML page or PDF may take so long, then it is quarantined: the only limit that depends on the machine's
-    speed."""
+    """One HTML page, PDF or page of a wiki may take so long, then it is quarantined: the only limit that depends on
+    the machine's speed."""
 
     @model_validator(mode="after")
     def _policy_names_sources(self) -> "CorpusConfig":

@@ -21,7 +21,10 @@ from typing import Any
 from fasttrain.core.errors import ConfigError
 
 _WORKER = Path(__file__).with_name("extraction_worker.py")
-_NEEDS = {"pdf": ("pypdfium2", "pdf")}  # kind of file: (library, extra of pyproject.toml)
+_NEEDS = {
+    "pdf": ("pypdfium2", "pdf"),
+    "wikitext": ("mwparserfromhell", "wiki"),
+}  # kind of file: (library, extra of pyproject.toml)
 
 
 def missing(kind: str) -> str:
@@ -74,6 +77,10 @@ class Extractor:
     def pdf(self, file: bytes, *, max_bytes: int) -> Extracted:
         """Text of a PDF's pages, no more than `max_bytes`; needs the extra `pdf`."""
         return self._ask("pdf", file, max_bytes=max_bytes, max_invalid=self._max_invalid)
+
+    def wikitext(self, page: bytes, *, dropped: list[str]) -> Extracted:
+        """Text of a wiki's page, without links into the namespaces of `dropped`; needs the extra `wiki`."""
+        return self._ask("wikitext", page, dropped=dropped)
 
     def _ask(self, kind: str, document: bytes, **options: Any) -> Extracted:
         worker = self._worker or self._start()

@@ -27,13 +27,17 @@ _KIND_OF = {
 } | dict.fromkeys(languages.EXTENSIONS, "code")  # fmt: skip
 
 
+_DUMP = re.compile(r"(?i)-pages-(articles|meta-current|meta-history)[^/]*\.xml(-p\d+p\d+)?$")
+_DUMP_INDEX = re.compile(r"(?i)-multistream-index[^/]*\.txt")  # where pages begin in a dump: no prose
+
+
 @dataclass(frozen=True)
 class LakeFile:
     """One file of a source."""
 
     path: Path | RemotePath
     name: str  # the source's path as written, and the file's below it: no two entries share one
-    kind: str  # warc, jsonl, parquet, text, code, mail or pdf
+    kind: str  # warc, jsonl, parquet, text, code, mail, pdf or wikitext
     size: int  # bytes on disk
     version: str  # changes when the content does: time of modification, or SHA-256 for files of the package
     licence: str = ""  # of the nearest licence file above it (source trees)
@@ -73,6 +77,13 @@ def extension(name: str) -> str:
     return os.path.splitext(_uncompressed(name))[1].lower()
 
 
+def _kind_of(name: str) -> str:
+    """Kind of a file by its name; "" for one that `auto` does not know."""
+    if _DUMP.search(_uncompressed(name)):
+        return "wikitext"
+    return "" if _DUMP_INDEX.search(name) else _KIND_OF.get(extension(name), "")
+
+
 def _uncompressed(name: str) -> str:
     for suffix in _COMPRESSED:
         name = name.removesuffix(suffix)
@@ -107,12 +118,12 @@ def _files_of(source: SourceConfig, path: str, base: Path, where: str) -> tuple[
             folders.setdefault(name.rpartition("/")[0], []).append(file)
     stated = {folder: licences.of_folder(paths) for folder, paths in folders.items()}
     for file, name in found:
-        kind = _KIND_OF.get(extension(name), "") if source.kind == "auto" else source.kind
+        kind = _kind_of(name) if source.kind == "auto" else source.kind
         if not kind or (source.kind == "code" and extension(name) not in languages.EXTENSIONS and not source.include):
             continue
         if source.kind == "auto" and (extra := extraction.missing(kind)):
             for asked in (path, *source.include):
-                if _KIND_OF.get(extension(asked.partition("?")[0])) == kind:
+                if _kind_of(asked.partition("?")[0] if remote.is_uri(asked) else asked) == kind:
                     raise _needs(extra, f"{where}: source {source.name!r}: {asked!r} names files that")
             passed_over[folder_as_written + name] = kind
             continue

@@ -89,7 +89,7 @@ def _title(document: Any) -> str:
 
 
 def without_running_lines(pages: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The pages' lines without headers, footers and page numbers.
+    """The pages' lines without headers, footers, page numbers; the first page keeps such words, which may be its title.
 
     All stays when they would be a third of the text: pages that are alike as a whole (forms, tables) have no header.
     """
@@ -100,8 +100,8 @@ def without_running_lines(pages: Sequence[Sequence[str]]) -> list[list[str]]:
             running = _running(keys) | _running(keys[::2]) | _running(keys[1::2])
             if not running:
                 break
-            for page, key in zip(left, keys):
-                if key in running:
+            for number, (page, key) in enumerate(zip(left, keys)):
+                if key in running and (number or "0" in key):
                     page.pop(edge)
     return left if 3 * _size(left) >= 2 * _size(pages) else [list(page) for page in pages]
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from fasttrain.core.errors import FormatError
 from fasttrain.core.log import log
-from fasttrain.corpus import documents, extraction, jsonl, lake, mail, parquet, warc
+from fasttrain.corpus import documents, extraction, jsonl, lake, mail, parquet, warc, wikidump
 from fasttrain.corpus.config import CorpusConfig
 from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.intake import STAGE, Intake
@@ -155,6 +155,8 @@ def read_file(file: lake.LakeFile, intake: Intake, extractor: Extractor) -> None
             mail.read(file, intake, extractor)
         case "pdf":
             documents.read_pdf(file, intake, extractor)
+        case "wikitext":
+            wikidump.read(file, intake, extractor)
         case other:
             raise FormatError(f"corpus: {file.name}: no reader for kind {other!r}")
 

@@ -6,7 +6,8 @@ block (RFC 8878), each of which gives at most 128 KiB, bzip2 by a decoder that c
 stream is decoded a second time up to there.
 
 Flipped bytes that still decode show only in the checksum at the end of a gzip member, zstd frame (or never, in a zstd
-frame without one) or bzip2 block. What was decoded behind them has been given by then: the damage is reported, with wrong text before.
+frame without one) or bzip2 block. What was decoded behind them has been given by then: the damage is reported, with
+wrong text before.
 """
 
 import bz2
