@@ -43,7 +43,7 @@ WIKITEXT = """__TOC__{{Infobox Ship
 | image = {{{bild|x.jpg}}}
 }}<!-- a comment -->
 The '''Pequod''' (&nbsp;{{IPA|x}}&nbsp;) is a [[ship|''whaling'' ship]] of [[Nantucket]],<ref name="a">{{cite|x}}</ref>
-built  by [http://a.example/x ''Ann'' &amp; sons] [http://b.example] <ref name="a" />; see http://c.example.{{efn|no}}
+built  by [http://a.example/x ''Ann'' &amp; sons] [http://b.example] <ref name="a" />, see http://c.example.{{efn|no}}
 
 [[Datei:Pequod.jpg|thumb|A [[ship]] of ''Ann'']]
 [[File:Pequod.ogg]] [[:Kategorie:Schiffe]] [[Kategorie:Schiffe|P]] [[en:Pequod]] [[Media:x.ogg|hear]]
@@ -90,7 +90,7 @@ Datei:a.jpg|A whale
 [[Category:Ships]]
 """
 PLAIN = """The Pequod is a whaling ship of Nantucket,
-built by Ann & sons; see http://c.example.
+built by Ann & sons, see http://c.example.
 
 Kategorie:Schiffe
 

@@ -126,10 +126,10 @@ def test_pages_that_cannot_be_loaded_are_counted(tmp_path):
 
 
 @needs_pdf
-def test_a_crash_or_an_endless_page_costs_its_file(tmp_path, monkeypatch):
+def test_a_crash_an_endless_page_or_a_bomb_costs_its_file(tmp_path, monkeypatch):
     folder = tmp_path / "f"
     folder.mkdir()
-    for name in ("a", "crash", "hang", "z"):
+    for name in ("a", "crash", "hang", "vast", "z"):
         (folder / f"{name}.pdf").write_bytes(pdf([[f"Words of {name}."]]))
     worker = tmp_path / "worker.py"
     worker.write_text(
@@ -138,6 +138,7 @@ def test_a_crash_or_an_endless_page_costs_its_file(tmp_path, monkeypatch):
         "def text_of(raw, extract=pdf_text.text_of, **options):\n"
         "    found = extract(raw, **options)\n"
         "    if b'crash' in found['text']: os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    if b'vast' in found['text']: bytearray(3 << 30)\n"
         "    if b'hang' in found['text']: time.sleep(60)\n"
         "    return found\n"
         "pdf_text.text_of = text_of\n"
@@ -146,7 +147,8 @@ def test_a_crash_or_an_endless_page_costs_its_file(tmp_path, monkeypatch):
     monkeypatch.setattr(extraction, "_WORKER", worker)
     outcome = read_one(tmp_path, folder, {"extraction_timeout_s": 3.0})
     assert outcome.texts == ["Words of a.", "Words of z."]
-    assert [kind for kind, _ in outcome.bad] == ["extraction_crash", "extraction_timeout"]
+    assert [kind for kind, _ in outcome.bad] == ["extraction_crash", "extraction_timeout", "extraction_crash"]
+    assert json.loads(outcome.bad[2][1]["evidence"])["detail"].startswith("MemoryError")
 
 
 @pytest.fixture

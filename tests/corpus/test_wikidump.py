@@ -86,6 +86,7 @@ def test_a_page_with_every_construct(tmp_path, suffix, pack):
         ("[[fr:Baleine]] [[Whale]] [[de:x|y]]", "Whale y"),
         ("[[]] [[|x]] [http://a.example]", "x"),
         ("1&nbsp;000 &lt; &amp;lt; &bogus; (&nbsp;; )", "1 000 < &lt; &bogus;"),
+        ("Ah&nbsp;! f() ({{x}}) {{y}}, z ({{a}}; {{b}}) .", "Ah ! f(), z."),
         ("<nowiki>'''x''' {{y}} __TOC__</nowiki>", "'''x''' {{y}} __TOC__"),
         ("<ul><li>one</li><li>two</li></ul>", "- one\n- two"),
         ("\x00 0 \x01 1 <pre>k</pre>", "0 1 k"),

@@ -13,6 +13,7 @@ _FORM: dict[str, Any] = {
     "preserve_formatting": True, "list_bullets": True, "alt_texts": False, "links": False, "form_fields": False,
     "noscript": False,
 }  # fmt: skip
+_MENUS = ["nav", "header", "footer", "aside", "[role=navigation]", "[role=banner]", "[role=contentinfo]"]
 _TAG = re.compile(rb"<[!a-zA-Z/?]")
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
@@ -29,8 +30,9 @@ def text_of(page: bytes, charset: str, max_invalid: float) -> dict[str, Any]:
     text = extract_plain_text(html, main_content=True, **_FORM)
     if text.strip():
         return {"text": text.encode("utf-8", "replace"), "replaced": replaced}
-    # Nothing that looks like an article (a bare list, a copyright page): its menus are a small price for its words.
-    text = extract_plain_text(html, main_content=False, **_FORM)
+    # Nothing that looks like an article (a bare list, a copyright page): all but its menus, else all.
+    text = extract_plain_text(html, main_content=False, skip_elements=_MENUS, **_FORM)
+    text = text if text.strip() else extract_plain_text(html, main_content=False, **_FORM)
     counts = {"html_fallback": 1} if text.strip() else {}
     return {"text": text.encode("utf-8", "replace"), "replaced": replaced, "counts": counts}
 

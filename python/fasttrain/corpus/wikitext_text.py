@@ -32,8 +32,9 @@ _STRAY = re.compile(
     re.IGNORECASE,
 )
 _OTHER_WIKI = re.compile(r"[a-z]{2,3}(-[a-z]+)*")  # prefix of a link to the same page in another language
-_NO_BRACKETS = re.compile(r" ?\((?:[\s,;:.]|\x20)*\)")
-_BEFORE_POINT = re.compile(r" +(?=[,.;:!?](?:\s|$))")
+# What a template leaves: ` ( ; )`, ` ,`. Not `f()`, nor ` !`, which French writes so.
+_NO_BRACKETS = re.compile(r" \([\s,;:.]*\)")
+_BEFORE_POINT = re.compile(r" +(?=[,.](?:\s|$))")
 _KEPT_MARK = re.compile(rf"{_KEPT}(\d+){_KEPT}")
 
 
@@ -109,6 +110,7 @@ class _Plain:
             self._item()
         elif node.wiki_markup in (";", ":"):
             if self._out and not self._out[-1].endswith("\n") and self._out[-1] != "- ":
+                self._out[-1] = self._out[-1].rstrip(" ")
                 self._out.append(": ")
         elif name in ("li", "dd", "dt"):
             self._out.append("\n")
