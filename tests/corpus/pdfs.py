@@ -6,7 +6,7 @@ import zlib
 def pdf(pages, title=None, image_only=False, trailer=b"", pack=False):
     """A PDF of `pages`, each a list of lines from top to bottom (Latin-1); `title` goes into its information."""
     kids = b" ".join(b"%d 0 R" % (5 + 2 * i) for i in range(len(pages)))
-    info = b"<< >>" if title is None else b"<< /Title " + _string(title.encode("utf-16")) + b" >>"
+    info = b"<< >>" if title is None else b"<< /Title " + _string(title.encode("utf-16", "surrogatepass")) + b" >>"
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [" + kids + b"] /Count %d >>" % len(pages),

@@ -54,6 +54,12 @@ def test_a_compressed_file_without_a_title(tmp_path):
 
 
 @needs_pdf
+def test_a_title_that_is_no_text_costs_only_itself(tmp_path):
+    (document,) = one(tmp_path, pdf([["Words."]], title="half a pair: \ud83d.")).documents
+    assert (document["text"], document["meta"]) == ("Words.", '{"pages": 1}')
+
+
+@needs_pdf
 def test_words_that_a_line_cut_are_whole_again(tmp_path):
     first = ["A well-known ship of the com-", "pany, a well-", "known one, met Jean-", "Paul in its har-"]
     outcome = one(tmp_path, pdf([first, ["bour. It was 1990-", "2000."]]))

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from pathlib import Path
 
 from fasttrain.corpus import extraction
@@ -121,15 +122,15 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
     return bytes(out)
 
 
-def read(path: Path, kind: str, extractor: Extractor) -> int:
-    """Read one file as the stage does; returns how many records were quarantined."""
+def read(path: Path, kind: str, extractor: Extractor) -> list[str]:
+    """Read one file as the stage does; returns the reasons of its quarantined records."""
     bad: list[str] = []
     intake = Intake(CONFIG.sources[0], CONFIG, lambda batch: None, lambda rows: bad.extend(rows["reason"].to_pylist()))
     read_file(LakeFile(path, path.name, kind, path.stat().st_size, ""), intake, extractor)
     intake.flush()
     if len(bad) != intake.counts["quarantined"]:
         raise AssertionError(f"{len(bad)} rows for {intake.counts['quarantined']} quarantined records")
-    return len(bad)
+    return bad
 
 
 def main(seconds: float, seed: int) -> int:
@@ -137,7 +138,8 @@ def main(seconds: float, seed: int) -> int:
     rng = random.Random(seed)
     files = [(p, k) for p in sorted(LAKE.rglob("*")) if p.is_file() and (k := kind_of(p.name)) is not None]
     by_kind = {kind: [p for p, k in files if k == kind] for kind in sorted({k for _, k in files})}
-    runs, bad, end = 0, 0, time.monotonic() + seconds
+    runs, end = 0, time.monotonic() + seconds
+    bad: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, Extractor(30.0, 0.01) as extractor:
         mail = Path(folder, "seed.mbox")  # the lake holds none
         mail.write_bytes(MAIL * 3)
@@ -160,7 +162,7 @@ def main(seconds: float, seed: int) -> int:
             path = Path(folder, f"damaged-{original.name}")
             path.write_bytes(damaged(original.read_bytes(), rng))
             try:
-                bad += read(path, kind, extractor)
+                bad.update(read(path, kind, extractor))
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
                 if peak > LIMIT_BYTES:
                     raise AssertionError(f"peak memory is {peak} bytes, the bound {LIMIT_BYTES}")
@@ -173,7 +175,11 @@ def main(seconds: float, seed: int) -> int:
                 return 1
             path.unlink()
             runs += 1
-    print(f"fuzz: readers {seconds:.0f} s, {runs} files of {len(by_kind)} kinds, {bad} records quarantined, no finding")
+    lost = bad["quarantine:extraction_crash"], bad["quarantine:extraction_timeout"]
+    print(
+        f"fuzz: readers {seconds:.0f} s, {runs} files of {len(by_kind)} kinds, {bad.total()} records quarantined "
+        f"({lost[0]} for a crash of the extractor, {lost[1]} for its time), no finding"
+    )
     return 0
 
 

@@ -1,4 +1,4 @@
-"""HTML to text (resiliparse): the main content, or all visible words of a page in which no main content is found.
+"""HTML to text (resiliparse): the main content, or, where none is found, all visible words but the menus.
 
 Part of the worker behind extraction.py: imports nothing of fasttrain.
 """

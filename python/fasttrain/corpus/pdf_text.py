@@ -84,7 +84,10 @@ def _page(document: Any, number: int) -> str:
 
 
 def _title(document: Any) -> str:
-    found: str = document.get_metadata_value("Title")
+    try:
+        found: str = document.get_metadata_value("Title")
+    except UnicodeDecodeError:  # half a surrogate pair (found by fuzzing)
+        return ""
     return " ".join(_CONTROL.sub("", found).split())[:1000].encode("utf-8", "replace").decode()
 
 
