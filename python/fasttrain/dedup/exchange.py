@@ -52,6 +52,29 @@ def spread(keys: Words, num_targets: int) -> Ints:
     return (mix(keys) % np.uint64(num_targets)).astype(np.int64)
 
 
+def together(sources: Sequence[tuple[Sequence[Words], int]], limit: int) -> Iterator[list[Words]]:
+    """The records of several sources in pieces of about `limit` in all; equal values of the sources' columns come in
+    one piece.
+
+    Args:
+        sources: for each its slices (one at least, not yet read) and the column whose values are to meet.
+    """
+    total = sum(len(s) for slices, _ in sources for s in slices)
+    if total <= limit:
+        yield [np.concatenate(slices) for slices, _ in sources]
+        return
+    count = 2 * -(-total // limit)
+    for piece in range(count):
+        yield [np.concatenate(list(_chosen(slices, column, piece, count, limit))) for slices, column in sources]
+
+
+def _chosen(slices: Sequence[Words], column: int, piece: int, count: int, limit: int) -> Iterator[Words]:
+    for records in slices:
+        for block in np.array_split(records, -(-len(records) // limit) or 1):
+            # The high half: the low bits have chosen the target already.
+            yield block[(mix(block[:, column]) >> np.uint64(32)) % np.uint64(count) == piece]
+
+
 class Scatter:
     """Writes one part's records for each of `num_targets` targets. A context manager; holds `limit` records at most."""
 
@@ -123,18 +146,9 @@ class Gather:
 
     def pieces(self, target: int, column: int, limit: int) -> Iterator[Words]:
         """All records of a target in pieces of about `limit`; equal values of a column come in one piece."""
-        total = self.count(target)
-        if total <= limit:
-            yield self.read(target)
-            return
-        count = 2 * -(-total // limit)
-        for piece in range(count):
-            # The high half: the low bits have chosen the target already.
-            found = [np.empty((0, self._width), np.uint64)]
-            for records in self.slices(target):
-                for block in np.array_split(records, -(-len(records) // limit)):
-                    found.append(block[(mix(block[:, column]) >> np.uint64(32)) % np.uint64(count) == piece])
-            yield np.concatenate(found)
+        empty = np.empty((0, self._width), np.uint64)
+        for (found,) in together([([empty, *self.slices(target)], column)], limit):
+            yield found
 
     def between(self, target: int, column: int, begin: int, end: int) -> Words:
         """The records of a target with begin <= column < end."""

@@ -3,47 +3,45 @@
     rows       each part: hash, length, words, scope; band and policy keys; origins       one pass over all texts
     (policy) order ranks              the order of preference, sorted on disk
     suspects digests exact            equal hashes, equal digests, the copy to keep
-    bands pairs merge                 documents that agree on a band; the distinct pairs of all bands
-    sets verify                       shingle sets of documents in pairs, exact similarity of each pair
+    bands pairs merge sets verify     documents that agree on a band, exact similarity of each pair (near_search.py)
     (embeddings ... neighbours)       pairs close in meaning (semantic.py)
-    (open-*) resolve near             who goes, and because of whom
+    (open-*) resolve near             who goes (clustering.py), and because of whom
     documents  each part: what stays, and the ledger
     (index)    each part: what later runs need to find copies of what stays
 
 Between phases everything lies in the stage's folder, partitioned by key (exchange.py), so that every rank works in
-every phase and none holds more than its partition. Resident for all documents are two bytes each, in `resolve` and
-`near`. What is decided is a function of the documents and the settings, not of parts, their order, ranks, threads or
-instruction sets.
+every phase and none holds more than `memory_records` of its partition. Resident for all documents is one byte each, in
+`resolve` and `near`. What is decided is a function of the documents and the settings, not of parts, their order, ranks,
+threads or instruction sets.
 """
 
 import logging
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fasttrain.dedup import exact, index, near, order, output, semantic
+from fasttrain.dedup import clustering, exact, index, order, output, semantic
 from fasttrain.dedup.config import DedupConfig, num_partitions
-from fasttrain.dedup.exchange import Gather, Ints, Scatter, Words, raw, save, spread
+from fasttrain.dedup.exchange import Gather, Ints, Scatter, Words, raw, spread, together
 from fasttrain.dedup.exchange import columns as records_of
-from fasttrain.dedup.figures import SIMILARITY, figures
+from fasttrain.dedup.figures import figures
+from fasttrain.dedup.near_search import LARGE as NEAR_PHASES
+from fasttrain.dedup.near_search import Items, NearSearch
 from fasttrain.dedup.order import Order
 from fasttrain.dedup.rows import Part, Parts, check_scopes, make_rows, policy_width
-from fasttrain.dedup.survivors import NEAR, TABLE, TABLE_WORDS, decide
-from fasttrain.dedup.verify import EDGE, SetFiles, edges_of, similarity, write_sets
+from fasttrain.dedup.survivors import TABLE, TABLE_WORDS, decide
+from fasttrain.dedup.verify import EDGE_WORDS, edges_of, write_sets
 from fasttrain.formats.manifest import Report
 from fasttrain.formats.stage import PartReport, PartWriter, Stage
 
 log = logging.getLogger("fasttrain.dedup")
 PHASE = "documents"
 BLOCK = 1 << 16
-REJECTED = 20  # pairs just under the threshold that are shown
-LARGE = ("policy", "bands", "pairs", "sets", "embeddings", "vectors")  # phases whose files go when all is done
+LARGE = ("policy", *NEAR_PHASES, "embeddings", "vectors")  # phases whose files go when all is done
 
 
 def run(stage: Stage, config: DedupConfig, base: Path = Path()) -> Report | None:
@@ -216,167 +214,63 @@ class _Work:
             yield np.flatnonzero(takes_part[begin : begin + BLOCK]) + begin
 
     def find_near(self) -> None:
-        config, bands = self.config, self.config.bands
-        cuts = max(1, -(-self.parts.num_documents // self.limit))  # of a band
-        width = 2 if config.scope == "global" else 3
+        items = Items(
+            self.parts,
+            self._near_keys,
+            self.order.documents,
+            lambda i, rows, out: write_sets(self.paths[i - len(self.earlier)], rows, self.config.ngram, out),
+            lambda document: self.parts.name(document)[0],
+        )
+        cuts = max(1, -(-self.parts.num_documents // self.limit))
+        self.near = NearSearch(self.stage, self.config, items, self.P, cuts)
+        self.extra.update(self.near.find())
 
-        def scatter_bands(i: int, writer: PartWriter) -> None:
-            part, rank = self.parts[i], self.ranks(i)
-            keys = part.map(".bands", np.uint64, (-1, bands))
-            with self.scatter(writer, ".bands", width, bands * cuts) as out:
-                for rows in self.partakes(i):
-                    some = rows[part.rows["words"][rows] >= config.min_words]
-                    key, of = keys[some], rank[some]
-                    between = () if width == 2 else (part.rows["scope"][some],)
-                    for b in range(bands):
-                        out.add(records_of(key[:, b], *between, of), b * cuts + spread(key[:, b], cuts))
-
-        def pairs(target: int, writer: PartWriter) -> None:
-            counts: Counter[str] = Counter()
-            with self.scatter(writer, ".pairs", 3, self.P) as out:
-                for records in self.gather("bands", len(self.parts), ".bands", width).pieces(target, 0, self.limit):
-                    for found in near.propose(records, config.max_bucket, self.parts.num_indexed, counts):
-                        band = np.full(len(found), target // cuts, np.uint64)
-                        out.add(np.concatenate([found, band[:, None]], axis=1), spread(found[:, 0], self.P))
-            writer.extra = dict(counts)
-
-        def merge(p: int, writer: PartWriter) -> None:
-            with (
-                self.scatter(writer, ".wanted", 1, len(self.parts)) as wanted,
-                writer.path(".pairs", 0).open("wb") as file,
-            ):
-                for records in self.gather("pairs", bands * cuts, ".pairs", 3).pieces(p, 0, self.limit):
-                    found = near.merge(records)
-                    documents = self.order.documents(found[:, :2].ravel()).reshape(-1, 2)
-                    np.concatenate([found, documents], axis=1).tofile(file)
-                    named = np.unique(documents)
-                    wanted.add(named[:, None], self.parts.part_of(named))
-
-        def sets(i: int, writer: PartWriter) -> None:
-            part = self.parts[i]
-            if not part.is_indexed:
-                wanted = np.unique(self.gather("merge", self.P, ".wanted", 1).read(i)[:, 0])
-                rows = wanted.astype(np.int64) - part.first
-                path = self.paths[i - len(self.earlier)]
-                save(writer, ".setrows.npy", rows)
-                save(writer, ".offsets.npy", write_sets(path, rows, config.ngram, writer.path(".sets", len(rows))))
-
-        self.each_part("bands", scatter_bands)
-        buckets = [r.extra for r in self.stage.map_parts("pairs", range(bands * cuts), pairs, output=False)]
-        names = ("buckets", "oversized_buckets", "documents_in_oversized_buckets")
-        self.extra["buckets"] = {
-            **{name: sum(b[name] for b in buckets) for name in names},
-            "largest_bucket": max(b["largest_bucket"] for b in buckets),
-            "max_bucket": config.max_bucket,
-        }
-        self.each_partition("merge", merge)
-        self.each_part("sets", sets)
-        reports = self.each_partition("verify", self._verify)
-        self.extra["pairs"] = {n: sum(r.extra[n] for r in reports) for n in ("proposed", "verified", "rejected")}
-        histogram = np.sum([r.extra["histogram"] for r in reports], axis=0).tolist()
-        edges = [f"{low:g}-{high:g}" for low, high in pairwise(SIMILARITY)]
-        self.extra[f"{config.verify}_of_proposed"] = dict(zip(edges, histogram))
-        closest = sorted((pair for r in reports for pair in r.extra["closest"]), key=_closeness)[:REJECTED]
-        self.extra["closest_rejected"] = [{"score": p[0], "worse": p[3], "better": p[4]} for p in closest]
-
-    def _verify(self, p: int, writer: PartWriter) -> None:
-        pairs = raw(self.stems("merge", self.P)[p].with_name(f"part-{p:05d}.pairs"), np.uint64, (-1, 5))
-        stems = self.stems("sets", len(self.parts))
-        sets = SetFiles(self.parts, [q.stem if q.is_indexed else s for q, s in zip(self.parts, stems)])
-        histogram, verified = np.zeros(len(SIMILARITY) - 1, np.int64), 0
-        closest: list[tuple[Any, ...]] = []
-        with writer.path(".edges", 0).open("wb") as file:
-            for begin in range(0, len(pairs), BLOCK):
-                some = pairs[begin : begin + BLOCK]
-                score = similarity(some[:, 3:], sets, self.config)
-                histogram += np.histogram(score, SIMILARITY)[0]
-                good = score >= self.config.least
-                edges = np.zeros(int(good.sum()), EDGE)
-                for name, column in zip(("worse", "better", "bits", "worse_document", "better_document"), some[good].T):
-                    edges[name] = column
-                edges["score"], edges["kind"] = score[good], NEAR
-                edges.tofile(file)
-                verified += len(edges)
-                bad = np.flatnonzero(~good)
-                bad = bad[np.lexsort([some[bad, 1], some[bad, 0], -score[bad]])][:REJECTED]
-                closest += [
-                    (float(score[k]), int(some[k, 0]), int(some[k, 1]), *some[k, 3:].tolist()) for k in bad.tolist()
-                ]
-        closest = sorted(closest, key=_closeness)[:REJECTED]
-        named = [(*pair[:3], self.parts.name(pair[3])[0], self.parts.name(pair[4])[0]) for pair in closest]
-        proposed = len(pairs)
-        writer.extra = {"proposed": proposed, "verified": verified, "rejected": proposed - verified,
-                        "histogram": histogram.tolist(), "closest": named}  # fmt: skip
+    def _near_keys(self, i: int) -> Iterator[tuple[Words, Words | None, Words]]:
+        part, rank = self.parts[i], self.ranks(i)
+        keys = part.map(".bands", np.uint64, (-1, self.config.bands))
+        for rows in self.partakes(i):
+            some = rows[part.rows["words"][rows] >= self.config.min_words]
+            scope = None if self.config.scope == "global" else part.rows["scope"][some]
+            yield keys[some], scope, rank[some]
 
     def find_semantic(self) -> None:
         search = semantic.Search(self.stage, self.config, self.base, self.parts, self.P)
         self.extra["semantic"] = search.run(self.partakes, self.ranks)
 
-    def edges(self, p: int) -> npt.NDArray[Any]:
-        """The verified pairs of a partition: those that share a worse document are together."""
-        found = [np.empty(0, EDGE)]
+    def edges(self, p: int) -> list[Words]:
+        """The verified pairs of a partition as records of EDGE, not yet read: those that share a worse document are in
+        one partition."""
+        found = [np.empty((0, EDGE_WORDS), np.uint64)]
         if self.config.fuzzy:
-            found.append(raw(self.stage.folder / "verify" / f"part-{p:05d}.edges", EDGE))
+            found.append(self.near.edges(p))
         if self.config.semantic is not None:
-            for records in semantic.neighbours(self.stage.folder, self.extra["semantic"]["groups"], p):
-                found.append(edges_of(records))
-        return np.concatenate(found)
+            found += semantic.neighbours(self.stage.folder, self.extra["semantic"]["groups"], p)
+        return found
 
     def resolve(self) -> None:
-        """Decide who goes. Each round settles what the last one left open, on all ranks; the rest, once it is small, is
-        done at once."""
-        sides = ("worse", "better")
-        state = np.zeros(self.parts.num_documents, np.uint8)  # by rank
-        rounds, total = 0, sum(self.extra.get(kind, {}).get("verified", 0) for kind in ("pairs", "semantic"))
-
-        def pairs(p: int) -> Words:
-            if rounds:
-                return raw(self.stage.folder / f"open-{rounds - 1:03d}" / f"part-{p:05d}.open", np.uint64, (-1, 2))
-            edges = self.edges(p)
-            return np.stack([edges[s] for s in sides], axis=1)
-
-        def begin(p: int, writer: PartWriter) -> None:
-            left = pairs(p)
-            _write_round(writer, left, np.unique(left[:, 0]), np.empty(0, np.uint64), np.empty(0, np.uint64))
-
-        def go_on(p: int, writer: PartWriter) -> None:
-            left = pairs(p)
-            better = state[left[:, 1].astype(np.int64)]
-            goes = np.unique(left[better == KEPT, 0])
-            rest = left[(better == OPEN) & ~np.isin(left[:, 0], goes)]
-            stays = np.setdiff1d(np.setdiff1d(left[:, 0], goes), rest[:, 0])
-            _write_round(writer, rest, np.empty(0, np.uint64), goes, stays)
-
-        def finish(_: int, writer: PartWriter) -> None:
-            left = np.concatenate([np.empty((0, 2), np.uint64), *(pairs(p) for p in range(self.P))])
-            save(writer, ".removed.npy", near.resolve(left))
-
-        while total > self.limit:
-            phase = f"open-{rounds:03d}"
-            reports = self.each_partition(phase, go_on if rounds else begin)
-            for stem in self.stems(phase, self.P):
-                for name, value in (("undecided", OPEN), ("removed", GONE), ("kept", KEPT)):
-                    state[np.load(f"{stem}.{name}.npy", mmap_mode="r").astype(np.int64)] = value
-            rounds, total = rounds + 1, sum(r.extra["open"] for r in reports)
-        self.stage.map_parts("resolve", [0], finish, output=False)
-        state[np.load(self.stage.folder / "resolve" / "part-00000.removed.npy").astype(np.int64)] = GONE
-        self.is_removed = state == GONE
+        """Decide who goes."""
+        total = sum(self.extra.get(kind, {}).get("verified", 0) for kind in ("pairs", "semantic"))
+        self.is_removed = clustering.removed(
+            self.stage, self.edges, self.P, total, self.parts.num_documents, self.limit
+        )
 
     def settle(self) -> None:
         num_parts, width = len(self.parts), TABLE_WORDS
 
         def near_phase(p: int, writer: PartWriter) -> None:
-            copies = np.empty((0, 4), np.uint64)
+            copies: list[Words] = [np.empty((0, 4), np.uint64)]
             if self.config.exact:
-                copies = self.gather("exact", self.P, ".copies", 4).read(p)
-            table = decide(self.edges(p), copies, self.is_removed)
+                copies += self.gather("exact", self.P, ".copies", 4).slices(p)
             with (
                 self.scatter(writer, ".table", width, num_parts) as out,
                 self.scatter(writer, ".stands", 1, num_parts) as stands,
             ):
-                records = table.view(np.uint64).reshape(-1, width)
-                out.add(records, self.parts.part_of(table["document"]))
-                stands.add(np.ascontiguousarray(table["survivor"])[:, None], self.parts.part_of(table["survivor"]))
+                # A copy goes with the pairs of its best copy.
+                for edges, same in together([(self.edges(p), 0), (copies, 1)], self.limit):
+                    table = decide(edges_of(edges), same, self.is_removed)
+                    out.add(table.view(np.uint64).reshape(-1, width), self.parts.part_of(table["document"]))
+                    survivor = np.ascontiguousarray(table["survivor"])
+                    stands.add(survivor[:, None], self.parts.part_of(survivor))
 
         self.each_partition("near", near_phase)
         del self.is_removed
@@ -424,22 +318,6 @@ class _Work:
         return figures(self.config, self.parts, [r.extra for r in self.reports], tables, stands, self.extra)
 
 
-KEPT, OPEN, GONE = 0, 1, 2
-
-
 def _remove(folders: list[Path]) -> None:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write_round(writer: PartWriter, left: Words, undecided: Words, removed: Words, kept: Words) -> None:
-    with writer.path(".open", len(left)).open("wb") as file:
-        left.tofile(file)
-    for name, values in (("undecided", undecided), ("removed", removed), ("kept", kept)):
-        save(writer, f".{name}.npy", values)
-    writer.extra = {"open": len(left)}
-
-
-def _closeness(pair: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Rejected pairs, the most similar first; ranks, which do not depend on parts, decide ties."""
-    return (-pair[0], pair[1], pair[2])
