@@ -6,7 +6,7 @@
 Of the verified pairs (worse, better) at most `limit` are in memory at a time, and a byte for every item.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ BLOCK = 1 << 16
 
 
 def removed(
-    stage: Stage, edges: Callable[[int], Sequence[Words]], partitions: int, total: int, items: int, limit: int
+    stage: Stage, edges: Callable[[int], Iterable[Words]], partitions: int, total: int, items: int, limit: int
 ) -> npt.NDArray[np.bool_]:
     """(items,) whether each goes, by rank: that of going through all from the best to the worst and removing each that
     is a duplicate of one kept so far. Each round settles what the last one left open, on all ranks.
@@ -40,17 +40,18 @@ def removed(
     def stems(phase: str) -> list[Path]:
         return [stage.folder / phase / f"part-{p:05d}" for p in range(partitions)]
 
-    def slices(p: int) -> list[Words]:
+    def slices(p: int) -> Iterator[Words]:
         if rounds:
             stem = stems(f"open-{rounds - 1:03d}")[p]
-            return [raw(stem.with_name(f"{stem.name}.open"), np.uint64, (-1, 2))]
-        return [s[:, :2] for s in edges(p)]
+            yield raw(stem.with_name(f"{stem.name}.open"), np.uint64, (-1, 2))
+        else:
+            yield from (s[:, :2] for s in edges(p))
 
     def settle(p: int, writer: PartWriter) -> None:
         count = 0
         with ExitStack() as stack:
             files = {n: stack.enter_context(writer.path(f".{n}", 0).open("wb")) for n in ("open", *FILES)}
-            for (left,) in together([([np.empty((0, 2), np.uint64), *slices(p)], 0)], limit):
+            for (left,) in together([(lambda: slices(p), 0, 2)], limit):
                 if rounds:
                     rest, goes, stays = _settled(left, state)
                     goes.tofile(files["removed"])

@@ -5,7 +5,7 @@ a part of any size is written through one buffer, there are as many files as par
 rank gathers any target: the shared file system is the exchange between ranks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,27 +52,28 @@ def spread(keys: Words, num_targets: int) -> Ints:
     return (mix(keys) % np.uint64(num_targets)).astype(np.int64)
 
 
-def together(sources: Sequence[tuple[Sequence[Words], int]], limit: int) -> Iterator[list[Words]]:
+Source = tuple[Callable[[], Iterable[Words]], int, int]
+"""Slices of records, not yet read, as often as they are asked for; the column whose values are to meet; the width."""
+
+
+def together(sources: Sequence[Source], limit: int) -> Iterator[list[Words]]:
     """The records of several sources in pieces of about `limit` in all; equal values of the sources' columns come in
-    one piece.
-
-    Args:
-        sources: for each its slices (one at least, not yet read) and the column whose values are to meet.
-    """
-    total = sum(len(s) for slices, _ in sources for s in slices)
-    if total <= limit:
-        yield [np.concatenate(slices) for slices, _ in sources]
-        return
-    count = 2 * -(-total // limit)
+    one piece."""
+    total = sum(len(s) for slices, _, _ in sources for s in slices())
+    count = 1 if total <= limit else 2 * -(-total // limit)
     for piece in range(count):
-        yield [np.concatenate(list(_chosen(slices, column, piece, count, limit))) for slices, column in sources]
+        yield [np.concatenate(list(_chosen(source, piece, count, limit))) for source in sources]
 
 
-def _chosen(slices: Sequence[Words], column: int, piece: int, count: int, limit: int) -> Iterator[Words]:
-    for records in slices:
-        for block in np.array_split(records, -(-len(records) // limit) or 1):
+def _chosen(source: Source, piece: int, count: int, limit: int) -> Iterator[Words]:
+    slices, column, width = source
+    yield np.empty((0, width), np.uint64)
+    for records in slices():
+        for begin in range(0, len(records), limit):
+            block = records[begin : begin + limit]
             # The high half: the low bits have chosen the target already.
-            yield block[(mix(block[:, column]) >> np.uint64(32)) % np.uint64(count) == piece]
+            chosen = (mix(block[:, column]) >> np.uint64(32)) % np.uint64(count) == piece if count > 1 else slice(None)
+            yield np.array(block[chosen])
 
 
 class Scatter:
@@ -83,7 +84,7 @@ class Scatter:
         self._targets = num_targets
         self._held: list[tuple[Words, Ints]] = []
         self._count = 0
-        self._offsets = [np.zeros((0, num_targets + 1), np.int64)]
+        self._offsets: list[Ints] = []
         self._written = 0
 
     def __enter__(self) -> Self:
@@ -105,8 +106,8 @@ class Scatter:
             records = np.concatenate([r for r, _ in self._held])
             self._held, self._count = [], 0
             records[np.argsort(target, kind="stable")].tofile(self._file)
-            offsets = np.zeros((1, self._targets + 1), np.int64)
-            np.cumsum(np.bincount(target, minlength=self._targets), out=offsets[0, 1:])
+            offsets = np.zeros(self._targets + 1, np.int64)
+            np.cumsum(np.bincount(target, minlength=self._targets), out=offsets[1:])
             self._offsets.append(offsets + self._written)
             self._written += len(records)
 
@@ -115,30 +116,36 @@ class Scatter:
             if kind is None:
                 self._flush()
         if kind is None:
-            save(self._writer, f"{self._suffix}.offsets.npy", np.concatenate(self._offsets))
+            # Raw, its width first: parsing the header of a .npy file leaves a kilobyte for the garbage collector.
+            offsets = np.concatenate([[self._targets + 1], *self._offsets])
+            offsets.tofile(self._writer.path(f"{self._suffix}.offsets", len(offsets)))
 
 
 class Gather:
-    """What the parts of a phase wrote with `Scatter`, by target. `stems`: .../part-00007 of each part."""
+    """What the parts of a phase wrote with `Scatter`, by target. `stems`: .../part-00007 of each part.
+
+    A file is mapped while its slice is looked at, not longer: there are as many as parts, and a map costs kilobytes."""
 
     def __init__(self, stems: Sequence[Path], suffix: str, width: int) -> None:
-        paths = [s.with_name(s.name + suffix) for s in stems]
+        self._paths = [s.with_name(s.name + suffix) for s in stems]
         self._width = width
-        self._parts = [
-            (raw(p, np.uint64, (-1, width)), np.load(p.with_name(f"{p.name}.offsets.npy"), mmap_mode="r"))
-            for p in paths
-        ]
+
+    def _bounds(self, path: Path, target: int) -> list[tuple[int, int]]:
+        found = raw(path.with_name(f"{path.name}.offsets"), np.int64)
+        offsets = found[1:].reshape(-1, int(found[0]))
+        return [(begin, end) for begin, end in offsets[:, target : target + 2].tolist() if end > begin]
 
     def slices(self, target: int) -> Iterator[Words]:
         """The records of a target, one run after another, not yet read."""
-        for records, offsets in self._parts:
-            for begin, end in offsets[:, target : target + 2].tolist():
-                if end > begin:
+        for path in self._paths:
+            if bounds := self._bounds(path, target):
+                records = raw(path, np.uint64, (-1, self._width))
+                for begin, end in bounds:
                     yield records[begin:end]
 
     def count(self, target: int) -> int:
         """How many records a target has."""
-        return sum(len(s) for s in self.slices(target))
+        return sum(end - begin for path in self._paths for begin, end in self._bounds(path, target))
 
     def read(self, target: int) -> Words:
         """All records of a target."""
@@ -146,8 +153,7 @@ class Gather:
 
     def pieces(self, target: int, column: int, limit: int) -> Iterator[Words]:
         """All records of a target in pieces of about `limit`; equal values of a column come in one piece."""
-        empty = np.empty((0, self._width), np.uint64)
-        for (found,) in together([([empty, *self.slices(target)], column)], limit):
+        for (found,) in together([(lambda: self.slices(target), column, self._width)], limit):
             yield found
 
     def between(self, target: int, column: int, begin: int, end: int) -> Words:
@@ -161,6 +167,7 @@ class Gather:
 
     def all(self, limit: int) -> Iterator[Words]:
         """Every record, at most `limit` at a time."""
-        for records, _ in self._parts:
+        for path in self._paths:
+            records = raw(path, np.uint64, (-1, self._width))
             for begin in range(0, len(records), limit):
                 yield records[begin : begin + limit]

@@ -29,7 +29,7 @@ from fasttrain.dedup.survivors import NEAR
 from fasttrain.dedup.verify import EDGE, SetFiles, similarity
 from fasttrain.formats.stage import PartWriter, Stage
 
-BLOCK = 1 << 16
+BLOCK = 1 << 16  # pairs compared at once
 REJECTED = 20  # pairs just under the threshold that are shown
 LARGE = ("bands", "pairs", "sets")
 """Phases whose files go when all is done."""
@@ -137,11 +137,11 @@ class NearSearch:
         pairs = raw(self.stems("merge", self.P)[p].with_name(f"part-{p:05d}.pairs"), np.uint64, (-1, 5))
         stems = self.stems("sets", len(parts))
         sets = SetFiles(parts, [q.stem if q.is_indexed else s for q, s in zip(parts, stems)])
-        histogram, verified = np.zeros(len(SIMILARITY) - 1, np.int64), 0
+        histogram, verified, block = np.zeros(len(SIMILARITY) - 1, np.int64), 0, min(BLOCK, self.limit)
         closest: list[tuple[Any, ...]] = []
         with writer.path(".edges", 0).open("wb") as file:
-            for begin in range(0, len(pairs), BLOCK):
-                some = pairs[begin : begin + BLOCK]
+            for begin in range(0, len(pairs), block):
+                some = pairs[begin : begin + block]
                 score = similarity(some[:, 3:], sets, self.config)
                 histogram += np.histogram(score, SIMILARITY)[0]
                 good = score >= self.config.least

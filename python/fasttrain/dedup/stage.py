@@ -237,15 +237,13 @@ class _Work:
         search = semantic.Search(self.stage, self.config, self.base, self.parts, self.P)
         self.extra["semantic"] = search.run(self.partakes, self.ranks)
 
-    def edges(self, p: int) -> list[Words]:
+    def edges(self, p: int) -> Iterator[Words]:
         """The verified pairs of a partition as records of EDGE, not yet read: those that share a worse document are in
         one partition."""
-        found = [np.empty((0, EDGE_WORDS), np.uint64)]
         if self.config.fuzzy:
-            found.append(self.near.edges(p))
+            yield self.near.edges(p)
         if self.config.semantic is not None:
-            found += semantic.neighbours(self.stage.folder, self.extra["semantic"]["groups"], p)
-        return found
+            yield from semantic.neighbours(self.stage.folder, self.extra["semantic"]["groups"], p)
 
     def resolve(self) -> None:
         """Decide who goes."""
@@ -258,15 +256,16 @@ class _Work:
         num_parts, width = len(self.parts), TABLE_WORDS
 
         def near_phase(p: int, writer: PartWriter) -> None:
-            copies: list[Words] = [np.empty((0, 4), np.uint64)]
-            if self.config.exact:
-                copies += self.gather("exact", self.P, ".copies", 4).slices(p)
+            def copies() -> Iterator[Words]:
+                if self.config.exact:
+                    yield from self.gather("exact", self.P, ".copies", 4).slices(p)
+
             with (
                 self.scatter(writer, ".table", width, num_parts) as out,
                 self.scatter(writer, ".stands", 1, num_parts) as stands,
             ):
                 # A copy goes with the pairs of its best copy.
-                for edges, same in together([(self.edges(p), 0), (copies, 1)], self.limit):
+                for edges, same in together([(lambda: self.edges(p), 0, EDGE_WORDS), (copies, 1, 4)], self.limit):
                     table = decide(edges_of(edges), same, self.is_removed)
                     out.add(table.view(np.uint64).reshape(-1, width), self.parts.part_of(table["document"]))
                     survivor = np.ascontiguousarray(table["survivor"])
