@@ -15,13 +15,12 @@ import pyarrow.compute as pc
 from fasttrain.dedup.exchange import Ints, Words, mix
 from fasttrain.dedup.exchange import columns as records_of
 from fasttrain.dedup.line_hashes import line_hashes
-from fasttrain.dedup.passages_config import PassagesConfig
+from fasttrain.dedup.passages_config import LINE, PARAGRAPH, PassagesConfig
 from fasttrain.text import columns
 from fasttrain.text.hash128 import hash128
 
-LINE, PARAGRAPH, SUBSTRING = range(3)
-RULES = ("lines", "paragraphs", "substring")
 SPAN_BITS = np.uint64(32)
+LOW = np.uint64(0xFFFFFFFF)
 _SCOPE_SEED = np.uint64(0x9E3779B97F4A7C15)
 _URL = r"^[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?#]*@)?(?P<host>[^/?#:]+)"
 
@@ -72,16 +71,44 @@ def paragraph_spans(texts: columns.TextColumn, of: Ints, begins: Ints, ends: Int
     return of[starts], begins[starts], ends[stops]
 
 
-def units(batch: Any, first: int, config: PassagesConfig) -> Iterator[Words]:
+def takes_part(batch: Any, config: PassagesConfig) -> npt.NDArray[np.bool_]:
+    """Which documents of a batch are of no exempt source."""
+    return ~np.isin(np.array(batch.column("source").to_pylist(), object), list(config.exempt))
+
+
+def check_sizes(texts: columns.TextColumn) -> None:
+    """Raise unless a place in a text fits in SPAN_BITS."""
+    if len(texts) and int(np.diff(texts.offsets).max()) >= 1 << 32:
+        raise ValueError("passages: a document must have fewer than 2^32 bytes; split it, or exempt its source")
+
+
+def spans_of(texts: columns.TextColumn, of: Ints, begin: Ints, end: Ints) -> Words:
+    """begin << 32 | end, in bytes of the text, of spans in places of `texts.data`."""
+    start = texts.offsets[of]
+    return (begin - start).astype(np.uint64) << SPAN_BITS | (end - start).astype(np.uint64)
+
+
+def ends_of(spans: Words) -> tuple[Ints, Ints]:
+    """begin and end of spans_of."""
+    return (spans >> SPAN_BITS).astype(np.int64), (spans & LOW).astype(np.int64)
+
+
+def overlapping(begin: Ints, end: Ints, cuts: tuple[Ints, Ints]) -> npt.NDArray[np.bool_]:
+    """Which spans overlap one of the cuts, whose (begin, end) ascend and do not overlap one another."""
+    at = np.searchsorted(cuts[1], begin, side="right")
+    found: npt.NDArray[np.bool_] = np.append(cuts[0], np.iinfo(np.int64).max)[at] < end
+    return found
+
+
+def units(batch: Any, first: int, config: PassagesConfig, cuts: tuple[Ints, Ints]) -> Iterator[Words]:
     """(n, 4) key, scope, document, begin << 32 | end of the lines and paragraphs of a batch. Document numbers go from
-    `first`; a kind is told from the other by the key."""
+    `first`; a kind is told from the other by the key. What overlaps one of the `cuts` (in places of the column's data)
+    takes no part."""
     texts = columns.from_arrow(batch.column("text"))
+    check_sizes(texts)
     if len(texts) == 0:
         return
-    if int(np.diff(texts.offsets).max()) >= 1 << 32:
-        raise ValueError("passages: a document must have fewer than 2^32 bytes")
-    scope = scope_keys(scope_names(batch, config.scope))
-    takes_part = ~np.isin(np.array(batch.column("source").to_pylist(), object), list(config.exempt))
+    scope, partakes = scope_keys(scope_names(batch, config.scope)), takes_part(batch, config)
     of, begins, ends = line_spans(texts)
     kinds = []
     if config.lines:
@@ -89,22 +116,19 @@ def units(batch: Any, first: int, config: PassagesConfig) -> Iterator[Words]:
     if config.paragraphs:
         kinds.append((PARAGRAPH, config.paragraph_words, *paragraph_spans(texts, of, begins, ends)))
     for kind, least, text, begin, end in kinds:
-        some = takes_part[text]
+        some = partakes[text] & ~overlapping(begin, end, cuts)
         text, begin, end = text[some], begin[some], end[some]
         hashes, words = line_hashes(texts.data, begin, end, digits=not config.fold_digits)
         long = words >= least
         text, begin, end, key = text[long], begin[long], end[long], hashes[long]
         key = mix(key + mix(scope[text] + _SCOPE_SEED)) & ~np.uint64(1) | np.uint64(kind)
-        start = texts.offsets[text]
-        span = (begin - start).astype(np.uint64) << SPAN_BITS | (end - start).astype(np.uint64)
-        yield records_of(key, scope[text], text + first, span)
+        yield records_of(key, scope[text], text + first, spans_of(texts, text, begin, end))
 
 
 def domain_counts(batch: Any, config: PassagesConfig) -> Counter[int]:
     """Documents of each scope in a batch, those of exempt sources left out."""
     keys = scope_keys(scope_names(batch, config.scope))
-    takes_part = ~np.isin(np.array(batch.column("source").to_pylist(), object), list(config.exempt))
-    found, count = np.unique(keys[takes_part], return_counts=True)
+    found, count = np.unique(keys[takes_part(batch, config)], return_counts=True)
     return Counter(dict(zip(found.tolist(), count.tolist())))
 
 
@@ -137,8 +161,7 @@ def repeats(
     cut = goes[group] & ~(new & spare[group])
     survivor = np.where(spare[group], document[starts][group], document)
     span = records[:, 3]
-    low = np.uint64(0xFFFFFFFF)
-    found = records_of(document, span >> SPAN_BITS, span & low, survivor, (key & np.uint64(1)))[cut]
+    found = records_of(document, span >> SPAN_BITS, span & LOW, survivor, (key & np.uint64(1)))[cut]
     top = np.flatnonzero(goes & is_line)
     lines = [
         (int(documents[g]), int(records[starts[g], 1]), int(document[starts[g]]), int(span[starts[g]])) for g in top

@@ -1,14 +1,16 @@
 """The passages stage: lines, paragraphs and byte strings that repeat are cut out of documents; one copy stays.
 
     names                                   each part: doc_ids and origins
+    fuzzy-units ... fuzzy                   near copies of paragraphs or lines (fuzzy.py)
     units scopes repeats                    lines and paragraphs (lines.py)
     anchors twice surrounds sorted          exact substrings (substring.py)
     documents                               each part: the texts without the cuts, and the ledger
 
 What is earlier is decided by the order of documents in the input, so the first copy stays. Everything is found in the
 text as it came in, so every cut points at an earlier place, and the earliest of all copies is never cut (but with
-`keep_line = "none"`). Between phases all lies on disk, partitioned by key (exchange.py).
-Without a rule the input's files are handed on as they are.
+`keep_line = "none"`). Near copies go first, and what they lose does not exist for the exact rules: no exact cut points
+there, so that a near copy never stands for an exact one. Between phases all lies on disk, partitioned by key
+(exchange.py). Without a rule the input's files are handed on as they are.
 """
 
 import os
@@ -22,10 +24,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fasttrain.core.errors import ConfigError
-from fasttrain.dedup import lines, substring
+from fasttrain.dedup import fuzzy, lines, substring
 from fasttrain.dedup.exchange import Gather, Ints, Scatter, Words, raw, save, spread
 from fasttrain.dedup.exchange import columns as records_of
-from fasttrain.dedup.passages_config import BYTES_PER_BYTE, PassagesConfig
+from fasttrain.dedup.passages_config import BYTES_PER_BYTE, CUT, SUBSTRING, FuzzyPassages, PassagesConfig
 from fasttrain.dedup.passages_figures import figures
 from fasttrain.dedup.passages_output import write_part
 from fasttrain.dedup.suffix_array import LIMIT
@@ -35,9 +37,7 @@ from fasttrain.formats.manifest import Report
 from fasttrain.formats.stage import PartReport, PartWriter, Stage
 from fasttrain.text import columns
 
-CUT = 6
-"""Words of a cut: document, begin, end, surviving document (itself when none is), where there, rule."""
-LARGE = ("units", "scopes", "repeats", "anchors", "twice", "surrounds", "sorted", "names")
+LARGE = ("units", "scopes", "repeats", "anchors", "twice", "surrounds", "sorted", "names", *fuzzy.LARGE)
 TOP_LINES = 200  # of a partition
 ROWS = 1024  # documents read at once
 
@@ -45,13 +45,16 @@ ROWS = 1024  # documents read at once
 def run(stage: Stage, config: PassagesConfig) -> Report | None:
     """Body of the stage: cut what repeats out of the documents of the first input; `stage.extra` holds the figures.
 
-    Ledger: `edited`, reason `passages:lines`, `passages:paragraphs`, `passages:substring` (joined by +), or `dropped`,
-    `passages:too_short`; the score is the share of the text that was cut.
+    Ledger: `edited`, reason `passages:lines`, `passages:paragraphs`, `passages:substring`, `passages:fuzzy` (joined by
+    +), or `dropped`, `passages:too_short`; the score is the share of the text that was cut. The evidence names the
+    document that the longest cut copies, and for each near copy the place that stays and the exact similarity.
     """
     if not config.is_on:
         return _hand_on(stage)
     work = _Work(stage, config)
     work.write_names()
+    if config.fuzzy is not None:
+        work.find_fuzzy(config.fuzzy)
     if config.lines or config.paragraphs:
         work.find_lines()
     if config.substring:
@@ -147,17 +150,30 @@ class _Work:
             found[some] = known[self._names(i, ".sources.npy")[documents[some] - int(self.first[i])]]
         return found
 
+    def find_fuzzy(self, config: FuzzyPassages) -> None:
+        search = fuzzy.Search(self.stage, self.config, config, self.paths, self.first, self.P)
+        self.extra["fuzzy"] = search.find(lambda document: self.name(document)[1])
+        self.found.append(("fuzzy", self.P))
+
+    def fuzzy_cuts(self, i: int) -> Words:
+        """(n, CUT) what goes of a part as near copies, ascending by document and place."""
+        if self.config.fuzzy is None:
+            return np.empty((0, CUT), np.uint64)
+        found = self.gather("fuzzy", self.P, ".cuts", CUT).read(i)
+        return found[np.lexsort((found[:, 1], found[:, 0]))]
+
     def find_lines(self) -> None:
         config, num_parts = self.config, len(self.paths)
 
         def units(i: int, writer: PartWriter) -> None:
-            done, counts = int(self.first[i]), Counter[int]()
+            done, counts, gone = int(self.first[i]), Counter[int](), self.fuzzy_cuts(i)
             with (
                 Scatter(writer, ".units", 4, self.P, self.limit) as out,
                 Scatter(writer, ".scopes", 2, self.P, self.limit) as scopes,
             ):
                 for batch in iter_documents(self.paths[i], ["text", "source", "origin"], rows=ROWS):
-                    for records in lines.units(batch, done, config):
+                    cuts = _cuts_of(gone, done, columns.from_arrow(batch.column("text")))
+                    for records in lines.units(batch, done, config, cuts):
                         out.add(records, spread(records[:, 0], self.P))
                     counts.update(lines.domain_counts(batch, config))
                     done += len(batch)
@@ -174,8 +190,8 @@ class _Work:
             with Scatter(writer, ".cuts", CUT, num_parts, self.limit) as out:
                 for records in self.gather("units", num_parts, ".units", 4).pieces(p, 0, self.limit):
                     found, common = lines.repeats(records, self._scopes, config)
-                    zero = np.zeros(len(found), np.uint64)
-                    out.add(records_of(*found.T[:4], zero, found[:, 4]), self.part_of(found[:, 0]))
+                    zero, one = np.zeros(len(found), np.uint64), np.ones(len(found))
+                    out.add(records_of(*found.T[:4], zero, found[:, 4], one), self.part_of(found[:, 0]))
                     top = sorted(top + common, key=lambda x: (-x[0], x[2], x[3]))[:TOP_LINES]
             writer.extra = {"lines": top}
 
@@ -198,30 +214,41 @@ class _Work:
         k, w = config.anchor
 
         def anchors(i: int, writer: PartWriter) -> None:
-            done = int(self.first[i])
+            done, gone = int(self.first[i]), self.fuzzy_cuts(i)
             with Scatter(writer, ".anchors", 3, self.P, self.limit) as out:
                 for batch in iter_documents(self.paths[i], ["text", "source"], rows=ROWS):
                     texts = columns.from_arrow(batch.column("text"))
-                    hashes, text, begin = winnow(texts, k, w)
-                    exempt = np.isin(np.array(batch.column("source").to_pylist(), object), list(config.exempt))
-                    some = ~exempt[text]
-                    found = records_of(hashes[some], text[some] + done, begin[some])
+                    lines.check_sizes(texts)
+                    # The texts fall into segments where near copies go; no window reaches across.
+                    cuts = _cuts_of(gone, done, texts)
+                    edges = np.sort(np.concatenate([texts.offsets, *cuts]))
+                    segments = columns.TextColumn(texts.data, edges)
+                    hashes, segment, begin = winnow(segments, k, w)
+                    begin += edges[segment]
+                    text = np.searchsorted(texts.offsets, begin, side="right") - 1
+                    some = lines.takes_part(batch, config)[text] & ~lines.overlapping(begin, begin + 1, cuts)
+                    hashes, segment, begin, text = hashes[some], segment[some], begin[some], text[some]
+                    low = np.maximum(begin - (config.min_bytes - k), edges[segment])
+                    high = np.minimum(begin + config.min_bytes, edges[segment + 1])
+                    found = records_of(hashes, text + done, lines.spans_of(texts, text, low, high))
                     out.add(found, spread(found[:, 0], self.P))
                     done += len(batch)
 
         def twice(p: int, writer: PartWriter) -> None:
-            count = 0
+            count = size = 0
             with Scatter(writer, ".twice", 3, num_parts, self.limit) as out:
                 for records in self.gather("anchors", num_parts, ".anchors", 3).pieces(p, 0, self.limit):
                     found = substring.twice(records)
                     out.add(found, self.part_of(found[:, 1]))
                     count += len(found)
-            writer.extra = {"anchors": count}
+                    low, high = lines.ends_of(found[:, 2])
+                    size += int((high - low).sum())
+            writer.extra = {"anchors": count, "bytes": size}
 
         self.each_part("anchors", anchors)
         reports = self.stage.map_parts("twice", range(self.P), twice, output=False)
         total = sum(r.extra["anchors"] for r in reports)
-        blocks = max(1, -(-total * (2 * config.min_bytes - k) * BYTES_PER_BYTE // config.memory_bytes))
+        blocks = max(1, -(-sum(r.extra["bytes"] for r in reports) * BYTES_PER_BYTE // config.memory_bytes))
 
         def surrounds(i: int, writer: PartWriter) -> None:
             found = self.gather("twice", self.P, ".twice", 3).read(i)
@@ -231,7 +258,7 @@ class _Work:
                 for batch in iter_documents(self.paths[i], ["text"], rows=ROWS):
                     texts = columns.from_arrow(batch.column("text"))
                     here = found[slice(*np.searchsorted(found[:, 1], np.array([done, done + len(batch)], np.uint64)))]
-                    written += _surrounds(here, done, texts, blocks, config, file, written, out)
+                    written += _surrounds(here, done, texts, blocks, file, written, out)
                     done += len(batch)
 
         def sort(t: int, writer: PartWriter) -> None:
@@ -251,9 +278,9 @@ class _Work:
                 at += length
             scope = self.source_numbers(document) if config.substring_scope == "source" else None
             found = substring.repeated(text, sizes, document, begin, config.min_bytes, scope)
-            rule = np.full(len(found), lines.SUBSTRING, np.uint64)
+            rule = np.full(len(found), SUBSTRING, np.uint64)
             with Scatter(writer, ".cuts", CUT, num_parts, self.limit) as out:
-                out.add(np.concatenate([found, rule[:, None]], axis=1), self.part_of(found[:, 0]))
+                out.add(records_of(*found.T, rule, np.ones(len(found))), self.part_of(found[:, 0]))
             writer.extra = {"bytes": size}
 
         self.each_part("surrounds", surrounds)
@@ -276,36 +303,34 @@ class _Work:
         self.stage.extra.update(self.stage.on_root(lambda: figures(self.config, extra, self.extra, self.name)))
 
 
+def _cuts_of(cuts: Words, first: int, texts: columns.TextColumn) -> tuple[Ints, Ints]:
+    """Where the (ascending) cuts of a batch, whose first document is `first`, begin and end in `texts.data`."""
+    here = cuts[slice(*np.searchsorted(cuts[:, 0], np.array([first, first + len(texts)], np.uint64)))].astype(np.int64)
+    start = texts.offsets[here[:, 0] - first]
+    return start + here[:, 1], start + here[:, 2]
+
+
 def _surrounds(
-    found: Words,
-    first: int,
-    texts: columns.TextColumn,
-    blocks: int,
-    config: PassagesConfig,
-    file: Any,
-    written: int,
-    out: Scatter,
+    found: Words, first: int, texts: columns.TextColumn, blocks: int, file: Any, written: int, out: Scatter
 ) -> int:
     """Write the text around the anchors of a batch once, and where each block's pieces of it lie. Bytes written."""
     if len(found) == 0:
         return 0
-    k, _ = config.anchor
-    document, begin = found[:, 1].astype(np.int64), found[:, 2].astype(np.int64)
-    size = np.diff(texts.offsets)[document - first]
-    whole = substring.surrounds(document, begin, size, config.min_bytes, k)
+    document, (low, high) = found[:, 1].astype(np.int64), lines.ends_of(found[:, 2])
+    whole = substring.surrounds(document, low, high)
     starts = texts.offsets[whole[0] - first]
-    for low, high in zip((starts + whole[1]).tolist(), (starts + whole[2]).tolist()):
-        file.write(texts.data[low:high].data)
+    for begin, end in zip((starts + whole[1]).tolist(), (starts + whole[2]).tolist()):
+        file.write(texts.data[begin:end].data)
     lengths = whole[2] - whole[1]
     base = written + np.cumsum(lengths) - lengths
     block = spread(found[:, 0], blocks)
     order = np.argsort(block, kind="stable")
     edges = np.searchsorted(block[order], np.arange(blocks + 1))
+    stride = int(np.diff(texts.offsets).max()) + 1
     for t in np.unique(block).tolist():
         some = order[edges[t] : edges[t + 1]]
-        pieces = substring.surrounds(document[some], begin[some], size[some], config.min_bytes, k)
+        pieces = substring.surrounds(document[some], low[some], high[some])
         # The interval of `whole` that holds a piece: the last that begins at or before it.
-        stride = int(size.max()) + 1
         at = np.searchsorted(whole[0] * stride + whole[1], pieces[0] * stride + pieces[1], side="right") - 1
         where = base[at] + pieces[1] - whole[1][at]
         out.add(records_of(*pieces, where), np.full(len(where), t, np.int64))

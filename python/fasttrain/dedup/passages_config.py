@@ -5,10 +5,61 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from fasttrain.core.config import Settings
+from fasttrain.dedup.config import DedupConfig
 
 BYTES_PER_BYTE = 64
 """Memory of the suffix sort for each byte of candidate text, at the most: text, suffix array, common prefixes, 18 bytes
 together, then flags and the 64-bit places of what repeats."""
+
+RULES = ("lines", "paragraphs", "substring", "fuzzy")
+"""In the order of their numbers."""
+LINE, PARAGRAPH, SUBSTRING, FUZZY = range(len(RULES))
+CUT = 7
+"""Words of a cut: document, begin, end, surviving document (itself when none is), where there, rule, and the similarity
+as a float64."""
+
+
+class FuzzyPassages(Settings):
+    """Paragraphs or lines that are nearly those of an earlier document. MinHash proposes, exact similarity decides."""
+
+    unit: Literal["paragraph", "line"] = "paragraph"
+    """What is compared."""
+    min_words: int = Field(default=20, ge=1)
+    """Shorter ones are left to the exact rules: one word is much of them, and a near copy may say something else."""
+    ngram: int = Field(default=3, ge=1, le=64)
+    """Words in a shingle (of text.shingle: numbers do not count). One changed word changes so many shingles of those
+    that a paragraph has, hence fewer than a document's 5."""
+    threshold: float = Field(default=0.8, gt=0, le=1)
+    """Least exact similarity of the shingle sets at which the later of a proposed pair is cut."""
+    verify: Literal["jaccard", "containment"] = "jaccard"
+    """The similarity: Jaccard, or the share of the later one's shingles that the earlier one holds."""
+    bands: int = Field(default=16, ge=1, le=64)
+    """Bands of the signature: a pair is proposed when it agrees on every row of one band."""
+    rows: int = Field(default=7, ge=1, le=64)
+    """Rows of a band. A pair of Jaccard J is proposed with probability 1 - (1 - J^rows)^bands: 0.98 at the default
+    threshold, and half at 0.64."""
+    max_bucket: int = Field(default=64, ge=2)
+    """Those of one band value that are compared all with all; in larger buckets each is compared with the earliest few
+    only, and how many buckets that were is reported."""
+    seed: int = Field(default=0, ge=0)
+    """Of the hash functions."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min_words < self.ngram:
+            raise ValueError(
+                f"min_words must be at least ngram, got {self.min_words} and {self.ngram}: what is shorter has one "
+                "shingle, and the exact rules find its copies"
+            )
+        return self
+
+    def search(self, scope: str, memory_records: int) -> DedupConfig:
+        """The same, as the search for near copies takes it (near_search.py)."""
+        return DedupConfig(
+            ngram=self.ngram, bands=self.bands, rows=self.rows, verify=self.verify, threshold=self.threshold,
+            containment=self.threshold, max_bucket=self.max_bucket, seed=self.seed, memory_records=memory_records,
+            scope="global" if scope == "global" else "source",
+        )  # fmt: skip
 
 
 class PassagesConfig(Settings):
@@ -21,6 +72,9 @@ class PassagesConfig(Settings):
     and takes the lines of tables, which are then the same in all documents, for boilerplate."""
     paragraphs: bool = False
     """Cut paragraphs (runs of lines that are not empty) that an earlier document of the scope holds."""
+    fuzzy: FuzzyPassages | None = None
+    """Cut paragraphs or lines that are nearly those of an earlier document of the scope; off without this table. This
+    rule goes first: the others see the texts without what it cuts, so that the copies they keep do stay."""
     substring: bool = False
     """Cut byte strings of at least `min_bytes` that stand earlier in the corpus (suffix array; exact)."""
     scope: Literal["domain", "source", "global"] = "domain"
@@ -63,7 +117,13 @@ class PassagesConfig(Settings):
     @property
     def is_on(self) -> bool:
         """Whether any rule is."""
-        return self.lines or self.paragraphs or self.substring
+        return bool(self.rules)
+
+    @property
+    def rules(self) -> list[str]:
+        """Names of the rules that are on."""
+        on = {"lines": self.lines, "paragraphs": self.paragraphs, "substring": self.substring, "fuzzy": self.fuzzy}
+        return [name for name in RULES if on[name]]
 
     @property
     def anchor(self) -> tuple[int, int]:

@@ -39,7 +39,7 @@ def figures(
                         "survivor": stays, "survivor_origin": stays_origin, "survivor_begin": where})  # fmt: skip
     return {
         **extra,
-        "rules": [r for r in ("lines", "paragraphs", "substring") if getattr(config, r)],
+        "rules": config.rules,
         "sources": {s: dict(sources[s]) for s in sorted(sources)},
         "common_lines": common,
         "longest": longest,

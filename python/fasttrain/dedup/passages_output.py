@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttrain.dedup.exchange import Words
-from fasttrain.dedup.lines import LINE, PARAGRAPH, RULES, SUBSTRING
-from fasttrain.dedup.passages_config import PassagesConfig
+from fasttrain.dedup.passages_config import FUZZY, LINE, PARAGRAPH, RULES, SUBSTRING, PassagesConfig
 from fasttrain.formats import document, ledger
 from fasttrain.formats.document import iter_documents
 from fasttrain.formats.stage import PartWriter, documents_bytes, evidence
@@ -70,9 +69,16 @@ def _whole(cuts: list[list[int]]) -> list[list[int]]:
     others = [c for c in cuts if c[4] != SUBSTRING]
     strings = [c for c in cuts if c[4] == SUBSTRING]
     earliest: dict[int, tuple[int, int]] = {}
-    for begin, _, survivor, where, _ in strings:
+    for begin, _, survivor, where, *_ in strings:
         earliest[begin] = min(earliest.get(begin, (survivor, where)), (survivor, where))
-    return others + [[b, e, *earliest[b], SUBSTRING] for b, e in union([(c[0], c[1]) for c in strings])]
+    return others + [[b, e, *earliest[b], SUBSTRING, 0] for b, e in union([(c[0], c[1]) for c in strings])]
+
+
+def _near(begin: int, end: int, survivor: int, where: int, bits: int, name: Callable[[int], tuple[str, str]]) -> Any:
+    """What the ledger says of a near copy: where it stood, what stays in its place, how similar it is to that."""
+    doc_id, origin = name(survivor)
+    return {"begin": begin, "end": end, "survivor": doc_id, "survivor_origin": origin, "survivor_begin": where,
+            "score": float(np.int64(bits).view(np.float64))}  # fmt: skip
 
 
 def write_part(
@@ -93,6 +99,7 @@ def write_part(
     by_source: dict[str, Counter[str]] = {}
     longest: list[tuple[int, int, int, int, int, int]] = []
     done = first
+    unit = LINE if config.fuzzy is not None and config.fuzzy.unit == "line" else PARAGRAPH
     for batch in iter_documents(path, rows=1024):
         n = len(batch)
         texts, sources = columns.from_arrow(batch.column("text")), batch.column("source").to_pylist()
@@ -107,11 +114,13 @@ def write_part(
         new: dict[int, bytes] = {}
         for i in np.unique(here[:, 0] - done).tolist():
             text, counts = texts[i], by_source[sources[i]]
-            made = []
-            for begin, end, survivor, where, rule in _whole(here[edges[i] : edges[i + 1], 1:].tolist()):
-                low, high = fitted(text, begin, end, rule, config.whole_words)
+            made, near = [], []
+            for begin, end, survivor, where, rule, score_bits in _whole(here[edges[i] : edges[i + 1], 1:].tolist()):
+                low, high = fitted(text, begin, end, unit if rule == FUZZY else rule, config.whole_words)
                 if low < high:
                     made.append((low, high, survivor, where + low - begin if rule == SUBSTRING else 0, rule))
+                if rule == FUZZY:
+                    near.append((begin, end, survivor, where, score_bits))
             if not made:
                 continue
             spans = union([m[:2] for m in made])
@@ -125,6 +134,8 @@ def write_part(
             values: dict[str, Any] = {"bytes_removed": removed, "cuts": len(spans), "spans": spans[:SPANS]}
             if best[2] != done + i:
                 values["survivor"], values["survivor_origin"] = name(best[2])
+            if near:
+                values["near"] = [_near(*n, name) for n in near]  # all: each was decided by a similarity of its own
             joined = "+".join(f"passages:{RULES[r]}" for r in rules)
             if is_short:
                 decision[i], reason[i], values["rules"] = ledger.DROPPED, "passages:too_short", joined

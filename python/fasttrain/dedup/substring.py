@@ -7,7 +7,7 @@ Every window holds an anchor at a place that its bytes decide (winnow), so equal
 anchor. A partition sorts the surroundings of its anchors that occur twice, not the corpus, so memory is bounded by the
 number of partitions. Windows that lie in it with another anchor are found in part only; what is found is true.
 
-    anchors     each part: (hash, document, byte) of every anchor
+    anchors     each part: hash and document of every anchor, and the text in which a window can hold it
     twice       each partition of hashes: anchors whose hash occurs twice, to their parts
     surrounds   each part: the text around them
     sorted      each partition: suffix array of that text, windows with an earlier copy, joined into cuts
@@ -24,21 +24,19 @@ from fasttrain.dedup.suffix_array import suffix_array
 
 
 def twice(records: Words) -> Words:
-    """Those of (n, 3) hash, document, byte whose hash is not alone; whole hashes must be given."""
+    """Those of (n, 3) hash, document, span whose hash is not alone; whole hashes must be given."""
     records = records[np.argsort(records[:, 0], kind="stable")]
     same = np.zeros(len(records) + 1, bool)
     np.equal(records[1:, 0], records[:-1, 0], out=same[1:-1])
     return records[same[1:] | same[:-1]]
 
 
-def surrounds(document: Ints, begin: Ints, size: Ints, least: int, k: int) -> tuple[Ints, Ints, Ints]:
-    """(document, begin, end) of the text in which a window of `least` bytes can hold one of the anchors; overlapping
-    ones are joined.
+def surrounds(document: Ints, low: Ints, high: Ints) -> tuple[Ints, Ints, Ints]:
+    """(document, begin, end) of the text around anchors; what overlaps or touches is joined.
 
     Args:
-        document, begin: anchors (one at least), ascending. size: bytes of each anchor's document.
+        document, low, high: the text in which a window can hold an anchor, of each anchor (one at least); all ascend.
     """
-    low, high = np.maximum(begin - (least - k), 0), np.minimum(begin + least, size)
     new = np.ones(len(low), bool)
     new[1:] = (document[1:] != document[:-1]) | (low[1:] > high[:-1])
     starts = np.flatnonzero(new)

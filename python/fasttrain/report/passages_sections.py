@@ -9,7 +9,7 @@ from fasttrain.report.html import Html, join, pairs, table, tag
 from fasttrain.report.samples import clip, mask
 from fasttrain.text import columns
 
-RULES = ("lines", "paragraphs", "substring")
+RULES = ("lines", "paragraphs", "substring", "fuzzy")
 SHOWN_LINES, SHOWN_LONGEST, SHOWN_TEXT = 40, 20, 240
 _MOST = 1 << 16  # bytes of a span that are read
 
@@ -31,7 +31,7 @@ def passages(data: RunData, figures: Figures) -> Html | None:
     parts = [tag("p", lead, class_="lead"), tag("p", f"Rules that are on: {', '.join(extra['rules'])}.", class_="note")]
     rows = [
         [name, c["documents"], c["edited"], c["dropped"], c["bytes_removed"], c["bytes_removed"] / max(c["bytes"], 1),
-         *(c[f"bytes_{r}"] for r in RULES)]
+         *(c.get(f"bytes_{r}", 0) for r in RULES)]
         for name, c in extra["sources"].items()
     ]  # fmt: skip
     head = ("source", "documents", "edited", "dropped", "bytes removed", "share", *RULES)
@@ -51,15 +51,35 @@ def passages(data: RunData, figures: Figures) -> Html | None:
                  for x, t in zip(longest, texts[len(lines) :])]  # fmt: skip
         parts += [tag("h3", "Longest copies"), table(("bytes", "cut from", "stays in", "how it begins"), shown,
                   caption="The longest byte strings that stand twice", numbers=(0,))]  # fmt: skip
+    if near := extra.get("fuzzy"):
+        parts += [tag("h3", "The search for near copies"), pairs(_near(near))]
     if extra.get("substring"):
         parts += [tag("h3", "The search for substrings"), pairs(extra["substring"])]
     return join(parts)
 
 
+def _near(found: dict[str, Any]) -> dict[str, Any]:
+    """What was compared, proposed and verified, and what was capped."""
+    buckets = found["buckets"]
+    return {
+        f"{found['unit']}s compared": found["units"],
+        "cut": found["cuts"],
+        "least exact similarity": found["threshold"],
+        "share of pairs of that Jaccard that banding proposes": found["proposed_at_threshold"],
+        **{f"pairs {name}": found["pairs"][name] for name in ("proposed", "verified", "rejected")},
+        f"buckets of more than {buckets['max_bucket']}, compared with the earliest few only": buckets[
+            "oversized_buckets"
+        ],
+        f"{found['unit']}s in them": buckets["documents_in_oversized_buckets"],
+        "largest bucket": buckets["largest_bucket"],
+    }
+
+
 def _what_stays(rules: list[str], keep_line: str | None) -> str:
+    copy = "a copy, or a verified near copy," if "fuzzy" in rules else "a copy"
     if "lines" not in rules or keep_line != "none":
-        return "Every cut is a copy of a place earlier in the corpus."
-    rest = " Every other cut is a copy of a place earlier in the corpus." if len(rules) > 1 else ""
+        return f"Every cut is {copy} of a place earlier in the corpus."
+    rest = f" Every other cut is {copy} of a place earlier in the corpus." if len(rules) > 1 else ""
     return f"No document keeps a boilerplate line, not even the first that holds it.{rest}"
 
 
