@@ -4,6 +4,7 @@
 #include "bind/arrays.h"
 #include "text/hash128.h"
 #include "text/shingle.h"
+#include "text/word_places.h"
 
 namespace py = pybind11;
 using namespace py::literals;
@@ -43,4 +44,17 @@ void bind_text(py::module_& m) {
       },
       "data"_a.noconvert(), "offsets"_a.noconvert(), "out"_a.noconvert(), "out_offsets"_a.noconvert(), "n"_a, "sets"_a,
       "threads"_a, "impl"_a);
+
+  m.def("word_places_impls", [] { return runnable(text::word_places_impls()); });
+  m.def(
+      "word_places",
+      [](const bind::Array<std::uint8_t>& data, const bind::Array<std::int64_t>& offsets,
+         bind::Array<std::int64_t>& places, bind::Array<std::int64_t>& word_offsets, const std::string& impl) {
+        const auto fn = pick(text::word_places_impls(), "word_places", impl);
+        const text::WordPlacesArgs args{data.data(), offsets.data(), places.mutable_data(), word_offsets.mutable_data(),
+                                        static_cast<std::size_t>(word_offsets.shape(0) - 1)};
+        py::gil_scoped_release nogil;
+        fn(args);
+      },
+      "data"_a.noconvert(), "offsets"_a.noconvert(), "places"_a.noconvert(), "word_offsets"_a.noconvert(), "impl"_a);
 }

@@ -76,6 +76,25 @@ bool is_ascii_break(std::uint8_t c) noexcept {
 
 }  // namespace
 
+Role role_of(const std::uint8_t* p, std::size_t left, std::size_t* taken) noexcept {
+  *taken = 1;
+  if (*p < 0x80) return is_ascii_break(*p) ? Role::apart : Role::inside;
+  std::uint32_t cp = 0;
+  const std::size_t bytes = decode(p, left, cp);
+  if (bytes == 0) return Role::apart;
+  *taken = bytes;
+  switch (static_cast<Kind>(table()[cp] >> kind_shift)) {
+    case brk:
+      return Role::apart;
+    case drop:
+      return Role::nothing;
+    case ideograph:
+      return Role::alone;
+    default:
+      return Role::inside;
+  }
+}
+
 std::uint64_t word_hash(const std::uint8_t* word, std::size_t bytes) noexcept {
   constexpr std::uint64_t k0 = 0x9e3779b97f4a7c15ULL, k1 = 0xbf58476d1ce4e5b9ULL, k2 = 0x94d049bb133111ebULL;
   std::uint64_t h = bytes * k0;

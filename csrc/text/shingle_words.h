@@ -39,6 +39,13 @@ void reserve(Words& words, std::size_t used, std::size_t more) noexcept;
 // End of the window that begins at `begin`.
 std::size_t window_end(const std::uint8_t* text, std::size_t begin, std::size_t bytes) noexcept;
 
+// What a code point is to the words of a text: part of one, one by itself, between two, or nothing at all.
+enum class Role : std::uint8_t { inside, alone, apart, nothing };
+
+// The role of the code point at `p`, of which `left` bytes are there; *taken is its bytes. What is not UTF-8 is one byte
+// apart.
+Role role_of(const std::uint8_t* p, std::size_t left, std::size_t* taken) noexcept;
+
 // The hash of one word; `word` may be read 7 bytes past its end.
 std::uint64_t word_hash(const std::uint8_t* word, std::size_t bytes) noexcept;
 

@@ -72,6 +72,8 @@ __all__: list[str] = [
     "winnow_impls",
     "word_list",
     "word_list_impls",
+    "word_places",
+    "word_places_impls",
 ]
 
 class FasttextModel:
@@ -487,5 +489,13 @@ def word_list(
     impl: str,
 ) -> None: ...
 def word_list_impls() -> list[str]: ...
+def word_places(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    places: numpy.typing.NDArray[numpy.int64],
+    word_offsets: numpy.typing.NDArray[numpy.int64],
+    impl: str,
+) -> None: ...
+def word_places_impls() -> list[str]: ...
 
 attention_max_D: int = 256

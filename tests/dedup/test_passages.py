@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from dedup.documents import documents_of, finished, ledger_of
 from fasttrain.comm.group import SoloGroup
 from fasttrain.core.config import Settings
+from fasttrain.core.errors import ConfigError
 from fasttrain.dedup import passages
-from fasttrain.dedup.passages_config import PassagesConfig
+from fasttrain.dedup.passages_config import SUBSTRING, PassagesConfig
 from fasttrain.dedup.passages_output import fitted, union, without
 from fasttrain.formats.stage import run_stage
+from fasttrain.text.shingle_ref import words
+from fasttrain.text.word_places_ref import places_of
 
 KEEP = {"least_left_bytes": 0, "least_left_share": 1e-9}
 
@@ -58,6 +61,76 @@ def test_substrings_equal_brute_force(tmp_path_factory, texts, copies, memory):
                    memory_bytes=memory, memory_records=16)  # fmt: skip
     want = brute(texts, 16)
     assert [found.get(f"o{i}", "") for i in range(len(texts))] == want
+
+
+def window(text, begin, tokens):
+    """Where the shortest string from `begin` ends that holds so many words; None when there is none."""
+    low, high = begin, len(text)
+    if len(words(text[begin:])) < tokens:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(words(text[begin:middle])) >= tokens else (middle + 1, high)
+    return low
+
+
+def brute_tokens(texts, tokens):
+    """As brute, of windows of words; each goes on until the next word while its first copy is the same."""
+    first, left = {}, []
+    for d, text in enumerate(texts):
+        starts, goes = {p[0] for p in places_of(text)}, []
+        for i in range(len(text)):
+            if (end := window(text, i, tokens)) is None:
+                break
+            e, j = first.setdefault(text[i:end], (d, i))
+            there = j + end - i
+            if e == d and i < there:
+                continue
+            stop = i if e == d else len(texts[e])
+            while end < len(text) and end not in starts and there < stop and text[end] == texts[e][there]:
+                end, there = end + 1, there + 1
+            goes.append((i, end))
+        left.append(without(text, [fitted(text, *span, SUBSTRING, False) for span in union(goes)]).decode())
+    return left
+
+
+PIECES = st.lists(
+    st.sampled_from(["a ", "b ", "c", ", ", "漢", "字", "é", "e\u0301 ", "12 ", "word ", "\n"]), max_size=60
+)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(PIECES.map("".join), min_size=1, max_size=5),
+    copies=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 60), st.integers(0, 30)), max_size=4),
+    memory=st.sampled_from([1 << 16, 1 << 30]),
+    tokens=st.sampled_from([9, 10, 13]),
+)
+@example(texts=["a " * 30], copies=[], memory=1 << 30, tokens=9)
+@example(texts=["漢" * 30], copies=[], memory=1 << 30, tokens=9)
+@example(texts=["a,b" * 3 + "cc dd", "a,b" * 3 + "cc", "x" + "a,b" * 3 + "c ee"], copies=[], memory=1 << 16, tokens=10)
+def test_substrings_of_words_equal_brute_force(tmp_path_factory, texts, copies, memory, tokens):
+    shared = "one, two three 漢字 four. five six (seven) eight nine ten eleven"
+    for d, at, start in copies:
+        text = texts[d % len(texts)]
+        texts[d % len(texts)] = text[:at] + shared[start:] + text[at:]
+    rows = [("s", f"o{i}", t) for i, t in enumerate(texts)]
+    _, found = cut(tmp_path_factory.mktemp("x"), rows, substring=True, min_tokens=tokens, whole_words=False,
+                   memory_bytes=memory, memory_records=16)  # fmt: skip
+    want = brute_tokens([t.encode() for t in texts], tokens)
+    assert [found.get(f"o{i}", "") for i in range(len(texts))] == want
+
+
+def test_a_copy_of_so_many_words_goes_whole(tmp_path):
+    nine = "one two three four five six seven eight ninth"
+    rows = [("s", "a", f"begin {nine} end"), ("s", "b", f"other {nine} rest"), ("s", "c", f"third{nine[3:]} more")]
+    _, found = cut(tmp_path, rows, substring=True, min_tokens=9)
+    assert found == {"a": rows[0][2], "b": "other rest", "c": rows[2][2]}
+    with pytest.raises(ConfigError, match="min_bytes or min_tokens may be set, got both"):
+        PassagesConfig.load({"min_bytes": 50, "min_tokens": 50})
+    with pytest.raises(ConfigError, match="min_tokens"):
+        PassagesConfig.load({"min_tokens": 8})
+    assert PassagesConfig(min_tokens=50).least_bytes == 99
 
 
 MULTI = st.text("aé漢😀\u0301 ", min_size=0, max_size=40)

@@ -228,8 +228,7 @@ class _Work:
                     text = np.searchsorted(texts.offsets, begin, side="right") - 1
                     some = lines.takes_part(batch, config)[text] & ~lines.overlapping(begin, begin + 1, cuts)
                     hashes, segment, begin, text = hashes[some], segment[some], begin[some], text[some]
-                    low = np.maximum(begin - (config.min_bytes - k), edges[segment])
-                    high = np.minimum(begin + config.min_bytes, edges[segment + 1])
+                    low, high = substring.reach(segments, segment, begin, config)
                     found = records_of(hashes, text + done, lines.spans_of(texts, text, low, high))
                     out.add(found, spread(found[:, 0], self.P))
                     done += len(batch)
@@ -269,7 +268,7 @@ class _Work:
             if (size := int(sizes.sum())) > LIMIT:
                 raise ConfigError(
                     f"passages: one repeated string has surroundings of {size} bytes, more than {LIMIT} that can be "
-                    "sorted; raise passages.min_bytes or exempt the source"
+                    "sorted; raise passages.min_bytes (or min_tokens) or exempt the source"
                 )
             text, at = np.empty(size, np.uint8), 0
             maps = {i: raw(self.stage.folder / "surrounds" / f"part-{i:05d}.text", np.uint8) for i in np.unique(part)}
@@ -277,7 +276,8 @@ class _Work:
                 text[at : at + length] = maps[i][source : source + length]
                 at += length
             scope = self.source_numbers(document) if config.substring_scope == "source" else None
-            found = substring.repeated(text, sizes, document, begin, config.min_bytes, scope)
+            mine = (lambda hashes: spread(hashes, blocks) == t) if blocks > 1 else None
+            found = substring.repeated(text, sizes, document, begin, config, scope, mine)
             rule = np.full(len(found), SUBSTRING, np.uint64)
             with Scatter(writer, ".cuts", CUT, num_parts, self.limit) as out:
                 out.add(records_of(*found.T, rule, np.ones(len(found))), self.part_of(found[:, 0]))

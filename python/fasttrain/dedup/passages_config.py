@@ -76,7 +76,7 @@ class PassagesConfig(Settings):
     """Cut paragraphs or lines that are nearly those of an earlier document of the scope; off without this table. This
     rule goes first: the others see the texts without what it cuts, so that the copies they keep do stay."""
     substring: bool = False
-    """Cut byte strings of at least `min_bytes` that stand earlier in the corpus (suffix array; exact)."""
+    """Cut byte strings of at least `min_bytes` or `min_tokens` that stand earlier (suffix array; exact)."""
     scope: Literal["domain", "source", "global"] = "domain"
     """Where lines and paragraphs are counted: the host of the origin (the source when that is no URL), the source, or
     all documents. A line is the same when its words are: case and punctuation do not count."""
@@ -95,7 +95,12 @@ class PassagesConfig(Settings):
     paragraph_words: int = Field(default=20, ge=1)
     """Shorter paragraphs stay."""
     min_bytes: int = Field(default=400, ge=16)
-    """Least length of a repeated byte string, UTF-8 bytes; there is no tokenizer yet when this stage runs."""
+    """Least length of a repeated byte string, in UTF-8 bytes."""
+    min_tokens: int | None = Field(default=None, ge=9)
+    """Least length of a repeated byte string in words, instead of `min_bytes`. There is no tokenizer yet when this
+    stage runs, so a token is a word of text.shingle, as everywhere in this stage: letters and digits between spaces and
+    punctuation; one character of a script without spaces. A string is measured by itself: what it holds of a word at
+    either end counts. (Byte-level BPE makes 1.2 to 1.5 tokens of an English word.)"""
     whole_words: bool = True
     """Shrink each cut to begin and end at white space; else only to whole code points."""
     least_left_bytes: int = Field(default=100, ge=0)
@@ -112,6 +117,11 @@ class PassagesConfig(Settings):
     def _check(self) -> Self:
         if self.least_left_bytes == 0 and self.least_left_share == 0:
             raise ValueError("least_left_bytes and least_left_share must not both be 0: empty documents would stay")
+        if self.min_tokens is not None and self.min_bytes != type(self).model_fields["min_bytes"].default:
+            raise ValueError(
+                f"min_bytes or min_tokens may be set, got both ({self.min_bytes} and {self.min_tokens}): a repeated "
+                "string has one least length; leave one out"
+            )
         return self
 
     @property
@@ -126,7 +136,13 @@ class PassagesConfig(Settings):
         return [name for name in RULES if on[name]]
 
     @property
+    def least_bytes(self) -> int:
+        """Bytes that a repeated string has at the least. T words have 2 T - 1: each has one byte and one between it and
+        the next, or it is of a script without spaces and has three."""
+        return self.min_bytes if self.min_tokens is None else 2 * self.min_tokens - 1
+
+    @property
     def anchor(self) -> tuple[int, int]:
-        """Bytes of an anchor and hashes of its window: any min_bytes hold one."""
-        k = max(8, self.min_bytes // 4)
-        return k, self.min_bytes - k + 1
+        """Bytes of an anchor and hashes of its window: any least_bytes hold one."""
+        k = max(8, self.least_bytes // 4)
+        return k, self.least_bytes - k + 1
