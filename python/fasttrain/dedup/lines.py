@@ -1,7 +1,14 @@
-"""Lines and paragraphs that documents share: found by the hash of their words, counted by scope.
+"""Lines, paragraphs and runs of sentences that repeat: found by the hash of their words, counted by scope.
 
-units       each part: (key, scope, document, span) of every line and paragraph that is long enough
+units       each part: (key, scope, document, span) of every line and paragraph that is long enough, and of every run
 repeats     each partition of keys: which of them go, and the document that keeps the first
+
+Runs are C4's rule ("all but one of any three-sentence span occurring more than once") as in datatrove's SentenceDedup:
+every n consecutive sentences form a run, a run whose words are those of an earlier one is removed, a sentence goes when
+any of its runs does. We differ in this: earlier is by the order of documents in the input, not by the number within a
+file; a run that overlaps its first copy stays, so that the first copy stays whole; sentences are split by a rule, not
+by a model of English (equal texts are split alike in both); those without words do not count; runs are looked for in a
+scope; a document that keeps too little is dropped by `least_left_bytes` and `least_left_share`, not by a number of words.
 """
 
 from collections import Counter
@@ -15,12 +22,16 @@ import pyarrow.compute as pc
 from fasttrain.dedup.exchange import Ints, Words, mix
 from fasttrain.dedup.exchange import columns as records_of
 from fasttrain.dedup.line_hashes import line_hashes
-from fasttrain.dedup.passages_config import LINE, PARAGRAPH, PassagesConfig
+from fasttrain.dedup.passages_config import LINE, PARAGRAPH, SPAN, PassagesConfig
 from fasttrain.text import columns
 from fasttrain.text.hash128 import hash128
 
 SPAN_BITS = np.uint64(32)
 LOW = np.uint64(0xFFFFFFFF)
+KIND = np.uint64(7)
+"""Bits of a key that hold its kind."""
+_ENDS, _CLOSERS, _BLANKS = (np.frombuffer(b, np.uint8) for b in (b".?!", b"\"')]}", b" \t\r"))
+_WIDE_ENDS = ("\u3002", "\uff01", "\uff1f")
 _SCOPE_SEED = np.uint64(0x9E3779B97F4A7C15)
 _URL = r"^[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?#]*@)?(?P<host>[^/?#:]+)"
 
@@ -56,6 +67,49 @@ def line_spans(texts: columns.TextColumn) -> tuple[Ints, Ints, Ints]:
     begins += at_break
     begins[starts] = texts.offsets[:-1]
     return of, begins, ends
+
+
+def sentence_spans(texts: columns.TextColumn) -> tuple[Ints, Ints, Ints]:
+    """As line_spans, of sentences (PassagesConfig.span_of says what one is)."""
+    first, last = int(texts.offsets[0]), int(texts.offsets[-1])
+    data = texts.data[first:last]
+    blank = np.flatnonzero(np.isin(data, _BLANKS))
+    start = texts.offsets[np.searchsorted(texts.offsets, blank + first, side="right") - 1] - first
+    at = blank - 1  # back over closing marks to what may end a sentence
+    for _ in range(2):
+        at -= (at >= start) & np.isin(data[at], _CLOSERS)
+    stops = blank[(at >= start) & np.isin(data[at], _ENDS)]
+    wide = [np.empty(0, np.int64)]
+    for mark in _WIDE_ENDS:
+        a, b, c = mark.encode()
+        here = np.flatnonzero(data[2:] == c)
+        wide.append(here[(data[here] == a) & (data[here + 1] == b)] + 3)
+    after = np.concatenate(wide)
+    breaks = np.concatenate([np.flatnonzero(data == 10), stops])
+    ends = np.sort(np.concatenate([breaks + first, after + first, texts.offsets[1:]]))
+    begins = np.sort(np.concatenate([breaks + first + 1, after + first, texts.offsets[:-1]]))
+    # Every text has one more sentence than marks between them; a mark behind its last byte is still its own.
+    inner = np.sort(np.concatenate([breaks + first, after + first - 1]))
+    count = np.diff(np.searchsorted(inner, texts.offsets)) + 1
+    return np.repeat(np.arange(len(texts)), count), begins, ends
+
+
+def runs(hashes: Words, words: Ints, of: Ints, is_free: npt.NDArray[np.bool_], n: int) -> tuple[Words, Ints, Ints]:
+    """(key, first, last) of every n consecutive units of one text that have words and are free.
+
+    Args:
+        hashes, words, of, is_free: of each unit, its hash and words, its text, whether it may be cut.
+    """
+    full = np.flatnonzero(words > 0)
+    count = max(0, len(full) - n + 1)
+    first, last = full[:count], full[len(full) - count :]
+    key, free = hashes[first], np.ones(count, bool)
+    for j in range(n):
+        unit = full[j : j + count]
+        free &= is_free[unit]
+        key = mix(key + np.uint64(j)) + hashes[unit]
+    some = free & (of[first] == of[last])
+    return key[some], first[some], last[some]
 
 
 def paragraph_spans(texts: columns.TextColumn, of: Ints, begins: Ints, ends: Ints) -> tuple[Ints, Ints, Ints]:
@@ -121,8 +175,18 @@ def units(batch: Any, first: int, config: PassagesConfig, cuts: tuple[Ints, Ints
         hashes, words = line_hashes(texts.data, begin, end, digits=not config.fold_digits)
         long = words >= least
         text, begin, end, key = text[long], begin[long], end[long], hashes[long]
-        key = mix(key + mix(scope[text] + _SCOPE_SEED)) & ~np.uint64(1) | np.uint64(kind)
-        yield records_of(key, scope[text], text + first, spans_of(texts, text, begin, end))
+        yield records_of(_keyed(key, scope[text], kind), scope[text], text + first, spans_of(texts, text, begin, end))
+    if config.spans:
+        text, begin, end = (of, begins, ends) if config.span_of == "line" else sentence_spans(texts)
+        hashes, words = line_hashes(texts.data, begin, end, digits=not config.fold_digits)
+        key, a, b = runs(hashes, words, text, partakes[text] & ~overlapping(begin, end, cuts), config.spans)
+        text, begin, end = text[a], begin[a], end[b]
+        yield records_of(_keyed(key, scope[text], SPAN), scope[text], text + first, spans_of(texts, text, begin, end))
+
+
+def _keyed(hashes: Words, scope: Words, kind: int) -> Words:
+    """Keys of units of a kind: equal where hash and scope are."""
+    return mix(hashes + mix(scope + _SCOPE_SEED)) & ~KIND | np.uint64(kind)
 
 
 def domain_counts(batch: Any, config: PassagesConfig) -> Counter[int]:
@@ -152,16 +216,18 @@ def repeats(
     other = new.copy()
     other[1:] |= document[1:] != document[:-1]
     documents = np.add.reduceat(other.astype(np.int64), starts)
-    kind = key[starts] & np.uint64(1)
+    kind = key[starts] & KIND
     of_scope = scopes[1][np.searchsorted(scopes[0], records[starts, 1])]
     is_line = kind == LINE
     many = (documents > config.line_documents) & (documents > config.line_fraction * of_scope)
-    goes = np.where(is_line, many, documents > 1)
+    goes = np.where(is_line, many, (documents > 1) | (kind == SPAN))
     spare = ~is_line | (config.keep_line == "first")
     cut = goes[group] & ~(new & spare[group])
     survivor = np.where(spare[group], document[starts][group], document)
     span = records[:, 3]
-    found = records_of(document, span >> SPAN_BITS, span & LOW, survivor, (key & np.uint64(1)))[cut]
+    overlaps = (document == document[starts][group]) & (span >> SPAN_BITS < (span & LOW)[starts][group])
+    cut &= ~(overlaps & (kind == SPAN)[group])
+    found = records_of(document, span >> SPAN_BITS, span & LOW, survivor, key & KIND)[cut]
     top = np.flatnonzero(goes & is_line)
     lines = [
         (int(documents[g]), int(records[starts[g], 1]), int(document[starts[g]]), int(span[starts[g]])) for g in top

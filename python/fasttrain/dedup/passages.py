@@ -2,7 +2,7 @@
 
     names                                   each part: doc_ids and origins
     fuzzy-units ... fuzzy                   near copies of paragraphs or lines (fuzzy.py)
-    units scopes repeats                    lines and paragraphs (lines.py)
+    units scopes repeats                    lines, paragraphs and runs of sentences (lines.py)
     anchors twice surrounds sorted          exact substrings (substring.py)
     documents                               each part: the texts without the cuts, and the ledger
 
@@ -45,9 +45,9 @@ ROWS = 1024  # documents read at once
 def run(stage: Stage, config: PassagesConfig) -> Report | None:
     """Body of the stage: cut what repeats out of the documents of the first input; `stage.extra` holds the figures.
 
-    Ledger: `edited`, reason `passages:lines`, `passages:paragraphs`, `passages:substring`, `passages:fuzzy` (joined by
-    +), or `dropped`, `passages:too_short`; the score is the share of the text that was cut. The evidence names the
-    document that the longest cut copies, and for each near copy the place that stays and the exact similarity.
+    Ledger: `edited`, reason `passages:` and a rule (RULES; several are joined by +), or `dropped`,
+    `passages:too_short`; the score is the share of the text that was cut. The evidence names the document that the
+    longest cut copies, and for each near copy the place that stays and the exact similarity.
     """
     if not config.is_on:
         return _hand_on(stage)
@@ -55,7 +55,7 @@ def run(stage: Stage, config: PassagesConfig) -> Report | None:
     work.write_names()
     if config.fuzzy is not None:
         work.find_fuzzy(config.fuzzy)
-    if config.lines or config.paragraphs:
+    if config.lines or config.paragraphs or config.spans:
         work.find_lines()
     if config.substring:
         work.find_substrings()

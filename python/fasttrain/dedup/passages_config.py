@@ -11,9 +11,9 @@ BYTES_PER_BYTE = 64
 """Memory of the suffix sort for each byte of candidate text, at the most: text, suffix array, common prefixes, 18 bytes
 together, then flags and the 64-bit places of what repeats."""
 
-RULES = ("lines", "paragraphs", "substring", "fuzzy")
+RULES = ("lines", "paragraphs", "substring", "fuzzy", "spans")
 """In the order of their numbers."""
-LINE, PARAGRAPH, SUBSTRING, FUZZY = range(len(RULES))
+LINE, PARAGRAPH, SUBSTRING, FUZZY, SPAN = range(len(RULES))
 CUT = 7
 """Words of a cut: document, begin, end, surviving document (itself when none is), where there, rule, and the similarity
 as a float64."""
@@ -72,6 +72,11 @@ class PassagesConfig(Settings):
     and takes the lines of tables, which are then the same in all documents, for boilerplate."""
     paragraphs: bool = False
     """Cut paragraphs (runs of lines that are not empty) that an earlier document of the scope holds."""
+    spans: int = Field(default=0, ge=0, le=64)
+    """Cut runs of so many sentences that stand earlier in the scope, also in the same document (C4: 3); 0: none."""
+    span_of: Literal["sentence", "line"] = "sentence"
+    """What a run of `spans` is made of. A sentence ends at a line's end, at . ? or ! (and closing quotes or brackets)
+    before a space, and behind a full-width one. What has no words does not count."""
     fuzzy: FuzzyPassages | None = None
     """Cut paragraphs or lines that are nearly those of an earlier document of the scope; off without this table. This
     rule goes first: the others see the texts without what it cuts, so that the copies they keep do stay."""
@@ -106,7 +111,8 @@ class PassagesConfig(Settings):
     least_left_bytes: int = Field(default=100, ge=0)
     """An edited document that keeps fewer bytes than this is dropped."""
     least_left_share: float = Field(default=0.05, ge=0, lt=1)
-    """An edited document that keeps a smaller share of its text is dropped."""
+    """An edited document that keeps a smaller share of its text is dropped: cuts may take 1 - least_left_share of a
+    document. It is not left as it came instead, since all that was cut stands elsewhere, and what remains is a rest."""
     memory_records: int = Field(default=1 << 22, ge=16)
     """Records (24 to 40 bytes) that a rank sorts in memory at once. The result does not depend on it."""
     memory_bytes: int = Field(default=1 << 30, ge=1 << 16)
@@ -132,7 +138,8 @@ class PassagesConfig(Settings):
     @property
     def rules(self) -> list[str]:
         """Names of the rules that are on."""
-        on = {"lines": self.lines, "paragraphs": self.paragraphs, "substring": self.substring, "fuzzy": self.fuzzy}
+        on = {"lines": self.lines, "paragraphs": self.paragraphs, "substring": self.substring, "fuzzy": self.fuzzy,
+              "spans": self.spans}  # fmt: skip
         return [name for name in RULES if on[name]]
 
     @property

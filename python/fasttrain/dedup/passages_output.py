@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttrain.dedup.exchange import Words
-from fasttrain.dedup.passages_config import FUZZY, LINE, PARAGRAPH, RULES, SUBSTRING, PassagesConfig
+from fasttrain.dedup.passages_config import FUZZY, LINE, PARAGRAPH, RULES, SPAN, SUBSTRING, PassagesConfig
 from fasttrain.formats import document, ledger
 from fasttrain.formats.document import iter_documents
 from fasttrain.formats.stage import PartWriter, documents_bytes, evidence
@@ -24,11 +24,13 @@ COUNTED = ("documents", "edited", "dropped", "bytes", "bytes_removed", *(f"bytes
 
 
 def fitted(text: bytes, begin: int, end: int, rule: int, whole_words: bool) -> tuple[int, int]:
-    """The cut as it is made: a line with its newline, a paragraph with the empty lines after it, a byte string shrunk
-    to whole code points, or words. begin >= end: nothing is left of it."""
+    """The cut as it is made: a line with its newline, a run with the space after it, a paragraph with the empty lines
+    after it, a byte string shrunk to whole code points, or words. begin >= end: nothing is left of it."""
     size = len(text)
     if rule == LINE:
         return begin, end + (end < size)
+    if rule == SPAN:
+        return begin, end + (end < size and text[end] in SPACE)
     if rule == PARAGRAPH:
         while end < size and text[end] in b"\r\n":
             end += 1

@@ -9,7 +9,7 @@ from fasttrain.report.html import Html, join, pairs, table, tag
 from fasttrain.report.samples import clip, mask
 from fasttrain.text import columns
 
-RULES = ("lines", "paragraphs", "substring", "fuzzy")
+RULES = ("lines", "paragraphs", "substring", "fuzzy", "spans")
 SHOWN_LINES, SHOWN_LONGEST, SHOWN_TEXT = 40, 20, 240
 _MOST = 1 << 16  # bytes of a span that are read
 
