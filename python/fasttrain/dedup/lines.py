@@ -8,7 +8,7 @@ every n consecutive sentences form a run, a run whose words are those of an earl
 any of its runs does. We differ in this: earlier is by the order of documents in the input, not by the number within a
 file; a run that overlaps its first copy stays, so that the first copy stays whole; sentences are split by a rule, not
 by a model of English (equal texts are split alike in both); those without words do not count; runs are looked for in a
-scope; a document that keeps too little is dropped by `least_left_bytes` and `least_left_share`, not by a number of words.
+scope; a document that keeps too little is dropped by `least_left_bytes` and `least_left_share`, not by its words.
 """
 
 from collections import Counter
