@@ -12,4 +12,8 @@ PATH="$bin:$PATH" cmake -S "$root" -B "$root/build/dev" -G Ninja -DPython_EXECUT
   || { cat "$root/build.log"; exit 1; }
 rm -f "$root/build.log"
 PATH="$bin:$PATH" cmake --build "$root/build/dev"
-cp "$root"/build/dev/_native*.so "$root/python/fasttrain/"
+# By rename: a process that has the old one mapped keeps it, instead of crashing.
+for module in "$root"/build/dev/_native*.so; do
+  cp "$module" "$root/python/fasttrain/$(basename "$module").new"
+  mv "$root/python/fasttrain/$(basename "$module").new" "$root/python/fasttrain/$(basename "$module")"
+done

@@ -14,6 +14,9 @@ ruff format --check --quiet .
 ruff check --quiet .
 mypy
 codespell README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md python csrc tools # tests hold mistakes on purpose
-python -m pytest -q -m "not slow" tests
+# Two at a time at most: the tests that start ranks bring processes of their own. A file stays on one worker, and so do
+# the runs that its tests share.
+workers=$(python -c 'from fasttrain.core import backend; print(min(2, backend.num_threads()))')
+python -m pytest -q -p no:benchmark -n "$workers" --dist loadfile -m "not slow" tests
 tools/test_native.sh
 echo "fasttrain: all tests passed in $((SECONDS - start)) s"

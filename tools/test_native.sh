@@ -38,5 +38,8 @@ sanitized() {
     PYTHONPATH="$build/package:$(python -c 'import site; print(site.getsitepackages()[0])')" PYTHONMALLOC=malloc \
     python -S "$@"
 }
-sanitized -c "import fasttrain._native as n; assert n.__file__.startswith('$build'), n.__file__"
-sanitized -m pytest -q -p no:cacheprovider -p no:benchmark -m "not slow" "${tests[@]}"
+export FASTTRAIN_EXPECT_NATIVE=$build # tests/conftest.py: fail where another module is loaded
+# Workers are told -S as well (--tx): without it they would find the installed module.
+workers=$(python -c 'from fasttrain.core import backend; print(min(2, backend.num_threads()))')
+sanitized -m pytest -q -p no:cacheprovider -p no:benchmark -m "not slow" --dist loadfile \
+  --tx "$workers*popen//python=$(command -v python) -S" "${tests[@]}"
