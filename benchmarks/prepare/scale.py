@@ -3,7 +3,8 @@
     python benchmarks/prepare/scale.py runs/lake/prepare/corpus --megabytes 100 2000 --ranks 1 2 --work scratch
 
 The text is that of bench_prepare.py (workload.py), from the corpus stage of a run of recipe lake or demo. Each run is a
-process of its own, one thread a rank. Memory is the largest resident size of one of its processes, mapped files too.
+process of its own, one thread and one core a rank. Memory is the largest resident size of one of its processes, mapped
+files too.
 """
 
 import argparse
@@ -22,16 +23,20 @@ from fasttrain.comm import launch
 from prepare import workload
 
 
-def measure(recipe: Path, out: Path, ranks: int) -> tuple[float, int]:
-    """(wall seconds, bytes of the fullest process) of one prepare, from nothing."""
+def measure(recipe: Path, out: Path, ranks: int, *, verbose: bool = False) -> tuple[float, int]:
+    """(wall seconds, bytes of the fullest process) of one prepare, from nothing, on as many cores as ranks."""
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "fasttrain", "prepare", str(recipe), "--out", str(out)]
+    command += ["--verbose"] if verbose else []
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if ranks > 1:
         prefix, environment = launch.mpirun(ranks, cores=ranks)
         command = [*prefix, *command]
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[-ranks:])  # the child's too: Arrow and the kernel would help one rank with the others
     start = time.perf_counter()
     child = os.posix_spawnp(command[0], command, environment)
+    os.sched_setaffinity(0, cores)
     _, status, usage = os.wait4(child, 0)  # of this child and of what it has waited for, not of earlier ones
     if status:
         raise SystemExit(f"{' '.join(command)}: status {os.waitstatus_to_exitcode(status)}")
@@ -50,7 +55,8 @@ def main() -> None:
     parser.add_argument("corpus", type=Path, help="The corpus stage of a run.")
     parser.add_argument("--megabytes", type=int, nargs="+", default=[100, 2000])
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=1, help="The median by wall time is printed.")
+    parser.add_argument("--verbose", action="store_true", help="Log what each rank did in each phase.")
+    parser.add_argument("--rounds", type=int, default=1, help="Runs of each, a row for every one.")
     parser.add_argument("--work", type=Path, default=Path("scale"), help="A folder for the text and the runs.")
     args = parser.parse_args()
     texts = workload.english(args.corpus)
@@ -66,7 +72,7 @@ def main() -> None:
         for _ in range(args.rounds):
             for ranks in args.ranks:
                 out = args.work / "run"
-                seconds, peak = measure(recipe, out, ranks)
+                seconds, peak = measure(recipe, out, ranks, verbose=args.verbose)
                 parts = " ".join(f"{name} {took:.1f}" for name, took in stages(out).items())
                 rate = megabytes / seconds
                 row = f"{megabytes:9}  {ranks:5}  {seconds:7.1f}  {rate:5.1f}  {peak / 1e6:21,.0f}  {parts}"

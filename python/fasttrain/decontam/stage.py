@@ -27,6 +27,7 @@ from fasttrain.decontam.ngram_overlap import ngram_overlap
 from fasttrain.formats import atomic, ledger
 from fasttrain.formats.document import iter_documents
 from fasttrain.formats.manifest import Report
+from fasttrain.formats.rewrite import Rewrite
 from fasttrain.formats.stage import PartReport, PartWriter, Stage, documents_bytes, evidence
 from fasttrain.text import columns
 
@@ -137,51 +138,54 @@ def _decide(
     alone: Counter[str] = Counter()  # benchmark -> documents that hold a passage without its question
     writer.write(SPANS.empty_table(), name="spans")
     done = 0
-    for batch in iter_documents(path):
-        n = len(batch)
-        here = slice(*np.searchsorted(row, [done, done + n]))
-        texts = columns.from_arrow(batch.column("text"))
-        by_row: dict[int, list[Match]] = {}
-        for match in find(texts, row[here] - done, word[here], gram[here], benchmarks, weights, config):
-            by_row.setdefault(match.row, []).append(match)
-        decision, reason, cells = [ledger.KEPT] * n, [""] * n, ["{}"] * n
-        score: list[float | None] = [None] * n
-        texts_out: dict[int, bytes] = {}
-        flags: dict[int, list[str]] = {}
-        spans: list[dict[str, Any]] = []
-        for k, matches in by_row.items():
-            counted = _counted(matches, benchmarks, config)
-            kept_as = ledger.KEPT
-            if counted:
-                text = texts[k]
-                cuts = _union([(m.begin, m.end) for m in counted]) if config.action == "cut" else []
-                decision[k], left = _act(config, text, cuts)
-                if decision[k] == ledger.EDITED:
-                    texts_out[k] = left
-                kept_as = {ledger.EDITED: "cut", ledger.TAGGED: FLAGGED}.get(decision[k], decision[k])
-                worst = max(counted, key=lambda m: (m.share, m.weight, -m.field))
-                reason[k], score[k] = f"benchmark:{benchmarks.fields[worst.field].benchmark}", worst.share
-                names = sorted({_label(benchmarks, m) for m in counted})
-                cells[k] = _evidence(benchmarks, worst, names, cuts)
-                if config.action == "flag":
-                    flags[k] = names
-                owners = {(f.benchmark, f.row) for f in (benchmarks.fields[m.field] for m in counted)}
-                holders.update({name for name, _ in owners})
-                for name, item in owners:
-                    dirty.setdefault(name, Counter())[item] += 1
-            chosen = set(counted)
-            rest = [m for m in matches if m not in chosen]
-            alone.update({benchmarks.fields[m.field].benchmark for m in rest})
-            for m in matches:
-                spans.append(_span(benchmarks, m, batch, kept_as if m in chosen else ledger.KEPT))
-        if spans:
-            writer.write(pa.Table.from_pylist(spans, schema=SPANS), name="spans")
-        writer.decide("decontam", batch, decision=decision, reason=reason, score=score, evidence=cells)
-        clean = _edited(batch, texts_out, flags).filter(pa.array([d != ledger.DROPPED for d in decision]))
-        writer.write(clean)
-        writer.bytes_in += documents_bytes(batch)
-        writer.bytes_out += documents_bytes(clean)
-        done += n
+    with Rewrite(path, writer) as out:
+        for batch in out:
+            n = len(batch)
+            here = slice(*np.searchsorted(row, [done, done + n]))
+            texts = columns.from_arrow(batch.column("text"))
+            by_row: dict[int, list[Match]] = {}
+            for match in find(texts, row[here] - done, word[here], gram[here], benchmarks, weights, config):
+                by_row.setdefault(match.row, []).append(match)
+            decision, reason, cells = [ledger.KEPT] * n, [""] * n, ["{}"] * n
+            score: list[float | None] = [None] * n
+            texts_out: dict[int, bytes] = {}
+            flags: dict[int, list[str]] = {}
+            spans: list[dict[str, Any]] = []
+            for k, matches in by_row.items():
+                counted = _counted(matches, benchmarks, config)
+                kept_as = ledger.KEPT
+                if counted:
+                    text = texts[k]
+                    cuts = _union([(m.begin, m.end) for m in counted]) if config.action == "cut" else []
+                    decision[k], left = _act(config, text, cuts)
+                    if decision[k] == ledger.EDITED:
+                        texts_out[k] = left
+                    kept_as = {ledger.EDITED: "cut", ledger.TAGGED: FLAGGED}.get(decision[k], decision[k])
+                    worst = max(counted, key=lambda m: (m.share, m.weight, -m.field))
+                    reason[k], score[k] = f"benchmark:{benchmarks.fields[worst.field].benchmark}", worst.share
+                    names = sorted({_label(benchmarks, m) for m in counted})
+                    cells[k] = _evidence(benchmarks, worst, names, cuts)
+                    if config.action == "flag":
+                        flags[k] = names
+                    owners = {(f.benchmark, f.row) for f in (benchmarks.fields[m.field] for m in counted)}
+                    holders.update({name for name, _ in owners})
+                    for name, item in owners:
+                        dirty.setdefault(name, Counter())[item] += 1
+                chosen = set(counted)
+                rest = [m for m in matches if m not in chosen]
+                alone.update({benchmarks.fields[m.field].benchmark for m in rest})
+                for m in matches:
+                    spans.append(_span(benchmarks, m, batch, kept_as if m in chosen else ledger.KEPT))
+            if spans:
+                writer.write(pa.Table.from_pylist(spans, schema=SPANS), name="spans")
+            writer.decide("decontam", batch, decision=decision, reason=reason, score=score, evidence=cells)
+            clean = _edited(batch, texts_out, flags) if texts_out or flags else batch
+            if ledger.DROPPED in decision:
+                clean = clean.filter(pa.array([d != ledger.DROPPED for d in decision]))
+            out.write(batch, clean)
+            writer.bytes_in += documents_bytes(batch)
+            writer.bytes_out += documents_bytes(clean)
+            done += n
     writer.extra["documents"] = dict(sorted(holders.items()))
     writer.extra["passages_alone"] = dict(sorted(alone.items()))
     writer.extra["dirty"] = {name: [[r, c] for r, c in sorted(rows.items())] for name, rows in sorted(dirty.items())}

@@ -16,7 +16,7 @@ from fasttrain.dedup.exchange import Ints
 from fasttrain.dedup.rows import Part, Parts
 from fasttrain.dedup.survivors import REASONS, removals
 from fasttrain.formats import document, ledger
-from fasttrain.formats.document import iter_documents
+from fasttrain.formats.rewrite import Rewrite
 from fasttrain.formats.stage import PartWriter, documents_bytes, evidence
 
 COUNTED = ("documents", "removed", *REASONS, "bytes_removed")
@@ -38,32 +38,34 @@ def write_part(
     part, done, sizes, earlier = parts[number], 0, Counter[int](), 0
     by_source = {name: Counter(dict.fromkeys(COUNTED, 0)) for name in part.sources}
     loaded = 0  # documents of the part before the end of the window
-    for batch in iter_documents(path):
-        n = len(batch)
-        if done + n > loaded:
-            start, loaded = done, min(done + max(config.memory_records, n), part.count)
-            table, stands = window(part.first + start, part.first + loaded)
-        here = slice(*np.searchsorted(table["document"], [part.first + done, part.first + done + n]).tolist())
-        at = table["document"][here].astype(np.int64) - part.first - done
-        keep = np.ones(n, bool)
-        keep[at] = False
-        decision = np.where(keep, ledger.KEPT, ledger.DROPPED).tolist()
-        reason, found = [""] * n, ["{}"] * n
-        score: list[float | None] = [None] * n
-        for i, gone in zip(at.tolist(), removals(table[here], parts, config)):
-            reason[i], score[i], found[i] = gone.reason, gone.score, gone.evidence
-        more = np.where(keep, stands[done - start : done - start + n], 0)
-        for i in np.flatnonzero(more).tolist():
-            found[i] = evidence(copies=int(more[i]) + 1)
-        writer.decide("dedup", batch, decision=decision, reason=reason, score=score, evidence=found)
-        kept = with_copies(batch, more).filter(pa.array(keep))
-        writer.write(kept)
-        writer.bytes_in += documents_bytes(batch)
-        writer.bytes_out += documents_bytes(kept)
-        sizes.update(sizes_of(stands[done - start : done - start + n]))
-        earlier += int((table["survivor"][here] < parts.num_indexed).sum())
-        _count(by_source, part, done, n, table[here])
-        done += n
+    with Rewrite(path, writer) as out:
+        for batch in out:
+            n = len(batch)
+            if done + n > loaded:
+                start, loaded = done, min(done + max(config.memory_records, n), part.count)
+                table, stands = window(part.first + start, part.first + loaded)
+            here = slice(*np.searchsorted(table["document"], [part.first + done, part.first + done + n]).tolist())
+            at = table["document"][here].astype(np.int64) - part.first - done
+            keep = np.ones(n, bool)
+            keep[at] = False
+            decision = np.where(keep, ledger.KEPT, ledger.DROPPED).tolist()
+            reason, found = [""] * n, ["{}"] * n
+            score: list[float | None] = [None] * n
+            for i, gone in zip(at.tolist(), removals(table[here], parts, config)):
+                reason[i], score[i], found[i] = gone.reason, gone.score, gone.evidence
+            more = np.where(keep, stands[done - start : done - start + n], 0)
+            for i in np.flatnonzero(more).tolist():
+                found[i] = evidence(copies=int(more[i]) + 1)
+            writer.decide("dedup", batch, decision=decision, reason=reason, score=score, evidence=found)
+            kept = with_copies(batch, more)
+            kept = kept if keep.all() else kept.filter(pa.array(keep))
+            out.write(batch, kept)
+            writer.bytes_in += documents_bytes(batch)
+            writer.bytes_out += documents_bytes(kept)
+            sizes.update(sizes_of(stands[done - start : done - start + n]))
+            earlier += int((table["survivor"][here] < parts.num_indexed).sum())
+            _count(by_source, part, done, n, table[here])
+            done += n
     writer.extra = {
         "sources": by_source,
         "copies_of_earlier": earlier,

@@ -13,7 +13,6 @@ there, so that a near copy never stands for an exact one. Between phases all lie
 (exchange.py). Without a rule the input's files are handed on as they are.
 """
 
-import os
 import shutil
 from collections import Counter
 from functools import cached_property
@@ -34,6 +33,7 @@ from fasttrain.dedup.suffix_array import LIMIT
 from fasttrain.dedup.winnow import winnow
 from fasttrain.formats.document import iter_documents
 from fasttrain.formats.manifest import Report
+from fasttrain.formats.rewrite import hand_on
 from fasttrain.formats.stage import PartReport, PartWriter, Stage
 from fasttrain.text import columns
 
@@ -73,16 +73,8 @@ def _hand_on(stage: Stage) -> Report:
     before = stage.inputs[0][1]
     rows = {stage.inputs[0][0] / f.path: f.rows for f in before.files}
 
-    def link(path: Path, writer: PartWriter) -> None:
-        target = writer.path(".parquet", rows[path])
-        target.unlink(missing_ok=True)
-        try:
-            os.link(path, target)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(path, target)
-
     paths = stage.input_parts()
-    stage.map_parts("documents", paths, link, key=lambda p: p.name)
+    stage.map_parts("documents", paths, lambda path, writer: hand_on(path, writer, rows[path]), key=lambda p: p.name)
     size = before.report.bytes_out
     return Report(kept=sum(rows[p] for p in paths), bytes_in=size, bytes_out=size)
 

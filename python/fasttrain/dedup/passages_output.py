@@ -11,7 +11,7 @@ import pyarrow as pa
 from fasttrain.dedup.exchange import Words
 from fasttrain.dedup.passages_config import FUZZY, LINE, PARAGRAPH, RULES, SPAN, SUBSTRING, PassagesConfig
 from fasttrain.formats import document, ledger
-from fasttrain.formats.document import iter_documents
+from fasttrain.formats.rewrite import Rewrite
 from fasttrain.formats.stage import PartWriter, documents_bytes, evidence
 from fasttrain.text import columns
 
@@ -102,60 +102,61 @@ def write_part(
     longest: list[tuple[int, int, int, int, int, int]] = []
     done = first
     unit = LINE if config.fuzzy is not None and config.fuzzy.unit == "line" else PARAGRAPH
-    for batch in iter_documents(path, rows=1024):
-        n = len(batch)
-        texts, sources = columns.from_arrow(batch.column("text")), batch.column("source").to_pylist()
-        decision, reason, found = [ledger.KEPT] * n, [""] * n, ["{}"] * n
-        score: list[float | None] = [None] * n
-        for source, size in zip(sources, np.diff(texts.offsets).tolist()):
-            counts = by_source.setdefault(source, Counter(dict.fromkeys(COUNTED, 0)))
-            counts["documents"] += 1
-            counts["bytes"] += size
-        here = cuts[slice(*np.searchsorted(cuts[:, 0], np.array([done, done + n], np.uint64)))].astype(np.int64)
-        edges = np.searchsorted(here[:, 0], np.arange(done, done + n + 1)).tolist()
-        new: dict[int, bytes] = {}
-        for i in np.unique(here[:, 0] - done).tolist():
-            text, counts = texts[i], by_source[sources[i]]
-            made, near = [], []
-            for begin, end, survivor, where, rule, score_bits in _whole(here[edges[i] : edges[i + 1], 1:].tolist()):
-                low, high = fitted(text, begin, end, unit if rule == FUZZY else rule, config.whole_words)
-                if low < high:
-                    made.append((low, high, survivor, where + low - begin if rule == SUBSTRING else 0, rule))
-                if rule == FUZZY:
-                    near.append((begin, end, survivor, where, score_bits))
-            if not made:
-                continue
-            spans = union([m[:2] for m in made])
-            left = without(text, spans)
-            removed = len(text) - len(left)
-            is_short = len(left) < config.least_left_bytes or len(left) < config.least_left_share * len(text)
-            rules = sorted({m[4] for m in made})
-            for r in rules:
-                counts[f"bytes_{RULES[r]}"] += sum(e - b for b, e in union([m[:2] for m in made if m[4] == r]))
-            best = max(made, key=lambda m: (m[1] - m[0], -m[0], -m[2]))
-            values: dict[str, Any] = {"bytes_removed": removed, "cuts": len(spans), "spans": spans[:SPANS]}
-            if best[2] != done + i:
-                values["survivor"], values["survivor_origin"] = name(best[2])
-            if near:
-                values["near"] = [_near(*n, name) for n in near]  # all: each was decided by a similarity of its own
-            joined = "+".join(f"passages:{RULES[r]}" for r in rules)
-            if is_short:
-                decision[i], reason[i], values["rules"] = ledger.DROPPED, "passages:too_short", joined
-            else:
-                decision[i], reason[i] = ledger.EDITED, joined
-            score[i], found[i] = removed / len(text), evidence(**values)
-            new[i] = left
-            counts["dropped" if is_short else "edited"] += 1
-            counts["bytes_removed"] += len(text) if is_short else removed
-            longest += [(b - e, done + i, b, e, s, w) for b, e, s, w, r in made if r == SUBSTRING]
-        longest = sorted(longest)[:LONGEST]
-        writer.decide("passages", batch, decision=decision, reason=reason, score=score, evidence=found)
-        kept = _edited(batch, texts, new, [d != ledger.DROPPED for d in decision])
-        writer.write(kept)
-        writer.counts["edited"] += decision.count(ledger.EDITED)
-        writer.bytes_in += documents_bytes(batch)
-        writer.bytes_out += documents_bytes(kept)
-        done += n
+    with Rewrite(path, writer, rows=1024) as out:
+        for batch in out:
+            n = len(batch)
+            texts, sources = columns.from_arrow(batch.column("text")), batch.column("source").to_pylist()
+            decision, reason, found = [ledger.KEPT] * n, [""] * n, ["{}"] * n
+            score: list[float | None] = [None] * n
+            for source, size in zip(sources, np.diff(texts.offsets).tolist()):
+                counts = by_source.setdefault(source, Counter(dict.fromkeys(COUNTED, 0)))
+                counts["documents"] += 1
+                counts["bytes"] += size
+            here = cuts[slice(*np.searchsorted(cuts[:, 0], np.array([done, done + n], np.uint64)))].astype(np.int64)
+            edges = np.searchsorted(here[:, 0], np.arange(done, done + n + 1)).tolist()
+            new: dict[int, bytes] = {}
+            for i in np.unique(here[:, 0] - done).tolist():
+                text, counts = texts[i], by_source[sources[i]]
+                made, near = [], []
+                for begin, end, survivor, where, rule, score_bits in _whole(here[edges[i] : edges[i + 1], 1:].tolist()):
+                    low, high = fitted(text, begin, end, unit if rule == FUZZY else rule, config.whole_words)
+                    if low < high:
+                        made.append((low, high, survivor, where + low - begin if rule == SUBSTRING else 0, rule))
+                    if rule == FUZZY:
+                        near.append((begin, end, survivor, where, score_bits))
+                if not made:
+                    continue
+                spans = union([m[:2] for m in made])
+                left = without(text, spans)
+                removed = len(text) - len(left)
+                is_short = len(left) < config.least_left_bytes or len(left) < config.least_left_share * len(text)
+                rules = sorted({m[4] for m in made})
+                for r in rules:
+                    counts[f"bytes_{RULES[r]}"] += sum(e - b for b, e in union([m[:2] for m in made if m[4] == r]))
+                best = max(made, key=lambda m: (m[1] - m[0], -m[0], -m[2]))
+                values: dict[str, Any] = {"bytes_removed": removed, "cuts": len(spans), "spans": spans[:SPANS]}
+                if best[2] != done + i:
+                    values["survivor"], values["survivor_origin"] = name(best[2])
+                if near:
+                    values["near"] = [_near(*n, name) for n in near]  # all: each was decided by a similarity of its own
+                joined = "+".join(f"passages:{RULES[r]}" for r in rules)
+                if is_short:
+                    decision[i], reason[i], values["rules"] = ledger.DROPPED, "passages:too_short", joined
+                else:
+                    decision[i], reason[i] = ledger.EDITED, joined
+                score[i], found[i] = removed / len(text), evidence(**values)
+                new[i] = left
+                counts["dropped" if is_short else "edited"] += 1
+                counts["bytes_removed"] += len(text) if is_short else removed
+                longest += [(b - e, done + i, b, e, s, w) for b, e, s, w, r in made if r == SUBSTRING]
+            longest = sorted(longest)[:LONGEST]
+            writer.decide("passages", batch, decision=decision, reason=reason, score=score, evidence=found)
+            kept = _edited(batch, texts, new, [d != ledger.DROPPED for d in decision])
+            out.write(batch, kept)
+            writer.counts["edited"] += decision.count(ledger.EDITED)
+            writer.bytes_in += documents_bytes(batch)
+            writer.bytes_out += documents_bytes(kept)
+            done += n
     writer.extra = {"sources": by_source, "longest": longest}
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fasttrain.comm.threads import threads_of_rank
 from fasttrain.core.errors import FormatError
 
 VERSION = 1
@@ -53,7 +54,8 @@ def iter_documents(path: Path, columns: list[str] | None = None, rows: int = 409
     with file:
         if (found := file.schema_arrow.remove_metadata()) != SCHEMA.remove_metadata():
             raise FormatError(f"{path}: must have the document schema v{VERSION}, got {found}")
-        for batch in file.iter_batches(batch_size=rows, columns=columns):
+        # Columns side by side only where the rank has more than one core: ranks would take each other's.
+        for batch in file.iter_batches(batch_size=rows, columns=columns, use_threads=threads_of_rank() > 1):
             yield batch.cast(_subset(columns)) if batch.schema != _subset(columns) else batch
 
 

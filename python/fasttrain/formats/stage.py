@@ -165,15 +165,20 @@ class Stage:
         order = sorted(range(len(items)), key=lambda i: -weight(items[i])) if weight else range(len(items))
         if self.world.is_root:
             self._drop_from(phase, len(items))
+        start, busy, made = time.monotonic(), 0.0, 0
         with (
             progress(label or f"{self.name}/{phase}", len(items), "parts", enabled=self.world.is_root) as bar,
             claims.Claims(self.folder / phase, self.world) as shared,
         ):
             for index in order:
                 if shared.take(index):
+                    began = time.monotonic()
                     self._make_part(phase, index, items[index], work, fingerprint([phase, key(items[index])]))
+                    busy, made = busy + time.monotonic() - began, made + 1
                 bar.advance(1)
         self.world.barrier()
+        log.debug("%s/%s: %.2f s, this rank made %d of %d parts in %.2f s",
+                  self.name, phase, time.monotonic() - start, made, len(items), busy)  # fmt: skip
         reports = [self.read_part(phase, i) for i in range(len(items))]
         self._reports[phase] = reports
         return reports
