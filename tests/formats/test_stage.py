@@ -11,7 +11,7 @@ from comm.thread_ranks import on_ranks
 from fasttrain.comm.group import SoloGroup
 from fasttrain.core.config import Settings
 from fasttrain.core.errors import FormatError
-from fasttrain.formats import document, ledger, manifest
+from fasttrain.formats import atomic, document, ledger, manifest
 from fasttrain.formats.stage import run_stage
 
 
@@ -142,6 +142,34 @@ def test_a_missing_or_cut_part_is_made_again(tmp_path):
     again = run(tmp_path / "a", calls)
     assert calls[5:] == [2]
     assert again.files == first.files
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]"])
+@pytest.mark.parametrize("suffix", [".parquet", ".json"])
+def test_an_intermediate_part_that_a_power_cut_left_cut_off_is_made_again(tmp_path, monkeypatch, suffix, damage):
+    calls, synced = [], []
+    monkeypatch.setattr(atomic, "sync", lambda path: synced.append(path.parent.name))
+
+    def work(item, writer):
+        calls.append(item)
+        writer.write(documents([f"text {item}"]))
+
+    def both(stage):
+        stage.map_parts("between", range(3), work, output=False)
+        if len(calls) < 4:
+            raise KeyboardInterrupt
+        stage.map_parts("kept", range(3), work, output=False, durable=True)
+
+    def run_both():
+        return run_stage("demo", folder=tmp_path / "a", config=Config(), inputs=[], world=SoloGroup(), body=both)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_both()
+    assert "between" not in synced
+    (tmp_path / f"a/between/part-00001{suffix}").write_bytes(damage)
+    run_both()
+    assert calls == [0, 1, 2, 1, 0, 1, 2]
+    assert "kept" in synced
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])

@@ -303,7 +303,7 @@ class _Work:
             gone = np.sort(gone) - self.parts[i].first
             index.write_part(self.parts[i], path, gone, writer, self.config)
 
-        reports = self.stage.map_parts("index", items, write, key=lambda item: item[0])
+        reports = self.stage.map_parts("index", items, write, key=lambda item: item[0], durable=True)
         files = [f for r in reports for f in r.files]
         mine = self.parts.parts[len(self.earlier) :]
         folder = self.stage.folder / "index"

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from fasttrain.comm.group import Group
 from fasttrain.core.config import Settings, fingerprint
+from fasttrain.core.errors import FormatError
 from fasttrain.core.log import progress
 from fasttrain.formats import atomic, claims, ledger, manifest
 from fasttrain.formats.manifest import FileEntry, Manifest, Report
@@ -43,8 +44,8 @@ class PartReport(Settings):
 class PartWriter:
     """Collects one part's output. Everything takes its place when the part is complete, the marker last."""
 
-    def __init__(self, folder: Path, phase: str, index: int) -> None:
-        self.folder, self.phase, self.index = folder, phase, index
+    def __init__(self, folder: Path, phase: str, index: int, *, durable: bool = True) -> None:
+        self.folder, self.phase, self.index, self._durable = folder, phase, index, durable
         self.kept = 0
         self.dropped: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
@@ -64,7 +65,7 @@ class PartWriter:
     def path(self, suffix: str, rows: int) -> Path:
         """A temporary path for an output file of another kind; it becomes `<phase>/part-00007<suffix>`."""
         final = self.folder / self.phase / f"part-{self.index:05d}{suffix}"
-        temporary = self._exit.enter_context(atomic.replacing(final))
+        temporary = self._exit.enter_context(atomic.replacing(final, durable=self._durable))
         self._files.append((final, rows))
         return temporary
 
@@ -80,7 +81,7 @@ class PartWriter:
         suffix = f".{name}.parquet" if name else ".parquet"
         if suffix not in self._writers:
             final = self.folder / self.phase / f"part-{self.index:05d}{suffix}"
-            temporary = self._exit.enter_context(atomic.replacing(final))
+            temporary = self._exit.enter_context(atomic.replacing(final, durable=self._durable))
             writer = self._exit.enter_context(_parquet(temporary, batch.schema))
             self._writers[suffix] = (final, writer, 0)
         final, writer, rows = self._writers[suffix]
@@ -150,6 +151,7 @@ class Stage:
         key: Callable[[T], Any] = str,
         weight: Callable[[T], float] | None = None,
         output: bool = True,
+        durable: bool | None = None,
         label: str = "",
     ) -> list[PartReport]:
         """Run `work(item, writer)` for each item on some rank; return every part's report, on every rank, in order.
@@ -157,9 +159,10 @@ class Stage:
         A rank takes the next part when it has finished its last one (claims.py), the heaviest by `weight` first, so
         that none waits long at the end. A part whose marker carries the same fingerprint of `key(item)` (plain data
         that says what the part reads) is not made again. `output=False`: the files are intermediate and stay out of
-        the manifest.
+        the manifest, and are not forced onto the disk unless `durable` says so: two ranks that sync many small files
+        wait for each other, and what a power cut leaves cut off is made again.
         """
-        items = list(items)
+        items, durable = list(items), output if durable is None else durable
         if output and phase not in self._output:
             self._output.append(phase)
         order = sorted(range(len(items)), key=lambda i: -weight(items[i])) if weight else range(len(items))
@@ -173,7 +176,8 @@ class Stage:
             for index in order:
                 if shared.take(index):
                     began = time.monotonic()
-                    self._make_part(phase, index, items[index], work, fingerprint([phase, key(items[index])]))
+                    of = fingerprint([phase, key(items[index])])
+                    self._make_part(phase, index, items[index], work, of, durable=durable)
                     busy, made = busy + time.monotonic() - began, made + 1
                 bar.advance(1)
         self.world.barrier()
@@ -190,18 +194,22 @@ class Stage:
             if number.isdigit() and int(number) >= count:
                 self.drop_part(phase, int(number))
 
-    def _make_part(self, phase: str, index: int, item: T, work: Callable[[T, PartWriter], None], key: str) -> None:
+    def _make_part(
+        self, phase: str, index: int, item: T, work: Callable[[T, PartWriter], None], key: str, *, durable: bool
+    ) -> None:
         marker = self._marker(phase, index)
+        if not durable and marker.exists() and not _is_json(marker):  # cut off with the power
+            marker.unlink()
         if marker.exists():
             found = atomic.read_json(marker)
             files = [FileEntry.load(f) for f in found["files"]]
             if found["key"] == key and all(_is_whole(self.folder, f) for f in files):
                 return
             self.drop_part(phase, index)
-        with PartWriter(self.folder, phase, index) as writer:
+        with PartWriter(self.folder, phase, index, durable=durable) as writer:
             work(item, writer)
             report = writer.close()
-        atomic.write_json(marker, {"key": key, **report.to_dict()})
+        atomic.write_json(marker, {"key": key, **report.to_dict()}, durable=durable)
 
     def is_made(self, phase: str, index: int) -> bool:
         """Whether a part was finished before, under whatever key."""
@@ -318,6 +326,13 @@ def run_stage(
 
 def _parquet(path: Path, schema: Any) -> Any:
     return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(atomic.read_json(path), dict)
+    except FormatError:
+        return False
 
 
 def _is_whole(folder: Path, file: FileEntry) -> bool:
