@@ -257,7 +257,8 @@ t.run_stage("demo", folder=Path({str(folder)!r}), config=t.Config(), inputs=[], 
             manifest.read(folder)
         calls = []
         assert run(folder, calls).files == whole.files
-        assert calls == list(range(victim, 5))
+        # The part before may still have been on its way to the disk.
+        assert calls in (list(range(victim, 5)), list(range(max(victim - 1, 0), 5)))
 
 
 def test_a_document_file_of_another_schema_is_refused(tmp_path):

@@ -166,7 +166,6 @@ def _sources(run: RunFolder, ledger: Ledger, manifests: dict[str, Manifest]) -> 
         ledger,
         "SELECT source, reason, count(*) FROM ledger WHERE stage = 'corpus' AND reason <> '' GROUP BY ALL",
     )
-    sizes = _counts(ledger, "SELECT source, stage, sum(bytes)::BIGINT FROM documents GROUP BY ALL")
     # As text: DuckDB gives zoned times as Python objects only with a package of its own.
     dates = {
         source: (first, latest)
@@ -176,10 +175,15 @@ def _sources(run: RunFolder, ledger: Ledger, manifests: dict[str, Manifest]) -> 
             [last],
         ).rows
     }
-    tokens = {
-        phase: {name: shard.num_tokens for name, shard in shards.open_shards(run.shards / phase).items()}
-        for phase in ("train", "probe")
+    opened = {phase: shards.open_shards(run.shards / phase) for phase in ("train", "probe")}
+    tokens = {phase: {name: shard.num_tokens for name, shard in found.items()} for phase, found in opened.items()}
+    read_bytes = _bytes(ledger, handed, "corpus", _read_by(ledger, "filter"))
+    in_shards = {
+        name: (sum(s.num_docs for s in both), sum(s.num_bytes for s in both))
+        for name in {*opened["train"], *opened["probe"]}
+        if (both := [found[name] for found in opened.values() if name in found])
     }
+    kept_bytes = _bytes(ledger, handed, last, in_shards if last == "split" else {})
     out = {}
     for source in sorted({*handed, *reasons}):
         first, latest = dates.get(source, (None, None))
@@ -187,9 +191,9 @@ def _sources(run: RunFolder, ledger: Ledger, manifests: dict[str, Manifest]) -> 
         steps = handed.get(source, {})
         out[source] = Source(
             read=steps.get("corpus", 0),
-            read_bytes=sizes.get(source, {}).get("corpus", 0),
+            read_bytes=read_bytes.get(source, 0),
             kept=steps.get(last, 0),
-            kept_bytes=sizes.get(source, {}).get(last, 0),
+            kept_bytes=kept_bytes.get(source, 0),
             train_tokens=tokens["train"].get(source, 0),
             probe_tokens=tokens["probe"].get(source, 0),
             licences=licences.get(source, {}),
@@ -201,6 +205,24 @@ def _sources(run: RunFolder, ledger: Ledger, manifests: dict[str, Manifest]) -> 
             removed_on_request=why.get(REASON, 0),
         )
     return out
+
+
+def _read_by(ledger: Ledger, stage: str) -> dict[str, tuple[int, int]]:
+    """Documents and bytes of each source that a stage read, by its ledger: one row a document."""
+    sql = "SELECT source, count(*), sum(bytes)::BIGINT FROM ledger WHERE stage = ? GROUP BY 1"
+    return {source: (count, size) for source, count, size in ledger.query(sql, [stage]).rows}
+
+
+def _bytes(
+    ledger: Ledger, handed: dict[str, dict[str, int]], stage: str, known: dict[str, tuple[int, int]]
+) -> dict[str, int]:
+    """UTF-8 bytes of each source's documents that a stage handed on. The texts are read only where `known` (documents
+    and bytes that a later stage counted) does not speak of all of them: they are most of what a corpus weighs."""
+    counts = {source: steps[stage] for source, steps in handed.items() if stage in steps}
+    if all(known.get(source, (-1, 0))[0] == count for source, count in counts.items()):
+        return {source: known[source][1] for source in counts}
+    sql = "SELECT source, sum(bytes)::BIGINT FROM documents WHERE stage = ? GROUP BY 1"
+    return dict(ledger.query(sql, [stage]).rows)
 
 
 def _stage(m: Manifest, edited: dict[str, int]) -> Stage:

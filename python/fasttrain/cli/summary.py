@@ -52,8 +52,8 @@ def show(session: Session, result: "EvalResult") -> None:
             "gate", f"{gate.name}: {'passed' if gate.passed else 'FAILED'} ({gate.value:.4f}, bound {gate.bound:.4f})"
         )
     screen.print(figures)
-    for label, path in (("exported model", folder.export), ("report", folder.report)):
-        screen.print(f"{label:<16}{path}")  # not in the table, which would break a path to be copied
+    for label, path in (("model", folder.export), ("report", folder.report)):
+        screen.print(f"{label:<11}{path}", highlight=False)  # not in the table, which would break a path to be copied
     predicted = cost.load(folder)
     if predicted is not None and steps:
         errors = cost.error(predicted, [s["step_s"] for s in steps], max(s["memory_bytes"] for s in steps))

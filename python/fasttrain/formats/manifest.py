@@ -102,10 +102,13 @@ def verify(folder: Path, manifest: Manifest) -> None:
             raise FormatError(f"{path}: differs from its manifest; remove {folder} and run the stage again")
 
 
-def entry(folder: Path, path: Path, rows: int) -> FileEntry:
-    """Describe a finished file of `folder`."""
+def entry(folder: Path, path: Path, rows: int, sha256: str | None = None) -> FileEntry:
+    """Describe a finished file of `folder`; it is read for its hash unless that is known."""
     return FileEntry(
-        path=path.relative_to(folder).as_posix(), rows=rows, bytes=path.stat().st_size, sha256=atomic.sha256(path)
+        path=path.relative_to(folder).as_posix(),
+        rows=rows,
+        bytes=path.stat().st_size,
+        sha256=sha256 or atomic.sha256(path),
     )
 
 

@@ -8,9 +8,11 @@ settings, so it may be made by any rank in any order.
 import json
 import logging
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +57,7 @@ class PartWriter:
         self._exit = ExitStack()
         self._writers: dict[str, tuple[Path, Any, int]] = {}
         self._files: list[tuple[Path, int]] = []
+        self._known: dict[Path, str] = {}  # hashes of files, where `work` has them
 
     def __enter__(self) -> "PartWriter":
         return self
@@ -69,9 +72,11 @@ class PartWriter:
         self._files.append((final, rows))
         return temporary
 
-    def add_file(self, path: Path, rows: int) -> None:
+    def add_file(self, path: Path, rows: int, sha256: str = "") -> None:
         """Take in a file below the stage's folder that `work` wrote itself, whole (formats.atomic)."""
         self._files.append((path, rows))
+        if sha256:
+            self._known[path] = sha256
 
     def write(self, batch: Any, *, name: str = "") -> None:
         """Append a pa.RecordBatch or Table (any schema, the same at every call) to the part's Parquet file.
@@ -103,7 +108,7 @@ class PartWriter:
         self._exit.close()
         paths = [(path, rows) for path, _, rows in self._writers.values()] + self._files
         return PartReport(
-            files=tuple(manifest.entry(self.folder, path, rows) for path, rows in sorted(paths)),
+            files=tuple(manifest.entry(self.folder, path, rows, self._known.get(path)) for path, rows in sorted(paths)),
             report=Report(
                 kept=self.kept,
                 dropped=dict(sorted(self.dropped.items())),
@@ -172,14 +177,22 @@ class Stage:
         with (
             progress(label or f"{self.name}/{phase}", len(items), "parts", enabled=self.world.is_root) as bar,
             claims.Claims(self.folder / phase, self.world) as shared,
+            ThreadPoolExecutor(1) as behind,
         ):
+            # The end of a part (the last rows compressed, the disk waited for) runs behind the work on the next one.
+            ending: Future[None] | None = None
             for index in order:
                 if shared.take(index):
                     began = time.monotonic()
                     of = fingerprint([phase, key(items[index])])
-                    self._make_part(phase, index, items[index], work, of, durable=durable)
+                    finish = self._make_part(phase, index, items[index], work, of, durable=durable)
+                    if ending is not None:
+                        ending.result()
+                    ending = behind.submit(finish)
                     busy, made = busy + time.monotonic() - began, made + 1
                 bar.advance(1)
+            if ending is not None:
+                ending.result()
         self.world.barrier()
         log.debug("%s/%s: %.2f s, this rank made %d of %d parts in %.2f s",
                   self.name, phase, time.monotonic() - start, made, len(items), busy)  # fmt: skip
@@ -196,7 +209,8 @@ class Stage:
 
     def _make_part(
         self, phase: str, index: int, item: T, work: Callable[[T, PartWriter], None], key: str, *, durable: bool
-    ) -> None:
+    ) -> Callable[[], None]:
+        """Make a part unless it is there; what is still to be done to finish it."""
         marker = self._marker(phase, index)
         if not durable and marker.exists() and not _is_json(marker):  # cut off with the power
             marker.unlink()
@@ -204,12 +218,21 @@ class Stage:
             found = atomic.read_json(marker)
             files = [FileEntry.load(f) for f in found["files"]]
             if found["key"] == key and all(_is_whole(self.folder, f) for f in files):
-                return
+                return lambda: None
             self.drop_part(phase, index)
-        with PartWriter(self.folder, phase, index, durable=durable) as writer:
+        writer = PartWriter(self.folder, phase, index, durable=durable)
+        try:
             work(item, writer)
-            report = writer.close()
-        atomic.write_json(marker, {"key": key, **report.to_dict()}, durable=durable)
+        except BaseException:
+            writer.__exit__(*sys.exc_info())
+            raise
+
+        def finish() -> None:
+            with writer:
+                report = writer.close()
+            atomic.write_json(marker, {"key": key, **report.to_dict()}, durable=durable)
+
+        return finish
 
     def is_made(self, phase: str, index: int) -> bool:
         """Whether a part was finished before, under whatever key."""

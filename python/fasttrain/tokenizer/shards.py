@@ -69,7 +69,7 @@ def run(stage: Stage, config: ShardsConfig, tokenizer: Tokenizer) -> Report:
             writer.bytes_in += info["num_bytes"]
             writer.extra = {k: info[f"num_{k}"] for k in ("tokens", "docs", "bytes")}
             for name in ("tokens.bin", "offsets.bin", "doc_ids.bin", "shard.json"):
-                writer.add_file(folder / name, info["num_docs"])
+                writer.add_file(folder / name, info["num_docs"], info["sha256"].get(name, ""))
                 writer.bytes_out += (folder / name).stat().st_size
 
         joined = stage.map_parts(phase, sources, join, key=lambda s: [s, tokenizer.fingerprint])
