@@ -17,6 +17,6 @@ codespell README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md python csrc too
 # Two at a time at most: the tests that start ranks bring processes of their own. A file stays on one worker, and so do
 # the runs that its tests share.
 workers=$(python -c 'from fasttrain.core import backend; print(min(2, backend.num_threads()))')
-python -m pytest -q -p no:benchmark -n "$workers" --dist loadfile -m "not slow" tests
+python -m pytest -q -p no:benchmark -n "$workers" --dist loadfile --no-loadscope-reorder -m "not slow" tests
 tools/test_native.sh
 echo "fasttrain: all tests passed in $((SECONDS - start)) s"

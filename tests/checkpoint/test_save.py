@@ -84,10 +84,10 @@ def test_an_error_of_one_rank_raises_on_all_and_leaves_the_old_checkpoint(tmp_pa
     save(tmp_path, 1, state(), META, SoloGroup())
     real = save_module.atomic.write_bytes
 
-    def full(path, data):
+    def full(path, data, **options):
         if path.name.startswith(f"rank-{victim:05d}-"):
             raise FormatError(f"{path}: cannot be written: No space left on device")
-        real(path, data)
+        real(path, data, **options)
 
     def work(group):
         saver = Saver(tmp_path, CheckpointConfig(async_write=async_write), group)
