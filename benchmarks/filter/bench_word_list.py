@@ -2,7 +2,6 @@
 list as one alternation, longest first, which gives the same matches on ASCII."""
 
 import random
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,7 @@ from fasttrain.filter import safety, word_list
 from fasttrain.text import columns
 
 OP = "word_list"
-ENTRIES = word_list.read(Path(safety.BUILT_IN) / "en.txt")
+ENTRIES = word_list.read(safety.BUILT_IN / "en.txt")
 LISTS = word_list.compile_lists([ENTRIES])
 _DRAWS = random.Random(20261127)
 _LINES = (

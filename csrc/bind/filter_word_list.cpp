@@ -16,8 +16,8 @@ void bind_filter_word_list(py::module_& m) {
   m.def(
       "word_list",
       [](const Bytes& data, const Places& offsets, const Nodes& which, Places& counts, const Nodes& roots,
-         const Bytes& heads, const Bytes& pairs, const Bytes& firsts, const Nodes& edges, const Bytes& bytes, const Nodes& next,
-         const Bytes& closed, const Bytes& open, int window, int threads, const std::string& impl) {
+         const Bytes& heads, const Bytes& pairs, const Bytes& firsts, const Nodes& edges, const Bytes& bytes,
+         const Nodes& next, const Bytes& kinds, int window, int threads, const std::string& impl) {
         const auto fn = pick(filter::word_list_impls(), "word_list", impl);
         const filter::WordListArgs args{data.data(),
                                         offsets.data(),
@@ -30,8 +30,7 @@ void bind_filter_word_list(py::module_& m) {
                                         edges.data(),
                                         bytes.data(),
                                         next.data(),
-                                        closed.data(),
-                                        open.data(),
+                                        kinds.data(),
                                         static_cast<std::size_t>(which.shape(0)),
                                         window,
                                         threads};
@@ -39,7 +38,7 @@ void bind_filter_word_list(py::module_& m) {
         fn(args);
       },
       "data"_a.noconvert(), "offsets"_a.noconvert(), "which"_a.noconvert(), "counts"_a.noconvert(),
-      "roots"_a.noconvert(), "heads"_a.noconvert(), "pairs"_a.noconvert(), "firsts"_a.noconvert(), "edges"_a.noconvert(),
-      "bytes"_a.noconvert(), "next"_a.noconvert(), "closed"_a.noconvert(), "open"_a.noconvert(), "window"_a,
+      "roots"_a.noconvert(), "heads"_a.noconvert(), "pairs"_a.noconvert(), "firsts"_a.noconvert(),
+      "edges"_a.noconvert(), "bytes"_a.noconvert(), "next"_a.noconvert(), "kinds"_a.noconvert(), "window"_a,
       "threads"_a, "impl"_a);
 }

@@ -10,8 +10,8 @@
 // context when one of class strong or context does. The rules, one by one: fasttrain/filter/word_list_ref.py
 //
 // One trie over the UTF-8 bytes of lower-case entries holds all lists, each from its own root. Nearly every place of a
-// text ends at a look at what an entry may begin with: hashed sets (Bloom filters with one hash) of the first four bytes
-// of ASCII, or the first two characters of another script; entries too short for those have sets of their own.
+// text ends at a look at what an entry may begin with: hashed sets (Bloom filters with one hash) of the first four
+// bytes of ASCII, or the first two characters of another script; entries too short for those have sets of their own.
 // The caller allocates and has checked every shape; texts may be any bytes.
 
 #include <cstddef>
@@ -23,6 +23,7 @@
 namespace fasttrain::filter {
 
 enum WordClass : std::uint8_t { word_none, word_strong, word_ambiguous, word_context, word_excuse };
+inline constexpr std::uint8_t word_open = 8;  // added to the class of an entry that need not end a word
 
 inline constexpr std::size_t word_head_bytes = 4096;           // bit word_head(key)
 inline constexpr std::size_t word_pair_bytes = 128 * 128 / 8;  // bit a * 128 + b
@@ -41,14 +42,13 @@ struct WordListArgs {
   const std::int32_t* which;    // (N,)    list of each text, -1 for none
   std::int64_t* counts;         // (N, 4)  out
   const std::int32_t* roots;    // (L,)    node of each list that is before the first byte
-  const std::uint8_t* heads;    // (L, word_head_bytes)   word_key_ascii of bytes, word_key_two of characters that begin one
+  const std::uint8_t* heads;    // (L, word_head_bytes)   word_key_ascii of bytes, word_key_two of characters
   const std::uint8_t* pairs;    // (L, word_pair_bytes)   bytes (with bit 5 set) that begin an entry of one or two
   const std::uint8_t* firsts;   // (L, word_first_bytes)  characters, not ASCII, that begin one and no second is known
   const std::int32_t* edges;    // (M+1,)  edges of node m are [edges[m], edges[m+1]), bytes rising
   const std::uint8_t* bytes;    // (E,)
   const std::int32_t* next;     // (E,)    node behind each edge
-  const std::uint8_t* closed;   // (M,)    class of the entry that ends here and must end a word
-  const std::uint8_t* open;     // (M,)    class of the entry that ends here and need not
+  const std::uint8_t* kinds;    // (M,)    class of the entry that ends here, with word_open where it is open
   std::size_t N;
   int window;  // words, at most word_window_most
   int threads;

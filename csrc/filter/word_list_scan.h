@@ -198,11 +198,9 @@ inline WordMatch word_match(const WordListArgs& p, std::int32_t root, const std:
     const bool is_end = i == size;
     WordChar following{0xffffffffu, 1, ck_other};
     if (!is_end) following = word_char(s + i, size - i);
-    if (p.open[node] != word_none) {
-      best = {i, p.open[node]};
-    } else if (p.closed[node] != word_none && is_boundary(behind, following.kind)) {
-      best = {i, p.closed[node]};
-    }
+    const std::uint8_t kind = p.kinds[node];
+    if (kind != word_none && ((kind & word_open) != 0 || is_boundary(behind, following.kind)))
+      best = {i, static_cast<std::uint8_t>(kind & ~word_open)};
     if (is_end) return best;
     before = behind;
     c = following;
@@ -248,8 +246,9 @@ struct WordScan {
     if (low < 0x80 || end >= size) return true;  // the Kelvin sign is a "k"
     const std::uint32_t first = word_first(low);
     if (firsts[first >> 3] >> (first & 7) & 1) return true;
-    const std::uint32_t second = s[end] < 0x80 ? ascii_lower[s[end]] : text::lower_case(word_char(s + end, size - end).cp);
-    const std::uint32_t head = word_head(word_key_two(low, second));
+    const WordChar second = word_char(s + end, size - end);
+    const std::uint32_t key = word_key_two(low, second.cp < 0x80 ? ascii_lower[second.cp] : text::lower_case(second.cp));
+    const std::uint32_t head = word_head(key);
     return heads[head >> 3] >> (head & 7) & 1;
   }
 

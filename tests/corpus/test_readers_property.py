@@ -3,23 +3,18 @@
 import bz2
 import gzip
 import json
-import tempfile
-from pathlib import Path
 
 import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from corpus.intakes import read_bytes
 from corpus.warcs import page, record
 from fasttrain.corpus import jsonl, warc
-from fasttrain.corpus.config import CorpusConfig
 from fasttrain.corpus.extraction import Extractor
-from fasttrain.corpus.intake import Intake
-from fasttrain.corpus.lake import LakeFile
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-CONFIG = CorpusConfig.load({"sources": [{"name": "s", "path": "."}], "max_document_bytes": 4000})
 
 
 @pytest.fixture(scope="module")
@@ -30,24 +25,15 @@ def extractor():
 
 def read(data, name, extractor):
     """(texts, quarantined reasons) of a file's bytes."""
-    texts, bad = [], []
-    intake = Intake(
-        CONFIG.sources[0],
-        CONFIG,
-        lambda batch: texts.extend(batch.column("text").to_pylist()),
-        lambda rows: bad.extend(rows.column("reason").to_pylist()),
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, name)
-        path.write_bytes(data)
-        file = LakeFile(path, name, "", len(data), "")
+
+    def reader(file, intake):
         if ".warc" in name:
             warc.read(file, intake, extractor)
         else:
             jsonl.read(file, intake)
-    intake.flush()
-    assert len(bad) == intake.counts["quarantined"]
-    return texts, bad
+
+    documents, bad, _ = read_bytes(reader, data, name)
+    return [d["text"] for d in documents], bad
 
 
 def pack(pieces, suffix):

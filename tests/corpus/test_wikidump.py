@@ -5,9 +5,8 @@ import gzip
 import importlib.util
 import json
 import logging
-import tempfile
 import tracemalloc
-from pathlib import Path
+from functools import partial
 
 import pytest
 import zstandard
@@ -15,12 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corpus.dumps import FOOTER, HEADER, PLAIN, WIKITEXT, dump, page
+from corpus.intakes import read_bytes
 from corpus.lake_stage import read, read_one
 from fasttrain.core.errors import ConfigError
 from fasttrain.corpus import extraction, lake, wikidump
-from fasttrain.corpus.config import CorpusConfig, SourceConfig
-from fasttrain.corpus.intake import Intake
-from fasttrain.corpus.lake import LakeFile
+from fasttrain.corpus.config import SourceConfig
 
 needs_wiki = pytest.mark.skipif(importlib.util.find_spec("mwparserfromhell") is None, reason="needs fasttrain[wiki]")
 NAME = "dewiki-20240301-pages-articles.xml"
@@ -33,24 +31,17 @@ class Labels:
         return extraction.Extracted(text=page)
 
 
+def pages_of(data, name=NAME, max_bytes=4000, **source):
+    """(documents, reasons, counts) of a dump's bytes, its wikitext unchanged."""
+    reader = partial(wikidump.read, extractor=Labels())
+    documents, bad, counts = read_bytes(reader, data, name, max_bytes=max_bytes, **source)
+    return documents, [reason.removeprefix("quarantine:") for reason in bad], counts
+
+
 def taken(data, name=NAME, max_bytes=4000, **source):
-    """(texts, reasons, counts) of a dump's bytes, its wikitext unchanged."""
-    source = {"name": "s", "path": ".", **source}
-    config = CorpusConfig.load({"sources": [source], "max_document_bytes": max_bytes})
-    texts, bad = [], []
-    intake = Intake(
-        config.sources[0],
-        config,
-        lambda batch: texts.extend(batch.column("text").to_pylist()),
-        lambda rows: bad.extend(rows.column("reason").to_pylist()),
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, name)
-        path.write_bytes(data)
-        wikidump.read(LakeFile(path, name, "wikitext", len(data), ""), intake, Labels())
-    intake.flush()
-    assert len(bad) == intake.counts["quarantined"]
-    return texts, [reason.removeprefix("quarantine:") for reason in bad], dict(intake.counts)
+    """The same with the texts alone."""
+    documents, bad, counts = pages_of(data, name, max_bytes, **source)
+    return [d["text"] for d in documents], bad, counts
 
 
 @needs_wiki
@@ -143,19 +134,7 @@ def test_old_dumps_without_namespaces_and_address():
     with_index = HEADER.replace("/wiki/Wikipedia:Hauptseite", "/index.php?title=Hauptseite")
     without = HEADER.replace("<base>https://de.example.org/wiki/Wikipedia:Hauptseite</base>", "")
     for header, origin in ((with_index, "https://de.example.org/index.php?title=Seite_1"), (without, f"{NAME}#1")):
-        assert origins(dump([page(1, "x")], header)) == [origin]
-
-
-def origins(data):
-    rows = []
-    config = CorpusConfig.load({"sources": [{"name": "s", "path": "."}]})
-    intake = Intake(config.sources[0], config, lambda b: rows.extend(b["origin"].to_pylist()), lambda b: None)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, NAME)
-        path.write_bytes(data)
-        wikidump.read(LakeFile(path, NAME, "wikitext", len(data), ""), intake, Labels())
-    intake.flush()
-    return rows
+        assert [d["origin"] for d in pages_of(dump([page(1, "x")], header))[0]] == [origin]
 
 
 def test_of_several_revisions_the_last_counts():

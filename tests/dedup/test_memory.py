@@ -7,6 +7,7 @@ partitions are in it too (some 5 KB each, here one for 2048 or 4096 documents), 
 import gc
 import sys
 import tracemalloc
+from collections import Counter
 
 import pytest
 
@@ -64,7 +65,10 @@ def growth(tmp_path_factory):
     interned = [sys.intern(f"name {i}") for i in range(100_000)]  # its table of names shall not grow in between
     (few, first), (many, second) = peaks(folder, FEW, patch), peaks(folder, MANY, patch)
     assert min(m.extra["pairs"]["verified"] for m in (first, second)) > RECORDS  # so that the clustering goes in rounds
-    assert len(dropped(folder / f"out{MANY}")) > MANY / 4
+    reasons = Counter(row["reason"] for row in dropped(folder / f"out{MANY}").values())
+    assert reasons["exact"] == MANY // 4
+    proposed, copies = 1 - (1 - (26 / 27) ** 6) ** 2, MANY * 3 // 8  # 26 of 27 shingles are shared; 2 bands of 6 rows
+    assert reasons["near"] >= copies * proposed - 4 * (copies * proposed * (1 - proposed)) ** 0.5
     del interned
     return {name: (many[name] - few[name]) / (MANY - FEW) for name in PHASES}
 

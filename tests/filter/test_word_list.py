@@ -93,7 +93,7 @@ def test_scripts(impl, entry, text, hits):
 
 def test_every_character_has_the_reference_s_case_and_kind(impl):
     if impl == "reference":
-        return
+        pytest.skip("compared with itself")
     if unicodedata.unidata_version != "14.0.0":
         pytest.skip("the tables are of Unicode 14.0.0")
     # Of the large ranges of one kind (unassigned, private, Han, Hangul) each 97th stands for all.
@@ -137,6 +137,8 @@ ENTRIES = st.dictionaries(
 )
 @settings(max_examples=300)
 def test_equals_reference(impl, lists, texts, raw, window, data):
+    if impl == "reference":
+        pytest.skip("compared with itself")
     made = []
     for chosen in lists:
         entries = {}

@@ -7,7 +7,7 @@ import pytest
 from fasttrain.formats import document
 from fasttrain.formats.rewrite import Rewrite
 from fasttrain.formats.stage import PartWriter
-from formats.test_stage import documents
+from formats.batches import documents
 
 
 @contextmanager

@@ -16,12 +16,12 @@ namespace {
 
 struct Lists {
   std::vector<std::int32_t> roots, edges{0}, next;
-  std::vector<std::uint8_t> heads, pairs, firsts, bytes, closed, open;
+  std::vector<std::uint8_t> heads, pairs, firsts, bytes, kinds;
 };
 
 struct Node {
   std::map<std::uint8_t, std::size_t> next;
-  std::uint8_t closed = 0, open = 0;
+  std::uint8_t kind = 0;
 };
 
 // Any bytes may be an entry; what may begin one lets everything pass.
@@ -43,7 +43,7 @@ Lists build(const std::vector<std::string>& entries, std::uint8_t seed) {
       node = nodes[node].next[byte];
     }
     const auto kind = static_cast<std::uint8_t>(1 + (seed + e) % 4);
-    if (node != 0) ((seed >> (e % 8) & 1) ? nodes[node].open : nodes[node].closed) = kind;
+    if (node != 0) nodes[node].kind = static_cast<std::uint8_t>(kind | ((seed >> (e % 8) & 1) ? word_open : 0));
   }
   for (const Node& node : nodes) {
     for (const auto& [byte, target] : node.next) {
@@ -51,8 +51,7 @@ Lists build(const std::vector<std::string>& entries, std::uint8_t seed) {
       lists.next.push_back(static_cast<std::int32_t>(target));
     }
     lists.edges.push_back(static_cast<std::int32_t>(lists.bytes.size()));
-    lists.closed.push_back(node.closed);
-    lists.open.push_back(node.open);
+    lists.kinds.push_back(node.kind);
   }
   return lists;
 }
@@ -81,9 +80,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::Agree<std::vector<std::int64_t>> agree;
   fuzz::each(word_list_impls(), [&](WordListFn fn) {
     std::vector<std::int64_t> counts(4 * N, -1);
-    fn({texts.data.data(), texts.offsets.data(), which.data(), counts.data(), lists.roots.data(), lists.heads.data(), lists.pairs.data(),
-        lists.firsts.data(), lists.edges.data(), lists.bytes.data(), lists.next.data(), lists.closed.data(),
-        lists.open.data(), N, window, 1});
+    fn({texts.data.data(), texts.offsets.data(), which.data(), counts.data(), lists.roots.data(), lists.heads.data(),
+        lists.pairs.data(), lists.firsts.data(), lists.edges.data(), lists.bytes.data(), lists.next.data(),
+        lists.kinds.data(), N, window, 1});
     agree(counts);
   });
   for (std::size_t n = 0; n < N; ++n) {

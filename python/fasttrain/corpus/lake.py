@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fasttrain.core.errors import ConfigError
-from fasttrain.corpus import extraction, languages, licences, remote
+from fasttrain.corpus import extraction, languages, licences, remote, streams
 from fasttrain.corpus.config import CorpusConfig, SourceConfig
 from fasttrain.corpus.remote import RemotePath
 from fasttrain.formats import atomic, package_path
 
-_COMPRESSED = (".gz", ".zst", ".bz2")
 _KIND_OF = {
     ".warc": "warc", ".wet": "warc", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet",
     ".txt": "text", ".text": "text", ".md": "text", ".markdown": "text", ".rst": "text", ".html": "text",
@@ -50,7 +49,7 @@ class LakeFile:
     @property
     def weight(self) -> int:
         """Bytes it is likely to decode to."""
-        return self.size * 4 if self.name.endswith(_COMPRESSED) else self.size
+        return self.size * 4 if self.name.endswith(streams.SUFFIXES) else self.size
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def _kind_of(name: str) -> str:
 
 
 def _uncompressed(name: str) -> str:
-    for suffix in _COMPRESSED:
+    for suffix in streams.SUFFIXES:
         name = name.removesuffix(suffix)
     return name
 

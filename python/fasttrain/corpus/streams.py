@@ -27,7 +27,8 @@ _MAX_WINDOW = 1 << 27  # what the zstd command line takes without --long=31
 _ZSTD = 0xFD2FB528
 _MAX_BLOCK = 1 << 17
 _BZ2_MARKS = (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")  # of a first block, of a stream without one
-_SUFFIXES = (".gz", ".zst", ".bz2")
+SUFFIXES = (".gz", ".zst", ".bz2")
+"""Of compressed files."""
 
 
 class Damaged(Exception):
@@ -62,7 +63,7 @@ def _decoder(path: Path | RemotePath, head: bytes) -> Any:
         return _zstd
     if head[:3] == b"BZh" and head[3:4] in b"123456789" and any(mark.startswith(head[4:]) for mark in _BZ2_MARKS):
         return _bz2
-    if head and path.suffix in _SUFFIXES:
+    if head and path.suffix in SUFFIXES:
         raise Damaged("corrupt", f"does not begin as a {path.suffix} file does")
     return _plain
 

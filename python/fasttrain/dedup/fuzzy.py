@@ -141,20 +141,16 @@ class Search:
         units, sizes, done, first = self._mapped(i), [np.zeros(1, np.int64)], 0, int(self.first[i])
         with out.open("wb") as file:
             for batch in iter_documents(self.paths[i], ["text"], rows=ROWS) if len(rows) else ():
+                texts, behind = columns.from_arrow(batch.column("text")), np.uint64(first + len(batch))
                 # Rows ascend, and so do the documents of their passages.
-                stop = done + int(np.searchsorted(units[rows[done : done + BLOCK], 0], np.uint64(first + len(batch))))
-                while stop > done:
-                    some = units[rows[done:stop]]
-                    texts = columns.from_arrow(batch.column("text"))
+                while count := int(np.searchsorted(units[rows[done : done + BLOCK], 0], behind)):
+                    some = units[rows[done : done + count]]
                     start = texts.offsets[some[:, 0].astype(np.int64) - first]
                     begin, end = lines.ends_of(some[:, 1])
                     sets, offsets = shingle(gathered(texts, start + begin, start + end), n=self.dedup.ngram, sets=True)
                     sets.tofile(file)
                     sizes.append(np.diff(offsets))
-                    done = stop
-                    stop = done + int(
-                        np.searchsorted(units[rows[done : done + BLOCK], 0], np.uint64(first + len(batch)))
-                    )
+                    done += count
                 first += len(batch)
         return np.cumsum(np.concatenate(sizes))
 

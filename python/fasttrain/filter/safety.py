@@ -88,9 +88,7 @@ class SafetyLists:
 
 def built_in(language: str) -> dict[str, int]:
     """The built-in list of a language with our context for it."""
-    entries = word_list.read(BUILT_IN / f"{language}.txt")
-    context = BUILT_IN_CONTEXT / f"{language}.txt"
-    return entries | (word_list.read(context) if context.exists() else {})
+    return word_list.read(BUILT_IN / f"{language}.txt") | word_list.read(BUILT_IN_CONTEXT / f"{language}.txt")
 
 
 def _read(language: str, path: Path) -> dict[str, int]:

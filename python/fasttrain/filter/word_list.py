@@ -9,18 +9,19 @@ import numpy.typing as npt
 
 from fasttrain.core import backend, check
 from fasttrain.core.errors import FormatError
-from fasttrain.filter import word_list_ref
+from fasttrain.filter.word_list_ref import AMBIGUOUS, CONTEXT, EXCUSE, OPEN, STRONG, is_gap, kind, normal
+from fasttrain.filter.word_list_ref import count as count_ref
 from fasttrain.text.columns import TextColumn
 
 COUNTS = ("strong", "in_context", "alone", "excused")
 """The columns of `word_list`."""
-SECTIONS = {"words": 1, "ambiguous": 2, "context": 3, "excuse": 4}
+SECTIONS = {"words": STRONG, "ambiguous": AMBIGUOUS, "context": CONTEXT, "excuse": EXCUSE}
 """Sections of a list file and the classes of their entries."""
 MOST_WINDOW = 255
 _HEAD_BYTES, _PAIR_BYTES, _FIRST_BYTES = 4096, 128 * 128 // 8, 512
 _HASH = 0x9E3779B1
-_GAPS = tuple(c for c in range(128) if word_list_ref.is_gap(chr(c)))
-_ENDS = tuple(c for c in range(128) if word_list_ref.kind(chr(c)) == 0)  # a word ends before them
+_GAPS = tuple(c for c in range(128) if is_gap(chr(c)))
+_ENDS = tuple(c for c in range(128) if kind(chr(c)) == 0)  # a word ends before them
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ class WordLists:
     edges: npt.NDArray[np.int32]  # (M+1,)
     bytes: npt.NDArray[np.uint8]  # (E,)
     next: npt.NDArray[np.int32]  # (E,)
-    closed: npt.NDArray[np.uint8]  # (M,)
-    open: npt.NDArray[np.uint8]  # (M,)
+    kinds: npt.NDArray[np.uint8]  # (M,)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -67,16 +67,15 @@ def read(path: Path) -> dict[str, int]:
 def add(entries: dict[str, int], entry: str, section: str) -> None:
     """Add one entry as a list file writes it ("word", "word*"); one without a character that counts is passed over."""
     is_open = entry.endswith("*") and len(entry) > 1
-    text = word_list_ref.normal(entry[:-1] if is_open else entry)
+    text = normal(entry[:-1] if is_open else entry)
     if text:
-        entries[text] = SECTIONS[section] + is_open * word_list_ref.OPEN
+        entries[text] = SECTIONS[section] + is_open * OPEN
 
 
 @dataclass
 class _Node:
     next: dict[int, "_Node"] = field(default_factory=dict)
-    closed: int = 0
-    open: int = 0
+    kind: int = 0
 
 
 def compile_lists(lists: Sequence[dict[str, int]]) -> WordLists:
@@ -87,15 +86,12 @@ def compile_lists(lists: Sequence[dict[str, int]]) -> WordLists:
     for number_of_list, entries in enumerate(lists):
         roots.append(len(nodes))
         root = _Node()
-        for text, kind in entries.items():
+        for text, which in entries.items():
             node = root
             for byte in text.encode():
                 node = node.next.setdefault(byte, _Node())
-            if kind & word_list_ref.OPEN:
-                node.open = kind & ~word_list_ref.OPEN
-            else:
-                node.closed = kind
-            for table, bits in zip(tables, _beginnings(text, bool(kind & word_list_ref.OPEN))):
+            node.kind = which
+            for table, bits in zip(tables, _beginnings(text, bool(which & OPEN))):
                 table[number_of_list, bits] = True
         _number(root, nodes)
     heads, pairs, firsts = (np.packbits(table, axis=1, bitorder="little") for table in tables)
@@ -110,8 +106,7 @@ def compile_lists(lists: Sequence[dict[str, int]]) -> WordLists:
         np.cumsum([0, *(len(node.next) for node in nodes)]).astype(np.int32),
         np.array([byte for byte, _ in flat], np.uint8),
         np.array([target for _, target in flat], np.int32),
-        np.array([node.closed for node in nodes], np.uint8),
-        np.array([node.open for node in nodes], np.uint8),
+        np.array([node.kind for node in nodes], np.uint8),
     )
 
 
@@ -193,9 +188,9 @@ def word_list(
     counts = np.zeros((len(column), len(COUNTS)), np.int64)
     if impl == "reference":
         for n in np.flatnonzero(which >= 0).tolist():
-            counts[n] = word_list_ref.count(column[n], lists.entries[which[n]], window)
+            counts[n] = count_ref(column[n], lists.entries[which[n]], window)
     else:
-        trie = (lists.edges, lists.bytes, lists.next, lists.closed, lists.open)
+        trie = (lists.edges, lists.bytes, lists.next, lists.kinds)
         glance = (lists.roots, lists.heads, lists.pairs, lists.firsts)
         threads = threads or backend.num_threads()
         backend.native(op)(column.data, column.offsets, which, counts, *glance, *trie, window, threads, impl)

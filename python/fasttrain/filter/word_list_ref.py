@@ -8,8 +8,7 @@ boundary    A word may begin or end between two characters of which one makes no
 entry       Compared in lower case, code point by code point (what str.lower makes longer stays as it is). One space of
             an entry stands for one to four characters of white space (ASCII's, U+00A0) or "-", and a "-" of an entry
             is such a space. An entry begins and ends at boundaries; one that ends in "*" (open) may end anywhere.
-match       At each boundary from left to right the longest entry; the next match begins behind it. Where an open and a
-            closed entry are the same text, the open one's class holds.
+match       At each boundary from left to right the longest entry; the next match begins behind it.
 distance    A match's place is the number of boundaries at which a word character begins, up to and with its own.
 class       strong     counts.
             ambiguous  a word with a harmless sense. Excused when a match of class excuse is at most `window` away; else

@@ -205,7 +205,10 @@ class Stage:
         for marker in (self.folder / phase).glob("part-*.json"):
             number = marker.stem.removeprefix("part-")
             if number.isdigit() and int(number) >= count:
-                self.drop_part(phase, int(number))
+                if _is_json(marker):
+                    self.drop_part(phase, int(number))
+                else:
+                    marker.unlink()
 
     def _make_part(
         self, phase: str, index: int, item: T, work: Callable[[T, PartWriter], None], key: str, *, durable: bool
