@@ -17,7 +17,8 @@ from fasttrain.core.errors import ConfigError
 from fasttrain.formats import atomic
 from fasttrain.formats.document import iter_documents
 from fasttrain.formats.manifest import Report
-from fasttrain.formats.stage import PartReport, PartWriter, Stage
+from fasttrain.formats.part import PartReport, PartWriter
+from fasttrain.formats.stage import Stage
 from fasttrain.text import columns
 from fasttrain.tokenizer import measure, patterns
 from fasttrain.tokenizer.bpe_train import WordCounter
