@@ -66,6 +66,8 @@ def removed(
 
     def finish(_: int, writer: PartWriter) -> None:
         left = np.concatenate([np.empty((0, 2), np.uint64), *(s for p in range(partitions) for s in slices(p))])
+        # The last round may have removed a better one after it was looked at: to `resolve` it would seem to stay.
+        left = left[state[left[:, 1].astype(np.int64)] != GONE]
         save(writer, ".removed.npy", near.resolve(left))
 
     while total > limit:
