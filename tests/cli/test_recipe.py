@@ -38,6 +38,17 @@ def test_shipped_recipes_resolve_and_print_and_read_back(name):
     assert resolved.batch.seed == resolved.seed
 
 
+def test_dedup_and_passages_prefer_the_sources_that_the_corpus_prefers():
+    resolved, _ = recipe.read("lake")
+    stated = {s.name: s.priority for s in resolved.corpus.sources if s.priority}
+    assert len(stated) > 5
+    assert resolved.dedup.priority == resolved.passages.priority == stated
+    resolved, _ = recipe.read("lake", ["dedup.priority.web=9"])
+    assert resolved.dedup.priority == resolved.passages.priority == {"web": 9}
+    resolved, _ = recipe.read("lake", ["passages.priority.web=9"])
+    assert (resolved.dedup.priority, resolved.passages.priority) == (stated, {"web": 9})
+
+
 def test_demo_and_lake_ship():
     assert {"demo", "lake"} <= set(recipe.shipped())
 

@@ -15,14 +15,17 @@ class NoSettings(Settings):
     """The stage before needs none."""
 
 
-def batch_of(rows):
-    """Document rows from (source, origin, text[, meta])."""
+def batch_of(rows, ids=None):
+    """Document rows from (source, origin, text[, meta]). `ids`: doc_ids, else what the corpus stage gives them."""
     rows = [(*r, "{}")[:4] for r in rows]
-    ids = hash128(columns.from_texts([f"{s}\0{o}" for s, o, _, _ in rows])).view(np.uint8).reshape(-1, 16)
+    if ids is None:
+        found = hash128(columns.from_texts([f"{s}\0{o}" for s, o, _, _ in rows]))
+        ids = [i.tobytes() for i in found.view(np.uint8).reshape(-1, 16)]
     n = len(rows)
+    hashes = hash128(columns.from_texts([t for _, _, t, _ in rows])).view(np.uint8).reshape(-1, 16)
     values = {
-        "doc_id": [i.tobytes() for i in ids],
-        "text_hash": [bytes(16)] * n,
+        "doc_id": ids,
+        "text_hash": [h.tobytes() for h in hashes],
         "text": [t for _, _, t, _ in rows],
         "source": [s for s, _, _, _ in rows],
         "origin": [o for _, o, _, _ in rows],
@@ -36,9 +39,9 @@ def batch_of(rows):
     )
 
 
-def finished(folder, rows, parts=1):
+def finished(folder, rows, parts=1, ids=None):
     """A finished stage in `folder` that holds the rows in so many parts."""
-    batch = batch_of(rows)
+    batch = batch_of(rows, ids)
     edges = np.linspace(0, len(batch), parts + 1).astype(int)
 
     def body(stage):

@@ -70,12 +70,17 @@ def lines(text):
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(TEXT, min_size=1, max_size=6), st.integers(1, 3), st.sampled_from(["sentence", "line"]))
-@example(["A b. " * 8], 3, "sentence")
-def test_runs_equal_brute_force(tmp_path_factory, texts, n, unit):
+@given(
+    st.lists(TEXT, min_size=1, max_size=6),
+    st.integers(1, 3),
+    st.sampled_from(["sentence", "line"]),
+    st.integers(0, 1000),
+)
+@example(["A b. " * 8], 3, "sentence", 0)
+def test_runs_equal_brute_force(tmp_path_factory, texts, n, unit, seed):
     rows = [("s", f"o{i}", t) for i, t in enumerate(texts)]
     values = {"spans": n, "span_of": unit, "fold_digits": True, "scope": "global", "memory_records": 16}
-    _, found = cut(tmp_path_factory.mktemp("x"), rows, "out", 2, **values)
+    _, found = cut(tmp_path_factory.mktemp("x"), rows, "out", 2, seed=seed, **values)
     assert [found.get(f"o{i}", "") for i in range(len(texts))] == brute(
         texts, n, sentences if unit == "sentence" else lines
     )

@@ -1,17 +1,19 @@
 """The stages in order on a few documents: which run again when what changes."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 
+from dedup.documents import documents_of, ledger_of
 from fasttrain.batch.split import SplitConfig
 from fasttrain.comm.group import SoloGroup
 from fasttrain.core.errors import ConfigError, FormatError
 from fasttrain.corpus.config import CorpusConfig
 from fasttrain.decontam.benchmarks import DecontamConfig
 from fasttrain.dedup.config import DedupConfig
-from fasttrain.dedup.passages_config import PassagesConfig
+from fasttrain.dedup.passages_config import FuzzyPassages, PassagesConfig
 from fasttrain.filter.config import FilterConfig
 from fasttrain.formats import manifest
 from fasttrain.formats.run_folder import RunFolder
@@ -93,6 +95,37 @@ def test_a_changed_file_of_the_lake_reaches_every_stage(lake):
     run(lake)
     after = times(folder)
     assert all(after[name] != before[name] for name in STAGES)
+
+
+def test_the_order_of_sources_and_the_size_of_parts_change_no_document(tmp_path):
+    """Documents and decisions up to the passages, by doc_id: copies are found across sources, files and parts."""
+    draws, names = random.Random(5), ("books", "web", "notes")
+    said = [" ".join(draws.choices(("whale", "sea", "ship", "crew", "sail", "mast", "of", "the"), k=30)) + "."
+            for _ in range(40)]  # fmt: skip
+    for name in names:
+        texts = ["\n\n".join(draws.sample(said, draws.randint(2, 6))) for _ in range(60)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    sources = [{"name": name, "path": f"{name}.jsonl", "licence": "CC0-1.0"} for name in names]
+    rules = PassagesConfig(
+        lines=True, line_documents=3, paragraphs=True, substring=True, min_bytes=60, spans=2, fuzzy=FuzzyPassages(),
+        scope="global", priority={"notes": 2, "web": 1},
+    )  # fmt: skip
+
+    def outcome(name, listed, part_bytes):
+        read = CorpusConfig.load({"sources": listed, "part_bytes": part_bytes})
+        settings = config(corpus=read, passages=rules, dedup=DedupConfig(priority=rules.priority))
+        folder = RunFolder(tmp_path / name)
+        for stage in STAGES[:4]:
+            journey.run(folder, settings, base=tmp_path, total_tokens=4096, world=SoloGroup(), only=stage)
+        found = documents_of(folder.stage("passages")), ledger_of(folder.stage("passages"))
+        parts = len(list((folder.stage("passages") / "documents").glob("part-*.json")))
+        return [sorted(rows, key=lambda row: row["doc_id"]) for rows in found], parts
+
+    want, few = outcome("one", sources, 1 << 20)
+    found, many = outcome("other", sources[::-1], 4096)
+    assert found == want
+    assert few < many
+    assert {row["decision"] for row in want[1]} == {"kept", "edited", "dropped"}
 
 
 def test_only_and_from(lake):

@@ -90,6 +90,9 @@ class Recipe(Settings):
         stated = _priorities(filled)
         if stated and isinstance(filled.setdefault("dedup", {}), dict):
             filled["dedup"].setdefault("priority", stated)
+        preferred = filled["dedup"].get("priority") if isinstance(filled.get("dedup"), dict) else None
+        if preferred and isinstance(filled.setdefault("passages", {}), dict):
+            filled["passages"].setdefault("priority", preferred)
         tokenizer, model = filled.get("tokenizer", {}), filled.get("model", {})
         if isinstance(tokenizer, dict) and isinstance(model, dict) and "model" in filled:
             vocab = tokenizer.get("vocab_size", TokenizerConfig().vocab_size)

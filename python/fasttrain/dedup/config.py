@@ -119,9 +119,9 @@ LEAST_PARTITION = 16384
 """Documents from which on a phase is cut further than memory asks for, so that every rank has work."""
 
 
-def num_partitions(documents: int, config: DedupConfig) -> int:
+def num_partitions(documents: int, memory_records: int) -> int:
     """Partitions of the phases that sort: as many as memory asks for, or a few for the ranks to share."""
-    return max(1, -(-documents // config.memory_records), min(8, -(-documents // LEAST_PARTITION)))
+    return max(1, -(-documents // memory_records), min(8, -(-documents // LEAST_PARTITION)))
 
 
 def detection(jaccard: float, config: DedupConfig) -> float:

@@ -1,14 +1,15 @@
 """Paragraphs (or lines) that are nearly those of an earlier document: the search for near copies, over passages.
 
     fuzzy-units   each part: document, span and scope of every passage that is long enough; its band keys
+    fuzzy-order   the ranks of passages (fuzzy_order.py)
     bands pairs merge sets verify (open-*) resolve      near_search.py and clustering.py, over passages
     fuzzy         each partition: the cuts, each with the earliest survivor that it is verified against
 
-A passage's number is its place in the input and its rank, so the earlier one stays. Passages of one document are not
+Of two passages that of the document of lower rank stays. Passages of one document are not
 compared: refrains and tables are made of them. What goes is a direct near copy of a passage that stays.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from fasttrain.dedup import clustering, lines
 from fasttrain.dedup.config import detection
 from fasttrain.dedup.exchange import Ints, Scatter, Words, raw, together
 from fasttrain.dedup.exchange import columns as records_of
+from fasttrain.dedup.fuzzy_order import PHASE as ORDER_PHASE
+from fasttrain.dedup.fuzzy_order import FuzzyOrder
 from fasttrain.dedup.line_hashes import line_hashes
 from fasttrain.dedup.minhash import minhash
 from fasttrain.dedup.near_search import LARGE as NEAR_PHASES
 from fasttrain.dedup.near_search import Items, NearSearch
 from fasttrain.dedup.passages_config import CUT, FUZZY, FuzzyPassages, PassagesConfig
+from fasttrain.dedup.passages_documents import Documents
 from fasttrain.dedup.rows import Part, Parts, band_keys
 from fasttrain.dedup.verify import EDGE_WORDS, edges_of
 from fasttrain.formats.document import iter_documents
@@ -35,54 +39,62 @@ from fasttrain.text.shingle import shingle
 
 ROWS = 1024  # documents read at once
 BLOCK = 1 << 16
-LARGE = ("fuzzy-units", *NEAR_PHASES, "merge", "verify", "fuzzy")
+LARGE = ("fuzzy-units", ORDER_PHASE, *NEAR_PHASES, "merge", "verify", "fuzzy")
 """Phases whose files go when all is done."""
 
 
 class Search:
     """The phases of one stage."""
 
-    def __init__(self, stage: Stage, config: PassagesConfig, fuzzy: FuzzyPassages, paths: list[Path], first: Ints,
-                 partitions: int) -> None:  # fmt: skip
-        """`first`: number of the first document of each part. `partitions`: of passages."""
-        self.stage, self.config, self.fuzzy, self.paths, self.first = stage, config, fuzzy, paths, first
-        self.P = partitions
+    def __init__(
+        self, stage: Stage, config: PassagesConfig, fuzzy: FuzzyPassages, documents: Documents, partitions: int
+    ) -> None:
+        """`partitions`: of passages."""
+        self.stage, self.config, self.fuzzy, self.documents = stage, config, fuzzy, documents
+        self.paths, self.P = documents.paths, partitions
         self.dedup = fuzzy.search(config.scope, config.memory_records)
 
-    def find(self, origin: Callable[[int], str]) -> dict[str, Any]:
-        """Find the cuts, which go to `fuzzy/part-*.cuts` by the part of their document; return the figures."""
+    def rank(self) -> None:
+        """Write down the passages, and rank them."""
         reports = self.stage.map_parts("fuzzy-units", range(len(self.paths)), self._units, output=False)
         counts = [r.extra["units"] for r in reports]
         starts = np.cumsum([0, *counts]).tolist()
         folder = self.stage.folder / "fuzzy-units"
         self.parts = Parts(tuple(Part(folder / f"part-{i:05d}", starts[i], n, (), is_indexed=False)
                                  for i, n in enumerate(counts)))  # fmt: skip
+        self.order = FuzzyOrder(self.stage, self.documents, self.parts)
+
+    def find(self) -> dict[str, Any]:
+        """Find the cuts, which go to `fuzzy/part-*.cuts` by the part of their document; return the figures."""
+        self.rank()
         items = Items(
             self.parts,
             self._keys,
-            lambda ranks: ranks,
+            self.order.numbers,
             self._write_sets,
-            lambda number: origin(int(self.units(np.array([number], np.uint64))[0, 0])),
+            lambda number: self.documents.name(int(self.units(np.array([number], np.uint64))[0, 0]))[1],
             self._apart,
         )
         search = NearSearch(self.stage, self.dedup, items, self.P, self.P)
         found = search.find()
         total, limit = found["pairs"]["verified"], self.config.memory_records
-        is_removed = clustering.removed(self.stage, lambda p: [search.edges(p)], self.P, total, starts[-1], limit)
+        is_removed = clustering.removed(
+            self.stage, lambda p: [search.edges(p)], self.P, total, self.parts.num_documents, limit
+        )
 
         def cuts(p: int, writer: PartWriter) -> None:
             count = 0
             with Scatter(writer, ".cuts", CUT, len(self.paths), limit) as out:
                 for (records,) in together([(lambda: [search.edges(p)], 0, EDGE_WORDS)], limit):
                     made = self._cuts(edges_of(records), is_removed)
-                    out.add(made, np.searchsorted(self.first, made[:, 0].astype(np.int64), side="right") - 1)
+                    out.add(made, self.documents.part_of(made[:, 0]))
                     count += len(made)
             writer.extra = {"cuts": count}
 
         reports = self.stage.map_parts("fuzzy", range(self.P), cuts, output=False)
         return {
             "unit": self.fuzzy.unit,
-            "units": starts[-1],
+            "units": self.parts.num_documents,
             "cuts": sum(r.extra["cuts"] for r in reports),
             "threshold": self.fuzzy.threshold,
             "proposed_at_threshold": round(detection(self.fuzzy.threshold, self.dedup), 4),
@@ -90,8 +102,13 @@ class Search:
         }
 
     def _units(self, i: int, writer: PartWriter) -> None:
-        done, count = int(self.first[i]), 0
-        with writer.path(".units", 0).open("wb") as units, writer.path(".bands", 0).open("wb") as bands:
+        done, count, ranks = 0, 0, self.documents.ranks(i)
+        with (
+            writer.path(".units", 0).open("wb") as units,
+            writer.path(".bands", 0).open("wb") as bands,
+            writer.path(".firsts", 0).open("wb") as firsts,
+        ):
+            np.zeros(1, np.int64).tofile(firsts)
             for batch in iter_documents(self.paths[i], ["text", "source", "origin"], rows=ROWS):
                 texts = columns.from_arrow(batch.column("text"))
                 lines.check_sizes(texts)
@@ -102,11 +119,12 @@ class Search:
                 some[some] = line_hashes(texts.data, begin[some], end[some])[1] >= self.fuzzy.min_words
                 of, begin, end = of[some], begin[some], end[some]
                 scope = lines.scope_keys(lines.scope_names(batch, self.config.scope))[of]
-                records_of(of + done, lines.spans_of(texts, of, begin, end), scope).tofile(units)
+                records_of(ranks[done + of], lines.spans_of(texts, of, begin, end), scope).tofile(units)
                 for at in range(0, len(of), BLOCK):
                     sig = minhash(gathered(texts, begin[at : at + BLOCK], end[at : at + BLOCK]), ngram=self.dedup.ngram,
                                   num_hashes=self.dedup.bands * self.dedup.rows, seed=self.dedup.seed)  # fmt: skip
                     band_keys(sig, self.dedup.bands).tofile(bands)
+                (count + np.cumsum(np.bincount(of, minlength=len(batch)))).tofile(firsts)
                 done, count = done + len(batch), count + len(of)
         writer.extra = {"units": count}
 
@@ -119,9 +137,9 @@ class Search:
         part, units = self.parts[i], self._mapped(i)
         keys = raw(part.stem.with_name(f"{part.stem.name}.bands"), np.uint64, (-1, self.dedup.bands))
         for begin in range(0, part.count, BLOCK):
-            rank = np.arange(part.first + begin, part.first + min(begin + BLOCK, part.count)).astype(np.uint64)
-            scope = None if self.dedup.scope == "global" else units[begin : begin + BLOCK, 2]
-            yield keys[begin : begin + BLOCK], scope, rank
+            end = min(begin + BLOCK, part.count)
+            scope = None if self.dedup.scope == "global" else units[begin:end, 2]
+            yield keys[begin:end], scope, self.order.ranks(i, begin, end, units[begin:end, 0])
 
     def units(self, numbers: Words) -> Words:
         """(n, 3) document, begin << 32 | end, scope of some passages."""
@@ -134,20 +152,21 @@ class Search:
 
     def _apart(self, pairs: Words) -> Words:
         """The pairs of different documents."""
-        different: npt.NDArray[np.bool_] = self.units(pairs[:, 0])[:, 0] != self.units(pairs[:, 1])[:, 0]
-        return pairs[different]
+        worse, better = (self.order.documents(pairs[:, side]) for side in (0, 1))
+        return np.asarray(pairs[worse != better])
 
     def _write_sets(self, i: int, rows: Ints, out: Path) -> Ints:
         """As verify.write_sets, of the passages at these rows of the part."""
-        units, sizes, done, first = self._mapped(i), [np.zeros(1, np.int64)], 0, int(self.first[i])
+        units, sizes, done, first = self._mapped(i), [np.zeros(1, np.int64)], 0, 0
         with out.open("wb") as file:
             for batch in iter_documents(self.paths[i], ["text"], rows=ROWS) if len(rows) else ():
-                texts, behind = columns.from_arrow(batch.column("text")), np.uint64(first + len(batch))
+                texts = columns.from_arrow(batch.column("text"))
+                firsts = self.order.firsts(i)[first : first + len(batch) + 1]
                 # Rows ascend, and so do the documents of their passages.
-                while count := int(np.searchsorted(units[rows[done : done + BLOCK], 0], behind)):
-                    some = units[rows[done : done + count]]
-                    start = texts.offsets[some[:, 0].astype(np.int64) - first]
-                    begin, end = lines.ends_of(some[:, 1])
+                while count := int(np.searchsorted(rows[done : done + BLOCK], firsts[-1])):
+                    some = rows[done : done + count]
+                    start = texts.offsets[np.searchsorted(firsts, some, side="right") - 1]
+                    begin, end = lines.ends_of(units[some, 1])
                     sets, offsets = shingle(gathered(texts, start + begin, start + end), n=self.dedup.ngram, sets=True)
                     sets.tofile(file)
                     sizes.append(np.diff(offsets))
@@ -160,7 +179,7 @@ class Search:
         edges = edges[is_removed[edges["worse"].astype(np.int64)] & ~is_removed[edges["better"].astype(np.int64)]]
         edges = edges[np.lexsort([edges["better"], edges["worse"]])]
         edges = edges[np.flatnonzero(np.append(True, edges["worse"][1:] != edges["worse"][:-1])[: len(edges)])]
-        gone, stays = self.units(edges["worse"]), self.units(edges["better"])
+        gone, stays = self.units(edges["worse_document"]), self.units(edges["better_document"])
         begin, end = lines.ends_of(gone[:, 1])
         rule = np.full(len(edges), FUZZY, np.uint64)
         score = np.ascontiguousarray(edges["score"])

@@ -5,7 +5,7 @@ repeats     each partition of keys: which of them go, and the document that keep
 
 Runs are C4's rule ("all but one of any three-sentence span occurring more than once") as in datatrove's SentenceDedup:
 every n consecutive sentences form a run, a run whose words are those of an earlier one is removed, a sentence goes when
-any of its runs does. We differ in this: earlier is by the order of documents in the input, not by the number within a
+any of its runs does. We differ in this: earlier is by the order of preference of documents, not by the number within a
 file; a run that overlaps its first copy stays, so that the first copy stays whole; sentences are split by a rule, not
 by a model of English (equal texts are split alike in both); those without words do not count; runs are looked for in a
 scope; a document that keeps too little is dropped by `least_left_bytes` and `least_left_share`, not by its words.
@@ -154,10 +154,10 @@ def overlapping(begin: Ints, end: Ints, cuts: tuple[Ints, Ints]) -> npt.NDArray[
     return found
 
 
-def units(batch: Any, first: int, config: PassagesConfig, cuts: tuple[Ints, Ints]) -> Iterator[Words]:
-    """(n, 4) key, scope, document, begin << 32 | end of the lines and paragraphs of a batch. Document numbers go from
-    `first`; a kind is told from the other by the key. What overlaps one of the `cuts` (in places of the column's data)
-    takes no part."""
+def units(batch: Any, ranks: Words, config: PassagesConfig, cuts: tuple[Ints, Ints]) -> Iterator[Words]:
+    """(n, 4) key, scope, document, begin << 32 | end of the lines and paragraphs of a batch, whose documents have
+    these ranks; a kind is told from the other by the key. What overlaps one of the `cuts` (in places of the column's
+    data) takes no part."""
     texts = columns.from_arrow(batch.column("text"))
     check_sizes(texts)
     if len(texts) == 0:
@@ -175,13 +175,13 @@ def units(batch: Any, first: int, config: PassagesConfig, cuts: tuple[Ints, Ints
         hashes, words = line_hashes(texts.data, begin, end, digits=not config.fold_digits)
         long = words >= least
         text, begin, end, key = text[long], begin[long], end[long], hashes[long]
-        yield records_of(_keyed(key, scope[text], kind), scope[text], text + first, spans_of(texts, text, begin, end))
+        yield records_of(_keyed(key, scope[text], kind), scope[text], ranks[text], spans_of(texts, text, begin, end))
     if config.spans:
         text, begin, end = (of, begins, ends) if config.span_of == "line" else sentence_spans(texts)
         hashes, words = line_hashes(texts.data, begin, end, digits=not config.fold_digits)
         key, a, b = runs(hashes, words, text, partakes[text] & ~overlapping(begin, end, cuts), config.spans)
         text, begin, end = text[a], begin[a], end[b]
-        yield records_of(_keyed(key, scope[text], SPAN), scope[text], text + first, spans_of(texts, text, begin, end))
+        yield records_of(_keyed(key, scope[text], SPAN), scope[text], ranks[text], spans_of(texts, text, begin, end))
 
 
 def _keyed(hashes: Words, scope: Words, kind: int) -> Words:
@@ -201,7 +201,7 @@ def repeats(
 ) -> tuple[Words, list[tuple[int, int, int, int]]]:
     """What goes: (n, 5) document, begin, end, surviving document (itself when none survives), rule.
 
-    Also the boilerplate lines: (documents, scope, first document, begin << 32 | end), most frequent first.
+    Also the boilerplate lines: (documents, scope, first document, begin << 32 | end).
     Args:
         records: `units` of whole keys. scopes: sorted keys of scopes, and how many documents each has.
     """
@@ -232,4 +232,4 @@ def repeats(
     lines = [
         (int(documents[g]), int(records[starts[g], 1]), int(document[starts[g]]), int(span[starts[g]])) for g in top
     ]
-    return found, sorted(lines, key=lambda x: (-x[0], x[2], x[3]))
+    return found, lines

@@ -63,8 +63,15 @@ class FuzzyPassages(Settings):
 
 
 class PassagesConfig(Settings):
-    """Settings of the passages stage. Without a rule it hands its input on."""
+    """Settings of the passages stage. Without a rule it hands its input on.
 
+    Of two documents the earlier one is that of the source of higher priority, of one priority that of the smaller
+    doc_id: what is cut does not depend on the order in which documents, files or sources come in.
+    """
+
+    priority: dict[str, int] = Field(default_factory=dict)
+    """Source to priority; of two copies the one of the higher priority stays. Sources not named have 0. A recipe takes
+    that of `dedup`, so that both stages prefer the same copies."""
     lines: bool = False
     """Cut lines that many documents of one scope share (menus, footers, notices)."""
     fold_digits: bool = False
@@ -96,7 +103,7 @@ class PassagesConfig(Settings):
     line_fraction: float = Field(default=0.0, ge=0, lt=1)
     """... more than this share of the scope's documents."""
     keep_line: Literal["first", "none"] = "first"
-    """Whether the first document that holds a boilerplate line keeps it."""
+    """Whether the earliest document that holds a boilerplate line keeps it."""
     paragraph_words: int = Field(default=20, ge=1)
     """Shorter paragraphs stay."""
     min_bytes: int = Field(default=400, ge=16)
@@ -129,6 +136,11 @@ class PassagesConfig(Settings):
                 "string has one least length; leave one out"
             )
         return self
+
+    @property
+    def preference(self) -> DedupConfig:
+        """The same order of preference, as policy_keys (rows.py) takes it."""
+        return DedupConfig(priority=self.priority, order=("priority", "id"))
 
     @property
     def is_on(self) -> bool:

@@ -86,7 +86,7 @@ def _near(begin: int, end: int, survivor: int, where: int, bits: int, name: Call
 
 def write_part(
     path: Path,
-    first: int,
+    ranks: Words,
     cuts: Words,
     name: Callable[[int], tuple[str, str]],
     writer: PartWriter,
@@ -95,13 +95,13 @@ def write_part(
     """Write one part.
 
     Args:
-        first: number of its first document. cuts: (n, 6) of its documents, in any order.
-        name: doc_id and origin of a document.
+        ranks: of its documents. cuts: (n, CUT) of its documents, by row, in any order.
+        name: doc_id and origin of a document, by rank.
     """
     cuts = cuts[np.lexsort(cuts.T[[3, 5, 2, 1, 0]])]
     by_source: dict[str, Counter[str]] = {}
     longest: list[tuple[int, int, int, int, int, int]] = []
-    done = first
+    done = 0
     unit = LINE if config.fuzzy is not None and config.fuzzy.unit == "line" else PARAGRAPH
     with Rewrite(path, writer, rows=1024) as out:
         for batch in out:
@@ -134,9 +134,10 @@ def write_part(
                 rules = sorted({m[4] for m in made})
                 for r in rules:
                     counts[f"bytes_{RULES[r]}"] += sum(e - b for b, e in union([m[:2] for m in made if m[4] == r]))
+                rank = int(ranks[done + i])
                 best = max(made, key=lambda m: (m[1] - m[0], -m[0], -m[2]))
                 values: dict[str, Any] = {"bytes_removed": removed, "cuts": len(spans), "spans": spans[:SPANS]}
-                if best[2] != done + i:
+                if best[2] != rank:
                     values["survivor"], values["survivor_origin"] = name(best[2])
                 if near:
                     values["near"] = [_near(*n, name) for n in near]  # all: each was decided by a similarity of its own
@@ -149,7 +150,7 @@ def write_part(
                 new[i] = left
                 counts["dropped" if is_short else "edited"] += 1
                 counts["bytes_removed"] += len(text) if is_short else removed
-                longest += [(b - e, done + i, b, e, s, w) for b, e, s, w, r in made if r == SUBSTRING]
+                longest += [(b - e, rank, b, e, s, w) for b, e, s, w, r in made if r == SUBSTRING]
             longest = sorted(longest)[:LONGEST]
             writer.decide("passages", batch, decision=decision, reason=reason, score=score, evidence=found)
             kept = _edited(batch, texts, new, [d != ledger.DROPPED for d in decision])

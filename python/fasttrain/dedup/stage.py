@@ -26,12 +26,11 @@ import numpy.typing as npt
 
 from fasttrain.dedup import clustering, exact, index, order, output, semantic
 from fasttrain.dedup.config import DedupConfig, num_partitions
-from fasttrain.dedup.exchange import Gather, Ints, Scatter, Words, raw, spread, together
+from fasttrain.dedup.exchange import Gather, Ints, Scatter, Words, spread, together
 from fasttrain.dedup.exchange import columns as records_of
 from fasttrain.dedup.figures import figures
 from fasttrain.dedup.near_search import LARGE as NEAR_PHASES
 from fasttrain.dedup.near_search import Items, NearSearch
-from fasttrain.dedup.order import Order
 from fasttrain.dedup.rows import Part, Parts, check_scopes, make_rows, policy_width
 from fasttrain.dedup.survivors import TABLE, TABLE_WORDS, decide
 from fasttrain.dedup.verify import EDGE_WORDS, edges_of, write_sets
@@ -92,7 +91,7 @@ class _Work:
         stems = self.stems("rows", len(self.earlier) + len(counts))[len(self.earlier) :]
         mine = [Part(*args, (), is_indexed=False) for args in zip(stems, starts, counts)]
         self.parts = Parts((*self.earlier, *mine))
-        self.P = num_partitions(self.parts.num_documents, config)
+        self.P = num_partitions(self.parts.num_documents, config.memory_records)
         self.limit = config.memory_records
         self.extra: dict[str, Any] = {}
         self.reports: list[PartReport] = []
@@ -131,36 +130,7 @@ class _Work:
         self.extra["too_short_for_fuzzy"] = sum(r.extra["too_short"] for r in reports)
 
     def rank(self) -> None:
-        width = policy_width(self.config)
-        edges = order.splitters(self.parts, self.config, width)
-        ranges = len(edges) + 1
-
-        def policy(i: int, writer: PartWriter) -> None:
-            order.scatter(self.parts[i], writer, edges, self.config)
-
-        mine = [i for i in range(len(self.parts)) if not self.parts[i].is_indexed]
-        if ranges == 1:
-            sizes = [self.parts.num_documents - self.parts.num_indexed]
-        else:
-            self.stage.map_parts("policy", mine, policy, output=False)
-            gather = self.gather("policy", len(mine), ".policy", width + 1)
-            sizes = [gather.count(r) for r in range(ranges)]
-        first_ranks = np.cumsum([self.parts.num_indexed, *sizes]).tolist()
-
-        def sort(r: int, writer: PartWriter) -> None:
-            if ranges == 1:
-                records = order.all_records([self.parts[i] for i in mine], width)
-            else:
-                records = self.gather("policy", len(mine), ".policy", width + 1).read(r)
-            order.sort(records, first_ranks[r], self.parts, writer, self.config)
-
-        self.stage.map_parts("order", range(ranges), sort, output=False)
-        self.order = Order(self.stems("order", ranges), self.parts)
-        self.each_part("ranks", lambda i, w: self.order.write_part(i, w.path(".ranks", self.parts[i].count)))
-
-    def ranks(self, i: int) -> Words:
-        """(count,) the rank of each document of a part, mapped."""
-        return raw(self.stems("ranks", len(self.parts))[i].with_name(f"part-{i:05d}.ranks"), np.uint64)
+        self.order = order.rank(self.stage, self.parts, policy_width(self.config), self.limit)
 
     def find_exact(self) -> None:
         num_parts = len(self.parts)
@@ -174,7 +144,7 @@ class _Work:
         def digests(i: int, writer: PartWriter) -> None:
             part = self.parts[i]
             rows = np.sort(self.gather("suspects", self.P, ".suspects", 1).read(i)[:, 0]).astype(np.int64) - part.first
-            rank, table = self.ranks(i), part.rows
+            rank, table = self.order.ranks(i), part.rows
             with self.scatter(writer, ".digests", 8, self.P) as out:
                 for some, digest in self._digests(i, rows):
                     words = digest.view("<u8")
@@ -227,7 +197,7 @@ class _Work:
         self.extra.update(self.near.find())
 
     def _near_keys(self, i: int) -> Iterator[tuple[Words, Words | None, Words]]:
-        part, rank = self.parts[i], self.ranks(i)
+        part, rank = self.parts[i], self.order.ranks(i)
         keys = part.map(".bands", np.uint64, (-1, self.config.bands))
         for rows in self.partakes(i):
             some = rows[part.rows["words"][rows] >= self.config.min_words]
@@ -236,7 +206,7 @@ class _Work:
 
     def find_semantic(self) -> None:
         search = semantic.Search(self.stage, self.config, self.base, self.parts, self.P)
-        self.extra["semantic"] = search.run(self.partakes, self.ranks)
+        self.extra["semantic"] = search.run(self.partakes, self.order.ranks)
 
     def edges(self, p: int) -> Iterator[Words]:
         """The verified pairs of a partition as records of EDGE, not yet read: those that share a worse document are in

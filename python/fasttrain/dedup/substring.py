@@ -1,6 +1,6 @@
 """Byte strings that stand twice in the corpus, exactly: anchors propose where, a suffix array decides what.
 
-    first(w) = the earliest place (document, then byte) of a window w inside one document
+    first(w) = the earliest place (document by rank, then byte) of a window w inside one document
     a window is cut when first(w) is another place that does not overlap it; a cut is a union of such windows
 
 A window is min_bytes bytes, or the bytes from any place to where they hold min_tokens words, measured by themselves: up

@@ -14,7 +14,14 @@ from fasttrain.formats.stage import run_stage
 
 folder, group = Path(sys.argv[1]), world()
 config = PassagesConfig(
-    lines=True, paragraphs=True, substring=True, line_documents=3, min_bytes=60, fuzzy=FuzzyPassages(), scope="global"
+    lines=True,
+    paragraphs=True,
+    substring=True,
+    line_documents=3,
+    min_bytes=60,
+    fuzzy=FuzzyPassages(),
+    scope="global",
+    priority={"s1": 1},
 )
 rng = random.Random(3)
 words = ["".join(rng.choices("abcdefgh", k=5)) for _ in range(2000)]
