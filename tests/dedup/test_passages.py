@@ -292,3 +292,5 @@ def test_empty_corpus(tmp_path):
     m, found = cut(tmp_path, [("s", "a", "")], **RULES)
     assert found == {"a": ""}
     assert isinstance(m, Settings)
+    m, found = cut(tmp_path, [], "none", 2, **RULES, fuzzy={}, spans=3)
+    assert (m.report.kept, found) == (0, {})

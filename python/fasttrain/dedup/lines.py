@@ -12,7 +12,7 @@ scope; a document that keeps too little is dropped by `least_left_bytes` and `le
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -197,13 +197,13 @@ def domain_counts(batch: Any, config: PassagesConfig) -> Counter[int]:
 
 
 def repeats(
-    records: Words, scopes: tuple[npt.NDArray[np.uint64], Ints], config: PassagesConfig
+    records: Words, documents_of: Callable[[Words], Ints], config: PassagesConfig
 ) -> tuple[Words, list[tuple[int, int, int, int]]]:
     """What goes: (n, 5) document, begin, end, surviving document (itself when none survives), rule.
 
     Also the boilerplate lines: (documents, scope, first document, begin << 32 | end).
     Args:
-        records: `units` of whole keys. scopes: sorted keys of scopes, and how many documents each has.
+        records: `units` of whole keys. documents_of: how many documents scopes have.
     """
     records = records[np.lexsort((records[:, 3], records[:, 2], records[:, 0]))]
     key, document = records[:, 0], records[:, 2]
@@ -217,7 +217,7 @@ def repeats(
     other[1:] |= document[1:] != document[:-1]
     documents = np.add.reduceat(other.astype(np.int64), starts)
     kind = key[starts] & KIND
-    of_scope = scopes[1][np.searchsorted(scopes[0], records[starts, 1])]
+    of_scope = documents_of(records[starts, 1])
     is_line = kind == LINE
     many = (documents > config.line_documents) & (documents > config.line_fraction * of_scope)
     goes = np.where(is_line, many, (documents > 1) | (kind == SPAN))

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fasttrain.core.errors import ConfigError
 from fasttrain.dedup import fuzzy, lines, substring
@@ -135,13 +134,13 @@ class _Work:
         def add(p: int, writer: PartWriter) -> None:
             found = self.gather("units", num_parts, ".scopes", 2).read(p)
             keys, at = np.unique(found[:, 0], return_inverse=True)
-            save(writer, ".scopes.npy", np.stack([keys, np.bincount(at, found[:, 1], len(keys)).astype(np.uint64)], 1))
+            save(writer, ".scopes.npy", np.stack([keys, np.bincount(at, found[:, 1], len(keys)).astype(np.uint64)]))
 
         def repeats(p: int, writer: PartWriter) -> None:
             top: list[Line] = []
             with Scatter(writer, ".cuts", CUT, num_parts, self.limit) as out:
                 for records in self.gather("units", num_parts, ".units", 4).pieces(p, 0, self.limit):
-                    found, common = lines.repeats(records, self._scopes, config)
+                    found, common = lines.repeats(records, self._documents_of, config)
                     zero, one = np.zeros(len(found), np.uint64), np.ones(len(found))
                     out.add(records_of(*found.T[:4], zero, found[:, 4], one), self.documents.part_of(found[:, 0]))
                     top = most_frequent(top + common)
@@ -154,11 +153,19 @@ class _Work:
         self.found.append(("repeats", self.P))
 
     @cached_property
-    def _scopes(self) -> tuple[npt.NDArray[np.uint64], Ints]:
-        folder = self.stage.folder / "scopes"
-        found = np.concatenate([np.load(folder / f"part-{p:05d}.scopes.npy") for p in range(self.P)])
-        found = found[np.argsort(found[:, 0])]
-        return found[:, 0], found[:, 1].astype(np.int64)
+    def _scopes(self) -> list[Words]:
+        """Of each partition (2, n) scopes, ascending, and their documents; mapped, as hosts may be many."""
+        paths = [self.stage.folder / "scopes" / f"part-{p:05d}.scopes.npy" for p in range(self.P)]
+        return [np.asarray(np.load(path, mmap_mode="r")) for path in paths]
+
+    def _documents_of(self, scopes: Words) -> Ints:
+        """How many documents each scope has."""
+        found, part = np.empty(len(scopes), np.int64), spread(scopes, self.P)
+        for p in np.unique(part).tolist():
+            here = np.flatnonzero(part == p)
+            known, documents = self._scopes[p]
+            found[here] = documents[np.searchsorted(known, scopes[here])]
+        return found
 
     def find_substrings(self) -> None:
         config, num_parts = self.config, len(self.paths)
