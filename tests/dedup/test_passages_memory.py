@@ -1,13 +1,12 @@
 """As test_memory, of what the passages stage holds while it ranks documents, and their passages."""
 
-import sys
 import tracemalloc
 
 import pytest
 
 from dedup.documents import finished
 from dedup.stages import text
-from dedup.test_memory import Inline, measuring
+from dedup.test_memory import Inline, measuring, names_until_their_table_grows
 from fasttrain.comm.group import SoloGroup
 from fasttrain.dedup import fuzzy, passages
 from fasttrain.dedup.passages_config import FuzzyPassages, PassagesConfig
@@ -51,7 +50,7 @@ def growth(tmp_path_factory):
     folder = tmp_path_factory.mktemp("memory")
     patch = pytest.MonkeyPatch()
     peaks(folder, PART, patch)  # what the interpreter imports on first use
-    interned = [sys.intern(f"name {i}") for i in range(100_000)]  # its table of names shall not grow in between
+    interned = names_until_their_table_grows()
     few, many = peaks(folder, FEW, patch), peaks(folder, MANY, patch)
     del interned
     return {name: (many[name] - few[name]) / (MANY - FEW) for name in PHASES}
