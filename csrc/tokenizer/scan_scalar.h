@@ -11,6 +11,11 @@ FT_SCAN std::ptrdiff_t ascii_letters(const std::uint8_t* p, const std::uint8_t* 
   while (q < end && static_cast<std::uint8_t>((*q | 0x20) - 'a') < 26) ++q;
   return q - p;
 }
+FT_SCAN std::ptrdiff_t ascii_lower(const std::uint8_t* p, const std::uint8_t* end) noexcept {
+  const std::uint8_t* q = p;
+  while (q < end && static_cast<std::uint8_t>(*q - 'a') < 26) ++q;
+  return q - p;
+}
 #include "tokenizer/scan.inc"
 #undef FT_SCAN
 

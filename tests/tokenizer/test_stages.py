@@ -142,7 +142,7 @@ def test_measure_by_hand():
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"pattern": "o200k"}, "tokenizer: pattern must be one of cl100k, llama3, qwen2, gpt2"),
+        ({"pattern": "p50k"}, "tokenizer: pattern must be one of cl100k, llama3, qwen2, gpt2"),
         ({"special_tokens": ["<|pad|>"]}, "special_tokens must hold '<\\|endoftext\\|>'"),
         ({"vocab_size": 100}, "tokenizer.vocab_size: .*257"),
         ({"vocab": 400}, "tokenizer.vocab: unknown key; did you mean 'vocab_size'"),

@@ -173,7 +173,7 @@ def test_tiktoken_file(tmp_path):
             lambda d: d["pre_tokenizer"]["pretokenizers"][0]["pattern"].update(Regex="x+"),
             "has no scanner here and none",
         ),
-        (lambda d: d["pre_tokenizer"]["pretokenizers"][0].update(behavior="Removed"), "must be one Split by a regex"),
+        (lambda d: d["pre_tokenizer"]["pretokenizers"][0].update(behavior="Removed"), "must be Splits by a regex"),
         (lambda d: d["pre_tokenizer"]["pretokenizers"][1].update(add_prefix_space=True), "without a prefix space"),
         (lambda d: d.update(normalizer={"type": "NFC"}), "normalizer must be None"),
         (lambda d: d.update(pre_tokenizer=None), "must end in ByteLevel"),

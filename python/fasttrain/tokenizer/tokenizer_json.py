@@ -63,11 +63,11 @@ def to_json(v: Vocabulary) -> dict[str, Any]:
 def _pre_tokenizer(pattern: str) -> dict[str, Any]:
     if pattern == "gpt2":
         return {**_BYTE_LEVEL, "use_regex": True}
-    split = {"type": "Split", "pattern": {"Regex": patterns.HUGGING_FACE[pattern]}, "behavior": "Isolated"}
-    return {
-        "type": "Sequence",
-        "pretokenizers": [{**split, "invert": False}, {**_BYTE_LEVEL, "use_regex": False}],
-    }
+    splits = [
+        {"type": "Split", "pattern": {"Regex": e}, "behavior": "Isolated", "invert": False}
+        for e in patterns.expressions(pattern)
+    ]
+    return {"type": "Sequence", "pretokenizers": [*splits, {**_BYTE_LEVEL, "use_regex": False}]}
 
 
 def read(path: Path) -> Vocabulary:
@@ -136,15 +136,18 @@ def _pattern(pre: Any, where: str) -> str:
         raise FormatError(f"{where}: pre_tokenizer must end in ByteLevel without a prefix space, got {last!r}")
     if len(steps) == 1 and last.get("use_regex", True):
         return "gpt2"
-    split = steps[0]
+    splits = steps[:-1]
     is_known = (
-        len(steps) == 2
+        splits
         and not last.get("use_regex", True)
-        and split.get("type") == "Split"
-        and split.get("behavior") == "Isolated"
-        and not split.get("invert")
-        and "Regex" in split.get("pattern", {})
+        and all(
+            split.get("type") == "Split"
+            and split.get("behavior") == "Isolated"
+            and not split.get("invert")
+            and "Regex" in split.get("pattern", {})
+            for split in splits
+        )
     )
     if not is_known:
-        raise FormatError(f"{where}: pre_tokenizer must be one Split by a regex, isolated, then ByteLevel; got {pre!r}")
-    return patterns.named(split["pattern"]["Regex"], where)
+        raise FormatError(f"{where}: pre_tokenizer must be Splits by a regex, isolated, then ByteLevel; got {pre!r}")
+    return patterns.named([split["pattern"]["Regex"] for split in splits], where)
