@@ -42,7 +42,7 @@ void bind_encode(py::module_& m) {
       .def(py::init([](const Array<std::uint8_t>& token_data, const Array<std::int64_t>& token_offsets,
                        const Array<std::uint32_t>& pairs, const Array<std::uint32_t>& ranks,
                        const Array<std::uint32_t>& id_of_rank, const Array<std::uint32_t>& byte_ids, int pattern,
-                       bool ignore_merges) {
+                       bool ignore_merges, std::size_t cache_bytes) {
              const BpeModelArgs args{token_data.data(),
                                      token_offsets.data(),
                                      pairs.data(),
@@ -53,12 +53,14 @@ void bind_encode(py::module_& m) {
                                      static_cast<std::size_t>(ranks.shape(0)),
                                      static_cast<std::size_t>(id_of_rank.shape(0)),
                                      pattern,
-                                     ignore_merges};
+                                     ignore_merges,
+                                     cache_bytes};
              py::gil_scoped_release nogil;
              return std::make_unique<BpeModel>(args);
            }),
            "token_data"_a.noconvert(), "token_offsets"_a.noconvert(), "pairs"_a.noconvert(), "ranks"_a.noconvert(),
-           "id_of_rank"_a.noconvert(), "byte_ids"_a.noconvert(), "pattern"_a, "ignore_merges"_a);
+           "id_of_rank"_a.noconvert(), "byte_ids"_a.noconvert(), "pattern"_a, "ignore_merges"_a,
+           "cache_bytes"_a);
   m.def("bpe_encode_impls", [] { return runnable(bpe_encode_impls()); });
   m.def(
       "bpe_encode",

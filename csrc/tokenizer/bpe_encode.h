@@ -33,6 +33,7 @@ using BpeEncodeFn = void (*)(const BpeEncodeArgs&) noexcept;
 
 void bpe_encode_scalar(const BpeEncodeArgs&) noexcept;
 void bpe_encode_avx2(const BpeEncodeArgs&) noexcept;
+void bpe_encode_avx512(const BpeEncodeArgs&) noexcept;
 
 std::span<const Impl<BpeEncodeFn>> bpe_encode_impls();  // best first
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <functional>
+#include <unordered_set>
 
 namespace fasttrain::tokenizer {
 namespace {
@@ -26,48 +27,40 @@ PairTable::PairTable(const std::uint32_t* pairs, const std::uint32_t* ranks, std
   }
 }
 
-PieceCache::PieceCache() : entries_(2 << 10, Entry{}), shift_(64 - 10) {}
-
-void PieceCache::place(const Entry& entry) noexcept {
-  Entry* bucket = entries_.data() + 2 * (hash({entry.lo, entry.hi}) >> shift_);
-  bucket[1] = bucket[0];
-  bucket[0] = entry;
-}
-
-void PieceCache::insert(Key key, const std::uint32_t* ids, std::size_t count) {
-  const std::size_t buckets = entries_.size() / 2;
-  if (++num_inserted_ > buckets && buckets < max_buckets) {
-    std::vector<Entry> old(entries_.size() * 2, Entry{});
-    old.swap(entries_);
-    --shift_;
-    num_inserted_ = 1;
-    for (std::size_t i = old.size(); i-- > 0;)  // the newer of a bucket last, so that it stays the newer
-      if (old[i].hi != 0) {
-        place(old[i]);
-        ++num_inserted_;
-      }
-  }
-  Entry entry{key.lo, key.hi, {0, 0, 0}, static_cast<std::uint32_t>(count)};
-  std::copy(ids, ids + count, entry.ids);
-  place(entry);
-}
-
 BpeModel::BpeModel(const BpeModelArgs& a)
     : table_(a.pairs, a.ranks, a.M),
       id_of_rank_(a.id_of_rank, a.id_of_rank + a.R),
       byte_ids_(a.byte_ids, a.byte_ids + 256),
       byte_pair_rank_(256 * 256),
+      token_bytes_(a.token_data, a.token_data + a.token_offsets[a.V]),
+      token_offsets_(a.token_offsets, a.token_offsets + a.V + 1),
       pattern_(a.pattern),
-      ignore_merges_(a.ignore_merges) {
+      cache_bytes_(a.cache_bytes) {
   for (std::size_t x = 0; x < 256; ++x)
     for (std::size_t y = 0; y < 256; ++y) byte_pair_rank_[x << 8 | y] = table_.rank(byte_ids_[x], byte_ids_[y]);
-  if (!ignore_merges_) return;
-  const auto bytes = static_cast<std::size_t>(a.token_offsets[a.V]);
-  token_bytes_.assign(a.token_data, a.token_data + bytes);
+  Worker w(0);
+  std::vector<std::uint32_t> ids;
+  decltype(whole_) whole;
+  std::unordered_set<std::string_view> seen;
   for (std::size_t v = 0; v < a.V; ++v) {
-    const auto begin = static_cast<std::size_t>(a.token_offsets[v]),
-               end = static_cast<std::size_t>(a.token_offsets[v + 1]);
-    if (end > begin) whole_.emplace(std::string_view(token_bytes_.data() + begin, end - begin), v);
+    const std::uint8_t* token = token_bytes_.data() + token_offsets_[v];
+    const auto bytes = static_cast<std::size_t>(token_offsets_[v + 1] - token_offsets_[v]);
+    const std::string_view text(reinterpret_cast<const char*>(token), bytes);
+    if (bytes == 0 || !seen.insert(text).second) continue;  // of equal tokens the first is the one that is emitted
+    ids.resize(std::max(ids.size(), bytes));
+    const bool is_own = encode_piece(token, bytes, ids.data(), w) == 1 && ids[0] == v;
+    if (a.ignore_merges && !is_own) whole.emplace(text, v);
+    if ((is_own || a.ignore_merges) && bytes <= PieceCache::short_bytes) seeds_.push_back(static_cast<std::uint32_t>(v));
+  }
+  whole_ = std::move(whole);
+}
+
+void BpeModel::seed(PieceCache& cache) const {
+  for (const std::uint32_t id : seeds_) {
+    const std::int64_t begin = token_offsets_[id];
+    const auto bytes = static_cast<std::size_t>(token_offsets_[id + 1] - begin);
+    const PieceCache::Key key = PieceCache::short_key(token_bytes_.data() + begin, bytes);
+    cache.insert(key, PieceCache::hash(key), token_bytes_.data() + begin, bytes, &id, 1);
   }
 }
 
@@ -80,7 +73,9 @@ std::unique_ptr<BpeModel::Worker> BpeModel::take_worker() {
       return worker;
     }
   }
-  return std::make_unique<Worker>();
+  auto worker = std::make_unique<Worker>(cache_bytes_);
+  seed(worker->cache);
+  return worker;
 }
 
 void BpeModel::give_back(std::unique_ptr<Worker> worker) {
@@ -89,7 +84,7 @@ void BpeModel::give_back(std::unique_ptr<Worker> worker) {
 }
 
 std::size_t BpeModel::encode_piece(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w) const {
-  if (ignore_merges_) {
+  if (!whole_.empty()) {
     const auto it = whole_.find(std::string_view(reinterpret_cast<const char*>(piece), bytes));
     if (it != whole_.end()) {
       out[0] = it->second;

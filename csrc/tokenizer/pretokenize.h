@@ -30,6 +30,7 @@ using PretokenizeFn = void (*)(const PretokenizeArgs&) noexcept;
 
 void pretokenize_scalar(const PretokenizeArgs&) noexcept;
 void pretokenize_avx2(const PretokenizeArgs&) noexcept;
+void pretokenize_avx512(const PretokenizeArgs&) noexcept;
 
 std::span<const Impl<PretokenizeFn>> pretokenize_impls();  // best first
 

@@ -1,6 +1,8 @@
 #pragma once /* part of pretokenize */
 // The portable scanner.
 
+#include <bit>
+
 #include "tokenizer/scan.h"
 
 namespace fasttrain::tokenizer::scalar {
@@ -17,6 +19,12 @@ FT_SCAN std::ptrdiff_t ascii_lower(const std::uint8_t* p, const std::uint8_t* en
   return q - p;
 }
 #include "tokenizer/scan.inc"
+// Without wide compares a window costs more than it saves.
+FT_SCAN std::uint64_t cut_window(const UnicodeClasses&, const Pattern&, const std::uint8_t*,
+                                 const std::uint8_t*) noexcept {
+  return 0;
+}
+#include "tokenizer/scan_batch.inc"
 #undef FT_SCAN
 
 }  // namespace fasttrain::tokenizer::scalar

@@ -68,6 +68,7 @@ def test_every_implementation_equals_the_reference(texts, has_eot):
 
 @given(TEXT)
 def test_any_text_equals_tokenizers(hugging_face, text):
+    text = text.replace("<|", "")  # tokenizers would read a special token
     assert ids(MODEL, text) == hugging_face.encode(text).ids
 
 

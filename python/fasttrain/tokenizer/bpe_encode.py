@@ -13,6 +13,9 @@ from fasttrain.tokenizer import bpe_encode_ref, patterns
 
 _MAX_ID, _MAX_RANK = (1 << 21) - 2, (1 << 22) - 2  # what a slot of the native pair table holds
 
+CACHE_BYTES = 1 << 27
+"""Of each thread: a corpus of 100 MB has about 700,000 different pieces, which fill half of it."""
+
 
 class BpeModel:
     """A byte-level BPE vocabulary: merges, the bytes' ids and the pattern; what `bpe_encode` needs and nothing else."""
@@ -27,17 +30,19 @@ class BpeModel:
         byte_ids: npt.NDArray[np.uint32],
         pattern: str,
         ignore_merges: bool = False,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         """Check and keep the parts.
 
         Args:
-            tokens: V byte strings by id; read only when ignore_merges ("" is never emitted whole).
+            tokens: V byte strings by id ("" is never emitted whole); what a new cache starts with.
             pairs: (M, 2) uint32. Left and right id of each merge.
             ranks: (M,) uint32. Its priority, lower first; equal ranks give the same id.
             id_of_rank: (R,) uint32. The id that a merge of that rank gives.
             byte_ids: (256,) uint32. Id of each byte.
             pattern: the pretokenizer's.
             ignore_merges: a piece that is a token is that token, whatever the merges say.
+            cache_bytes: what each thread may keep of pieces already encoded. The ids do not depend on it.
         Raises: TypeError, ValueError: a wrong dtype, shape, id, rank or pattern.
         """
         op = "bpe_encode"
@@ -51,6 +56,9 @@ class BpeModel:
                 raise ValueError(f"{op}: {name} must hold ids up to {_MAX_ID}, got {int(value.max())}")
         if num and int(ranks.max()) >= min(len(id_of_rank), _MAX_RANK):
             raise ValueError(f"{op}: ranks must be below {min(len(id_of_rank), _MAX_RANK)}, got {int(ranks.max())}")
+        if cache_bytes < 0:
+            raise ValueError(f"{op}: cache_bytes must be at least 0, got {cache_bytes}")
+        self.cache_bytes = cache_bytes
         self.number = patterns.number(op, pattern)
         self.tokens, self.pairs, self.ranks, self.id_of_rank = tuple(tokens), pairs, ranks, id_of_rank
         self.byte_ids, self.pattern, self.ignore_merges = byte_ids, pattern, ignore_merges
@@ -58,10 +66,10 @@ class BpeModel:
     @cached_property
     def handle(self) -> Any:
         """The native model, which also keeps each worker's cache warm between calls."""
-        column = from_texts(self.tokens if self.ignore_merges else ())
+        column = from_texts(self.tokens)
         return backend.native("BpeModel")(
             column.data, column.offsets, self.pairs, self.ranks, self.id_of_rank, self.byte_ids,
-            self.number, self.ignore_merges,
+            self.number, self.ignore_merges, self.cache_bytes,
         )  # fmt: skip
 
     @cached_property
@@ -93,7 +101,7 @@ def bpe_encode(
     Returns: (T,) uint32 and (N+1,) int64: text n is ids[offsets[n]:offsets[n + 1]].
     Raises: TypeError: another dtype. ValueError: a wrong shape, offsets that fall or leave the data, or an impl.
     Cost: O(S) for the scan, O(P log P) for a piece of P bytes that no cache holds; 4 (S + N) bytes of address space,
-        of which about 4 T are touched; at most 17 MiB of cache a thread, kept with the model.
+        of which about 4 T are touched; at most the model's cache_bytes a thread, kept with it.
     Source: Sennrich et al. 2016, over bytes; merge semantics of Hugging Face tokenizers.
     """
     op = "bpe_encode"
