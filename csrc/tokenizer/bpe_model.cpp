@@ -14,16 +14,15 @@ constexpr std::size_t short_bytes = 64;
 
 }  // namespace
 
-PairTable::PairTable(const std::uint32_t* pairs, const std::uint32_t* ranks, std::size_t num) {
-  const std::size_t size = std::bit_ceil(std::max<std::size_t>(2 * num, 16));
-  slots_.assign(size, empty);
-  mask_ = size - 1;
-  shift_ = 64 - std::countr_zero(size);
+PairTable::PairTable(const std::uint32_t* pairs, const std::uint32_t* ranks, std::size_t num)
+    : slots_(std::max<std::size_t>(std::bit_ceil(num + num / 2 + 1), 16), 0xFF) {
+  end_ = slots_.get() + slots_.size();
+  shift_ = 64 - std::countr_zero(slots_.size() / 8);
   for (std::size_t m = 0; m < num; ++m) {
-    const std::uint64_t key = std::uint64_t{pairs[2 * m]} << 21 | pairs[2 * m + 1];
-    std::size_t i = slot(key);
-    while (slots_[i] != empty && slots_[i] >> 22 != key) i = (i + 1) & mask_;
-    slots_[i] = key << 22 | ranks[m];  // of a pair that is listed twice the last one counts, as in tokenizers
+    const std::uint64_t wanted = key(pairs[2 * m], pairs[2 * m + 1]);
+    std::uint64_t* at = slots_.get() + (line(wanted) - slots_.get());
+    while (*at != empty && *at >> 22 != wanted) at = at + 1 == end_ ? slots_.get() : at + 1;
+    *at = wanted << 22 | ranks[m];  // of a pair that is listed twice the last one counts, as in tokenizers
   }
 }
 
@@ -53,6 +52,26 @@ BpeModel::BpeModel(const BpeModelArgs& a)
     if ((is_own || a.ignore_merges) && bytes <= PieceCache::short_bytes) seeds_.push_back(static_cast<std::uint32_t>(v));
   }
   whole_ = std::move(whole);
+  add_cuts(a);
+}
+
+// Cuts are exact when all that merging makes is known by its bytes.
+void BpeModel::add_cuts(const BpeModelArgs& a) {
+  const auto text = [&](std::size_t v) {
+    return std::string_view(reinterpret_cast<const char*>(token_bytes_.data()) + token_offsets_[v],
+                            static_cast<std::size_t>(token_offsets_[v + 1] - token_offsets_[v]));
+  };
+  for (std::size_t b = 0; b < 256; ++b)
+    if (byte_ids_[b] >= a.V || text(byte_ids_[b]) != std::string(1, static_cast<char>(b))) return;
+  for (std::size_t m = 0; m < a.M; ++m) {
+    const std::size_t left = a.pairs[2 * m], right = a.pairs[2 * m + 1], made = id_of_rank_[a.ranks[m]];
+    if (left >= a.V || right >= a.V || made >= a.V) return;
+    const std::string_view l = text(left), r = text(right), both = text(made);
+    if (both.size() != l.size() + r.size() || both.substr(0, l.size()) != l || both.substr(l.size()) != r) return;
+  }
+  for (std::size_t v = 0; v < a.V; ++v)
+    cuts_.add_token(token_bytes_.data() + token_offsets_[v], text(v).size());
+  cuts_.enable();
 }
 
 void BpeModel::seed(PieceCache& cache) const {
@@ -84,12 +103,9 @@ void BpeModel::give_back(std::unique_ptr<Worker> worker) {
 }
 
 std::size_t BpeModel::encode_piece(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w) const {
-  if (!whole_.empty()) {
-    const auto it = whole_.find(std::string_view(reinterpret_cast<const char*>(piece), bytes));
-    if (it != whole_.end()) {
-      out[0] = it->second;
-      return 1;
-    }
+  if (const std::uint32_t id = whole(piece, bytes); id != no_rank) {
+    out[0] = id;
+    return 1;
   }
   return bytes <= short_bytes ? merge_short(piece, bytes, out) : merge_long(piece, bytes, out, w);
 }

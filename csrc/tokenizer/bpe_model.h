@@ -11,32 +11,40 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tokenizer/cjk_cuts.h"
+#include "tokenizer/huge_array.h"
 #include "tokenizer/piece_cache.h"
 
 namespace fasttrain::tokenizer {
 
 inline constexpr std::uint32_t no_rank = 0xFFFFFFFF;
 
-// Open-addressed pair -> rank in 8-byte slots: left id 21 bits, right id 21, rank 22. At most half full.
+// Pair -> rank in 8-byte slots: left id 21 bits, right id 21, rank 22. A pair lies in the cache line that its hash names
+// or, when that is full, in the next; lines are at most half full on average and filled from the front.
 class PairTable {
  public:
+  static constexpr std::uint64_t empty = ~std::uint64_t{0};
+
   PairTable(const std::uint32_t* pairs, const std::uint32_t* ranks, std::size_t num);
 
+  static std::uint64_t key(std::uint32_t left, std::uint32_t right) noexcept { return std::uint64_t{left} << 21 | right; }
+  const std::uint64_t* line(std::uint64_t key) const noexcept {
+    return slots_.get() + 8 * ((key * 0x9E3779B97F4A7C15ULL) >> shift_);
+  }
+  const std::uint64_t* next(const std::uint64_t* line) const noexcept { return line + 8 == end_ ? slots_.get() : line + 8; }
+
   std::uint32_t rank(std::uint32_t left, std::uint32_t right) const noexcept {
-    const std::uint64_t key = std::uint64_t{left} << 21 | right;
-    for (std::size_t i = slot(key);; i = (i + 1) & mask_) {
-      const std::uint64_t found = slots_[i];
-      if (found >> 22 == key) return static_cast<std::uint32_t>(found & 0x3FFFFF);
-      if (found == empty) return no_rank;
-    }
+    const std::uint64_t wanted = key(left, right);
+    for (const std::uint64_t* at = line(wanted);; at = next(at))
+      for (int i = 0; i < 8; ++i) {
+        if (at[i] >> 22 == wanted) return static_cast<std::uint32_t>(at[i] & 0x3FFFFF);
+        if (at[i] == empty) return no_rank;
+      }
   }
 
  private:
-  static constexpr std::uint64_t empty = ~std::uint64_t{0};
-  std::size_t slot(std::uint64_t key) const noexcept { return (key * 0x9E3779B97F4A7C15ULL) >> shift_; }
-
-  std::vector<std::uint64_t> slots_;
-  std::size_t mask_;
+  HugeArray<std::uint64_t> slots_;
+  const std::uint64_t* end_;
   int shift_;
 };
 
@@ -70,10 +78,23 @@ class BpeModel {
   std::unique_ptr<Worker> take_worker();  // a warm one when there is one
   void give_back(std::unique_ptr<Worker> worker);
 
+  // The token that the whole piece is, when merging would not give it; no_rank: none.
+  std::uint32_t whole(const std::uint8_t* piece, std::size_t bytes) const {
+    if (whole_.empty()) return no_rank;
+    const auto it = whole_.find(std::string_view(reinterpret_cast<const char*>(piece), bytes));
+    return it == whole_.end() ? no_rank : it->second;
+  }
+
   int pattern() const noexcept { return pattern_; }
+  const PairTable& table() const noexcept { return table_; }
+  const CjkCuts& cuts() const noexcept { return cuts_; }
+  std::uint32_t id_of_rank(std::uint32_t rank) const noexcept { return id_of_rank_[rank]; }
+  const std::uint32_t* byte_ids() const noexcept { return byte_ids_.data(); }
+  const std::uint32_t* byte_pair_ranks() const noexcept { return byte_pair_rank_.data(); }
 
  private:
   void seed(PieceCache& cache) const;
+  void add_cuts(const BpeModelArgs& args);
   std::size_t merge_short(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out) const noexcept;
   std::size_t merge_long(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w) const;
 
@@ -85,6 +106,7 @@ class BpeModel {
   std::vector<std::uint32_t> seeds_;  // short tokens that are the ids of their own bytes: a new cache starts with them
   // Tokens that merges do not give; pieces that are one need the look-up. Empty unless ignore_merges.
   std::unordered_map<std::string_view, std::uint32_t> whole_;
+  CjkCuts cuts_;
   int pattern_;
   std::size_t cache_bytes_;
   std::mutex mutex_;

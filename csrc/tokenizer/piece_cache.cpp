@@ -2,16 +2,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <new>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace fasttrain::tokenizer {
 namespace {
 
-constexpr std::size_t huge_page = std::size_t{1} << 21;
 constexpr std::size_t bucket_bytes = 2 * sizeof(PieceCache::Entry);
 
 }  // namespace
@@ -20,21 +14,11 @@ constexpr std::size_t bucket_bytes = 2 * sizeof(PieceCache::Entry);
 PieceCache::PieceCache(std::size_t max_bytes)
     : max_buckets_(std::max<std::size_t>(std::bit_floor(max_bytes * 3 / 4 / bucket_bytes), 2)),
       max_spill_(max_bytes / 8 / sizeof(std::uint32_t)) {
-  allocate(std::min<std::size_t>(max_buckets_, 1 << 12));
+  set_buckets(std::min<std::size_t>(max_buckets_, 1 << 12));
 }
 
-// Tables of megabytes are read at random: huge pages spare most of the TLB misses, and must be asked for before the
-// first touch.
-void PieceCache::allocate(std::size_t buckets) {
-  const std::size_t bytes = buckets * bucket_bytes;
-  const std::size_t alignment = bytes >= huge_page ? huge_page : 64;
-  auto* entries = static_cast<Entry*>(std::aligned_alloc(alignment, std::max(bytes, alignment)));
-  if (entries == nullptr) throw std::bad_alloc();
-#if defined(__linux__)
-  if (bytes >= huge_page) madvise(entries, bytes, MADV_HUGEPAGE);
-#endif
-  std::memset(static_cast<void*>(entries), 0, bytes);
-  entries_.reset(entries);
+void PieceCache::set_buckets(std::size_t buckets) {
+  entries_ = HugeArray<Entry>(2 * buckets, 0);
   buckets_ = buckets;
   shift_ = 64 - std::countr_zero(buckets);
 }
@@ -46,9 +30,10 @@ void PieceCache::place(const Entry& entry, std::uint64_t hash) noexcept {
 }
 
 void PieceCache::grow() {
-  auto old = std::move(entries_);
+  const auto held = std::move(entries_);
+  const Entry* old = held.get();
   const std::size_t entries = 2 * buckets_;
-  allocate(std::min(4 * buckets_, max_buckets_));
+  set_buckets(std::min(4 * buckets_, max_buckets_));
   num_inserted_ = 0;
   for (std::size_t i = entries; i-- > 0;)  // the newer of a bucket last, so that it stays the newer
     if (old[i].hi != 0) {

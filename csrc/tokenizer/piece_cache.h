@@ -3,10 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <vector>
+
+#include "tokenizer/huge_array.h"
 
 namespace fasttrain::tokenizer {
 
@@ -68,14 +68,11 @@ class PieceCache {
     b = (b ^ v) * 0xC2B2AE3D27D4EB4FULL;
     b ^= b >> 31;
   }
-  void allocate(std::size_t buckets);
+  void set_buckets(std::size_t buckets);
   void grow();
   void place(const Entry& entry, std::uint64_t hash) noexcept;
 
-  struct Free {
-    void operator()(Entry* p) const noexcept { std::free(p); }
-  };
-  std::unique_ptr<Entry[], Free> entries_;
+  HugeArray<Entry> entries_;
   std::vector<std::uint32_t> spill_;
   std::size_t buckets_ = 0, max_buckets_, max_spill_, num_inserted_ = 0;
   int shift_ = 0;
