@@ -41,17 +41,23 @@ void bind_encode(py::module_& m) {
   py::class_<BpeModel>(m, "BpeModel")
       .def(py::init([](const Array<std::uint8_t>& token_data, const Array<std::int64_t>& token_offsets,
                        const Array<std::uint32_t>& pairs, const Array<std::uint32_t>& ranks,
-                       const Array<std::uint32_t>& id_of_rank, const Array<std::uint32_t>& byte_ids, int pattern,
-                       bool ignore_merges, std::size_t cache_bytes) {
+                       const Array<std::uint32_t>& id_of_rank, const Array<std::uint32_t>& byte_ids,
+                       const Array<std::uint8_t>& added_data, const Array<std::int64_t>& added_offsets,
+                       const Array<std::uint32_t>& added_ids, int pattern, bool ignore_merges,
+                       std::size_t cache_bytes) {
              const BpeModelArgs args{token_data.data(),
                                      token_offsets.data(),
                                      pairs.data(),
                                      ranks.data(),
                                      id_of_rank.data(),
                                      byte_ids.data(),
+                                     added_data.data(),
+                                     added_offsets.data(),
+                                     added_ids.data(),
                                      static_cast<std::size_t>(token_offsets.shape(0) - 1),
                                      static_cast<std::size_t>(ranks.shape(0)),
                                      static_cast<std::size_t>(id_of_rank.shape(0)),
+                                     static_cast<std::size_t>(added_ids.shape(0)),
                                      pattern,
                                      ignore_merges,
                                      cache_bytes};
@@ -59,13 +65,14 @@ void bind_encode(py::module_& m) {
              return std::make_unique<BpeModel>(args);
            }),
            "token_data"_a.noconvert(), "token_offsets"_a.noconvert(), "pairs"_a.noconvert(), "ranks"_a.noconvert(),
-           "id_of_rank"_a.noconvert(), "byte_ids"_a.noconvert(), "pattern"_a, "ignore_merges"_a,
-           "cache_bytes"_a);
+           "id_of_rank"_a.noconvert(), "byte_ids"_a.noconvert(), "added_data"_a.noconvert(),
+           "added_offsets"_a.noconvert(), "added_ids"_a.noconvert(), "pattern"_a, "ignore_merges"_a, "cache_bytes"_a);
   m.def("bpe_encode_impls", [] { return runnable(bpe_encode_impls()); });
   m.def(
       "bpe_encode",
       [](BpeModel& model, const Array<std::uint8_t>& data, const Array<std::int64_t>& offsets,
-         Array<std::uint32_t>& ids, Array<std::int64_t>& ends, std::int64_t eot, int threads, const std::string& impl) {
+         Array<std::uint32_t>& ids, Array<std::int64_t>& ends, std::int64_t eot, bool finds_added, int threads,
+         const std::string& impl) {
         const auto fn = pick(bpe_encode_impls(), "bpe_encode", impl);
         const BpeEncodeArgs args{&model,
                                  data.data(),
@@ -75,12 +82,13 @@ void bind_encode(py::module_& m) {
                                  static_cast<std::size_t>(ends.shape(0) - 1),
                                  static_cast<std::size_t>(data.shape(0)),
                                  eot,
+                                 finds_added,
                                  threads};
         py::gil_scoped_release nogil;
         fn(args);
       },
       "model"_a, "data"_a.noconvert(), "offsets"_a.noconvert(), "ids"_a.noconvert(), "ends"_a.noconvert(), "eot"_a,
-      "threads"_a, "impl"_a);
+      "finds_added"_a, "threads"_a, "impl"_a);
 }
 
 void bind_train(py::module_& m) {

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tokenizer/added_tokens.h"
 #include "tokenizer/cjk_cuts.h"
 #include "tokenizer/huge_array.h"
 #include "tokenizer/piece_cache.h"
@@ -29,9 +30,17 @@ class PairTable {
 
   static std::uint64_t key(std::uint32_t left, std::uint32_t right) noexcept { return std::uint64_t{left} << 21 | right; }
   const std::uint64_t* line(std::uint64_t key) const noexcept {
-    return slots_.get() + 8 * ((key * 0x9E3779B97F4A7C15ULL) >> shift_);
+    return slots_.get() + 8 * (((key * 0x9E3779B97F4A7C15ULL) >> shift_) + 1);
   }
-  const std::uint64_t* next(const std::uint64_t* line) const noexcept { return line + 8 == end_ ? slots_.get() : line + 8; }
+  const std::uint64_t* next(const std::uint64_t* line) const noexcept { return line + 8 == end_ ? slots_.get() + 8 : line + 8; }
+
+  // The line to look in, or an empty one when a bit of a filter that fits L2 says that the pair is in none: most pairs
+  // that merging asks for are none, and the table is in L3 or beyond. Without a branch: it would mispredict.
+  const std::uint64_t* filtered_line(std::uint64_t key) const noexcept {
+    const std::uint64_t h = key * 0x9E3779B97F4A7C15ULL, bit = h >> filter_shift_;
+    const std::uint64_t is_in = filter_.get()[bit >> 6] >> (bit & 63) & 1;
+    return slots_.get() + (8 * ((h >> shift_) + 1) & (0 - is_in));
+  }
 
   std::uint32_t rank(std::uint32_t left, std::uint32_t right) const noexcept {
     const std::uint64_t wanted = key(left, right);
@@ -43,9 +52,10 @@ class PairTable {
   }
 
  private:
-  HugeArray<std::uint64_t> slots_;
+  HugeArray<std::uint64_t> slots_;  // the first line stays empty
+  HugeArray<std::uint64_t> filter_;
   const std::uint64_t* end_;
-  int shift_;
+  int shift_, filter_shift_;
 };
 
 struct BpeModelArgs {
@@ -55,7 +65,10 @@ struct BpeModelArgs {
   const std::uint32_t* ranks;         // (M,)    lower merges first
   const std::uint32_t* id_of_rank;    // (R,)    what a merge of that rank gives
   const std::uint32_t* byte_ids;      // (256,)
-  std::size_t V, M, R;
+  const std::uint8_t* added_data;     // texts that are tokens wherever they occur, when a call asks for them
+  const std::int64_t* added_offsets;  // (A+1,)
+  const std::uint32_t* added_ids;     // (A,)
+  std::size_t V, M, R, A;
   int pattern;         // Pattern::number
   bool ignore_merges;  // a piece that is a token is that token, whatever the merges say
   std::size_t cache_bytes;  // of each worker, at most
@@ -88,6 +101,7 @@ class BpeModel {
   int pattern() const noexcept { return pattern_; }
   const PairTable& table() const noexcept { return table_; }
   const CjkCuts& cuts() const noexcept { return cuts_; }
+  const AddedTokens& added() const noexcept { return added_; }
   std::uint32_t id_of_rank(std::uint32_t rank) const noexcept { return id_of_rank_[rank]; }
   const std::uint32_t* byte_ids() const noexcept { return byte_ids_.data(); }
   const std::uint32_t* byte_pair_ranks() const noexcept { return byte_pair_rank_.data(); }
@@ -107,6 +121,7 @@ class BpeModel {
   // Tokens that merges do not give; pieces that are one need the look-up. Empty unless ignore_merges.
   std::unordered_map<std::string_view, std::uint32_t> whole_;
   CjkCuts cuts_;
+  AddedTokens added_;
   int pattern_;
   std::size_t cache_bytes_;
   std::mutex mutex_;

@@ -13,25 +13,27 @@
 
 namespace fasttrain::tokenizer::avx512 {
 
-inline constexpr std::size_t lane_bytes = 63;           // the last lane stands for "no symbol"
+inline constexpr std::size_t lane_bytes = 63;         // the last lane stands for "no symbol"
 inline constexpr std::uint32_t no_symbol = 0x1FFFFF;  // in no pair
 
 FT_AVX512 inline std::uint32_t pair_rank(const PairTable& table, std::uint32_t left, std::uint32_t right) noexcept {
   const std::uint64_t key = PairTable::key(left, right);
   const __m512i wanted = _mm512_set1_epi64(static_cast<long long>(key));
-  for (const std::uint64_t* line = table.line(key);; line = table.next(line)) {
+  for (const std::uint64_t* line = table.filtered_line(key);; line = table.next(line)) {
     const __m512i slots = _mm512_load_si512(line);
-    const unsigned equal = _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(slots, 22), wanted);
+    const std::uint32_t equal = _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(slots, 22), wanted);
     const auto rank = static_cast<std::uint32_t>(line[std::countr_zero(equal | 0x80u)] & 0x3FFFFF);
-    if (equal != 0 || line[7] == PairTable::empty) return equal != 0 ? rank : no_rank;
+    const std::uint32_t is_absent = 0 - ((equal - 1) >> 31);  // all ones, or 0
+    if ((is_absent & static_cast<std::uint32_t>(line[7] != PairTable::empty)) == 0) return rank | is_absent;
   }
 }
 
 template <int V>
 FT_AVX512 inline std::size_t merge_lanes(const BpeModel& model, const std::uint8_t* piece, std::size_t bytes,
                                          std::uint32_t* out) noexcept {
-  alignas(64) std::uint32_t symbols[64];
-  symbols[63] = no_symbol;
+  std::uint32_t around[65];  // no symbol before the first lane and none in the last
+  around[0] = around[64] = no_symbol;
+  std::uint32_t* symbols = around + 1;
   __m512i ranks[V];
   for (int v = 0; v < V; ++v) {
     const std::size_t left = bytes - std::min<std::size_t>(bytes, 16 * static_cast<std::size_t>(v));
@@ -40,7 +42,7 @@ FT_AVX512 inline std::size_t merge_lanes(const BpeModel& model, const std::uint8
     const __m512i b = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(known, piece + 16 * v));
     const __m512i follow = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(pairs, piece + 16 * v + 1));
     const __m512i none = _mm512_set1_epi32(-1);
-    _mm512_mask_store_epi32(symbols + 16 * v, known, _mm512_mask_i32gather_epi32(none, known, b, model.byte_ids(), 4));
+    _mm512_mask_storeu_epi32(symbols + 16 * v, known, _mm512_mask_i32gather_epi32(none, known, b, model.byte_ids(), 4));
     const __m512i both = _mm512_or_si512(_mm512_slli_epi32(b, 8), follow);
     ranks[v] = _mm512_mask_i32gather_epi32(none, pairs, both, model.byte_pair_ranks(), 4);
   }
@@ -56,9 +58,10 @@ FT_AVX512 inline std::size_t merge_lanes(const BpeModel& model, const std::uint8
     const std::uint64_t here = at_best & -at_best, upto = here | (here - 1);  // the leftmost
     const std::uint64_t merged = alive & ~upto & -(alive & ~upto);
     alive ^= merged;
-    const std::uint64_t before = std::bit_floor(alive & (here - 1));
+    const std::uint64_t left = alive & (here - 1);
+    const int leading = std::countl_zero(left), previous = 63 - leading;
+    const std::uint64_t before = left & (std::uint64_t{1} << 63) >> (leading & 63);
     const int i = std::countr_zero(here), next = std::countr_zero((alive & ~upto) | std::uint64_t{1} << 63);
-    const int previous = before != 0 ? std::countr_zero(before) : 63;
     const std::uint32_t symbol = symbols[i] = model.id_of_rank(best);
     const std::uint32_t rank_here = pair_rank(model.table(), symbol, symbols[next]);
     const std::uint32_t rank_before = pair_rank(model.table(), symbols[previous], symbol);

@@ -106,8 +106,12 @@ class BpeModel:
         ranks: numpy.typing.NDArray[numpy.uint32],
         id_of_rank: numpy.typing.NDArray[numpy.uint32],
         byte_ids: numpy.typing.NDArray[numpy.uint32],
+        added_data: numpy.typing.NDArray[numpy.uint8],
+        added_offsets: numpy.typing.NDArray[numpy.int64],
+        added_ids: numpy.typing.NDArray[numpy.uint32],
         pattern: typing.SupportsInt | typing.SupportsIndex,
         ignore_merges: bool,
+        cache_bytes: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
 
 class WordCounter:
@@ -210,6 +214,7 @@ def bpe_encode(
     ids: numpy.typing.NDArray[numpy.uint32],
     ends: numpy.typing.NDArray[numpy.int64],
     eot: typing.SupportsInt | typing.SupportsIndex,
+    finds_added: bool,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...

@@ -1,6 +1,5 @@
 """The tokenizer: a vocabulary that encodes, decodes, and is kept in files that other libraries read."""
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +40,7 @@ class Tokenizer:
             byte_ids=vocabulary.byte_ids(where),
             pattern=vocabulary.pattern,
             ignore_merges=vocabulary.ignore_merges,
+            added={text.encode(): i for text, i in vocabulary.special.items() if text},
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -108,9 +108,7 @@ class Tokenizer:
         """
         column = _column(texts)
         eot = self.eot_id if add_eot else None
-        if allow_special and self.vocabulary.special:
-            return self._encode_special(column, eot, threads, impl)
-        return bpe_encode(self._model, column, eot=eot, threads=threads, impl=impl)
+        return bpe_encode(self._model, column, eot=eot, finds_added=allow_special, threads=threads, impl=impl)
 
     def encode(self, text: str, *, allow_special: bool = False) -> Ids:
         """Return (T,) uint32: the ids of one text. See `encode_batch`."""
@@ -159,36 +157,6 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """128 bits of the content, in hex."""
         return self.vocabulary.fingerprint
-
-    def _encode_special(
-        self, column: TextColumn, eot: int | None, threads: int | None, impl: str | None
-    ) -> tuple[Ids, Offsets]:
-        """Cut every text at special tokens (leftmost, longest), encode what lies between, put their ids in."""
-        names = sorted(self.vocabulary.special, key=len, reverse=True)
-        cut = re.compile(b"|".join(re.escape(name.encode()) for name in names))
-        bounds, ids, texts = [int(column.offsets[0])], [], [0]
-        for n in range(len(column)):
-            start = int(column.offsets[n])
-            for found in cut.finditer(column[n]):
-                bounds += [start + found.start(), start + found.end()]
-                ids += [-1, self.vocabulary.special[found.group().decode()]]
-            bounds.append(int(column.offsets[n + 1]))
-            ids.append(-1)
-            texts.append(len(ids))
-        flat, at = bpe_encode(
-            self._model, TextColumn(column.data, np.array(bounds, np.int64)), threads=threads, impl=impl
-        )
-        parts: list[Ids] = []
-        offsets = np.zeros(len(texts), np.int64)
-        for n in range(len(texts) - 1):
-            mine = [
-                np.array([ids[k]], np.uint32) if ids[k] >= 0 else flat[at[k] : at[k + 1]]
-                for k in range(texts[n], texts[n + 1])
-            ]
-            mine += [] if eot is None else [np.array([eot], np.uint32)]
-            offsets[n + 1] = offsets[n] + sum(len(m) for m in mine)
-            parts += mine
-        return np.concatenate([np.zeros(0, np.uint32), *parts]), offsets
 
 
 def _column(texts: Any) -> TextColumn:
