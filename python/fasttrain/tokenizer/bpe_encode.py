@@ -72,9 +72,10 @@ class BpeModel:
     def handle(self) -> Any:
         """The native model, which also keeps each worker's cache warm between calls."""
         column, added = from_texts(self.tokens), from_texts(self.added)
+        added_ids = np.array(list(self.added.values()), np.uint32)
         return backend.native("BpeModel")(
             column.data, column.offsets, self.pairs, self.ranks, self.id_of_rank, self.byte_ids,
-            added.data, added.offsets, np.array(list(self.added.values()), np.uint32), self.number, self.ignore_merges, self.cache_bytes,
+            added.data, added.offsets, added_ids, self.number, self.ignore_merges, self.cache_bytes,
         )  # fmt: skip
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from fasttrain.core.errors import FormatError
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer import patterns, tiktoken_file, tokenizer_json
+from fasttrain.tokenizer import spans as spans_
 from fasttrain.tokenizer.bpe_encode import BpeModel, bpe_encode
+from fasttrain.tokenizer.decode_stream import DecodeStream
 from fasttrain.tokenizer.vocabulary import Vocabulary
 
 Ids = npt.NDArray[np.uint32]
@@ -99,7 +102,7 @@ class Tokenizer:
         Args:
             texts: strings or UTF-8 bytes, a TextColumn, or a pyarrow string column (zero-copy).
             add_eot: append `eot_id` to each text.
-            allow_special: special tokens that a text spells out become their ids. Off: a text is text, whatever it
+            allow_special: added tokens that a text spells out become their ids. Off: a text is text, whatever it
                 says, so no document can end itself.
             threads: at most so many. The ids do not depend on it.
             impl: an implementation's name; the fastest that runs here when None.
@@ -116,7 +119,7 @@ class Tokenizer:
 
     def decode_bytes(self, ids: Iterable[int] | npt.NDArray[Any], *, skip_special: bool = False) -> bytes:
         """The bytes that the ids stand for. Raises ValueError for an id that is no token."""
-        tokens, skipped = self.vocabulary.tokens, set(self.vocabulary.special.values()) if skip_special else set()
+        tokens, skipped = self.vocabulary.tokens, self._skipped if skip_special else frozenset()
         flat = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
         for i in set(flat):
             if not 0 <= i < len(tokens) or not tokens[i]:
@@ -126,6 +129,42 @@ class Tokenizer:
     def decode(self, ids: Iterable[int] | npt.NDArray[Any], *, skip_special: bool = False) -> str:
         """The text that the ids stand for; bytes that are no UTF-8 (ids cut inside a character) become U+FFFD."""
         return self.decode_bytes(ids, skip_special=skip_special).decode("utf-8", "replace")
+
+    def decode_batch(
+        self, ids: npt.NDArray[Any], offsets: npt.NDArray[Any], *, skip_special: bool = False
+    ) -> list[str]:
+        """The texts of what `encode_batch` returned. See `decode`."""
+        flat, bounds = ids.tolist(), offsets.tolist()
+        return [self.decode(flat[a:b], skip_special=skip_special) for a, b in pairwise(bounds)]
+
+    def decode_stream(self, *, skip_special: bool = False) -> DecodeStream:
+        """Decode ids as they arrive, whole characters at a time."""
+        return DecodeStream(lambda ids: self.decode_bytes(ids, skip_special=skip_special))
+
+    def spans(
+        self, texts: Iterable[str | bytes] | TextColumn | Any, ids: Ids, offsets: Offsets, *, unit: str = "bytes"
+    ) -> spans_.Spans:
+        """Where in its text each id of `encode_batch(texts)` lies: first place and one behind the last.
+
+        Args:
+            texts: what was encoded.
+            ids, offsets: what came back.
+            unit: "bytes" or "characters"; a character that several tokens share lies in the spans of all.
+        Returns: (T, 2) int64. What `add_eot` appended has no extent.
+        Raises: ValueError: an unknown unit, or ids that are not those of the texts.
+        """
+        if unit not in ("bytes", "characters"):
+            raise ValueError(f"spans: unit must be 'bytes' or 'characters', got {unit!r}")
+        column = _column(texts)
+        sizes = np.array([len(t) for t in self.vocabulary.tokens], np.int64)
+        lengths, bounds = np.diff(column.offsets), np.asarray(offsets)
+        found = spans_.byte_spans(ids, bounds, sizes)
+        if not spans_.clip(found, ids, bounds, lengths, [i for t, i in self.special_tokens.items() if t in _EOT_NAMES]):
+            raise ValueError("spans: ids must be those of the texts, got others")
+        if unit == "bytes":
+            return found
+        views = [column.data[column.offsets[n] : column.offsets[n + 1]] for n in range(len(column))]
+        return spans_.character_spans(found, bounds, views)
 
     @property
     def vocab_size(self) -> int:
@@ -139,7 +178,7 @@ class Tokenizer:
 
     @property
     def special_tokens(self) -> dict[str, int]:
-        """Special tokens and their ids, by id."""
+        """Added tokens, special ones and others, and their ids, by id."""
         return dict(self.vocabulary.special)
 
     @property
@@ -152,6 +191,10 @@ class Tokenizer:
             f"tokenizer: no end-of-text token among the special ones {list(self.vocabulary.special)}; "
             f"one of {', '.join(_EOT_NAMES)} must be"
         )
+
+    @cached_property
+    def _skipped(self) -> frozenset[int]:
+        return frozenset(i for text, i in self.vocabulary.special.items() if text not in self.vocabulary.plain)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -24,6 +24,10 @@ def to_json(v: Vocabulary) -> dict[str, Any]:
     """The file's content. Ranks that merges share (tiktoken) become a list, in the order of (rank, left, right)."""
     name = {i: t for t, i in v.special.items()}
     texts = [name.get(i, byte_level.to_text(t)) for i, t in enumerate(v.tokens)]
+    first: dict[str, int] = {}
+    for i, t in enumerate(texts):
+        if t and first.setdefault(t, i) != i:
+            raise FormatError(f"tokenizer.json: token {i} is written {t!r}, as token {first[t]} is; one would be lost")
     order = np.lexsort((v.pairs[:, 1], v.pairs[:, 0], v.ranks))
     return {
         "version": "1.0",
@@ -37,7 +41,7 @@ def to_json(v: Vocabulary) -> dict[str, Any]:
                 "lstrip": False,
                 "rstrip": False,
                 "normalized": False,
-                "special": True,
+                "special": t not in v.plain,
             }
             for t, i in v.special.items()
         ],
@@ -54,7 +58,7 @@ def to_json(v: Vocabulary) -> dict[str, Any]:
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": v.ignore_merges,
-            "vocab": {t: i for i, t in enumerate(texts) if t},
+            "vocab": first,
             "merges": [[texts[a], texts[b]] for a, b in v.pairs[order].tolist()],
         },
     }
@@ -87,21 +91,25 @@ def read(path: Path) -> Vocabulary:
         ("model.byte_fallback", model.get("byte_fallback", False), (False,)),
         ("model.continuing_subword_prefix", model.get("continuing_subword_prefix"), (None, "")),
         ("model.end_of_word_suffix", model.get("end_of_word_suffix"), (None, "")),
-        ("normalizer", data.get("normalizer"), (None,)),
+        ("normalizer", data.get("normalizer"), (None, {"type": "Sequence", "normalizers": []})),
     ]
     for name, value, known in wanted:
         if value not in known:
             raise FormatError(f"{where}: {name} must be {known[0]!r}, got {value!r}; this is not supported")
     pattern = _pattern(data.get("pre_tokenizer"), where)
-    special = {}
+    special, plain = {}, set()
     for token in data.get("added_tokens") or []:
-        if not token["special"] or token.get("lstrip") or token.get("rstrip") or token.get("single_word"):
-            raise FormatError(f"{where}: added token {token['content']!r} must be special and strip nothing")
+        if token.get("lstrip") or token.get("rstrip") or token.get("single_word"):
+            raise FormatError(f"{where}: added token {token['content']!r} must strip nothing and be no single_word")
         special[token["content"]] = int(token["id"])
-    return _vocabulary(model, special, pattern, where)
+        if not token["special"]:
+            plain.add(token["content"])
+    return _vocabulary(model, special, frozenset(plain), pattern, where)
 
 
-def _vocabulary(model: dict[str, Any], special: dict[str, int], pattern: str, where: str) -> Vocabulary:
+def _vocabulary(
+    model: dict[str, Any], special: dict[str, int], plain: frozenset[str], pattern: str, where: str
+) -> Vocabulary:
     vocab: dict[str, int] = model["vocab"]
     tokens = [b""] * (1 + max([*vocab.values(), *special.values()], default=0))
     for text, i in vocab.items():
@@ -125,6 +133,7 @@ def _vocabulary(model: dict[str, Any], special: dict[str, int], pattern: str, wh
         np.array(ids, np.uint32),
         pattern,
         ignore_merges=bool(model.get("ignore_merges", False)),
+        plain=plain,
     )
 
 
