@@ -126,7 +126,8 @@ def test_added_tokens_in_odd_places_equal_tokenizers(with_added, parts):
     ids = ours.encode(text, allow_special=True)
     assert ids.tolist() == theirs.encode(text).ids
     assert ours.encode_batch([text], allow_special=True, impl="reference")[0].tolist() == ids.tolist()
-    for skip in (False, True):
+    assert ours.decode(ids) == text
+    for skip in (False, True) if "é<" not in text else ():  # they decode an added token as if it were spelled in bytes
         assert ours.decode(ids, skip_special=skip) == theirs.decode(ids.tolist(), skip_special_tokens=skip)
 
 
