@@ -45,15 +45,21 @@ BpeModel::BpeModel(const BpeModelArgs& a)
     for (std::size_t y = 0; y < 256; ++y) byte_pair_rank_[x << 8 | y] = table_.rank(byte_ids_[x], byte_ids_[y]);
   Worker w(0);
   std::vector<std::uint32_t> ids;
-  decltype(whole_) whole;
   std::unordered_set<std::string_view> seen;
+  decltype(whole_) whole;
   for (std::size_t v = 0; v < a.V; ++v) {
     const std::uint8_t* token = token_bytes_.data() + token_offsets_[v];
     const auto bytes = static_cast<std::size_t>(token_offsets_[v + 1] - token_offsets_[v]);
-    const std::string_view text(reinterpret_cast<const char*>(token), bytes);
-    if (bytes == 0 || !seen.insert(text).second) continue;  // of equal tokens the first is the one that is emitted
+    if (bytes == 0) continue;
     ids.resize(std::max(ids.size(), bytes));
-    const bool is_own = encode_piece(token, bytes, ids.data(), w) == 1 && ids[0] == v;
+    const std::size_t left = merge(token, bytes, ids.data(), w, 2);
+    const std::uint32_t rank = left == 2 ? table_.rank(ids[0], ids[1]) : no_rank;
+    const bool is_own = bytes == 1 ? ids[0] == v : rank != no_rank && id_of_rank_[rank] == v;
+    if (is_own)
+      made_.push_back({static_cast<std::uint32_t>(v), ids[0], bytes == 1 ? 0 : ids[1], bytes == 1 ? 0 : rank + 1, token,
+                       static_cast<std::uint32_t>(bytes)});
+    const std::string_view text(reinterpret_cast<const char*>(token), bytes);
+    if (!seen.insert(text).second) continue;  // of equal tokens the first is the one that is emitted whole
     if (a.ignore_merges && !is_own) whole.emplace(text, v);
     if ((is_own || a.ignore_merges) && bytes <= PieceCache::short_bytes) seeds_.push_back(static_cast<std::uint32_t>(v));
   }
@@ -113,16 +119,36 @@ std::size_t BpeModel::encode_piece(const std::uint8_t* piece, std::size_t bytes,
     out[0] = id;
     return 1;
   }
-  return bytes <= short_bytes ? merge_short(piece, bytes, out) : merge_long(piece, bytes, out, w);
+  if (bytes > short_bytes)
+    if (const BpeBacktrack* b = backtrack()) return b->encode(table_, piece, bytes, out, w.tried);
+  return merge(piece, bytes, out, w, 1);
+}
+
+std::size_t BpeModel::merge(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w,
+                            std::size_t stop) const {
+  return bytes <= short_bytes ? merge_short(piece, bytes, out, stop) : merge_long(piece, bytes, out, w, stop);
+}
+
+// Like cuts it needs every token's bytes to be those of its parts.
+const BpeBacktrack* BpeModel::backtrack() const {
+  if (!cuts_.is_on()) return nullptr;
+  std::call_once(built_, [this] {
+    std::size_t bytes = 0;
+    for (const BpeBacktrack::Token& token : made_) bytes += token.bytes;
+    if (bytes < (1 << 24) - 256)  // what a node's number holds
+      backtrack_ = std::make_unique<const BpeBacktrack>(made_, token_offsets_.size() - 1);
+  });
+  return backtrack_.get();
 }
 
 // Merge the pair of lowest rank, the leftmost of equals, until none is left. `out` serves as the symbols.
-std::size_t BpeModel::merge_short(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out) const noexcept {
+std::size_t BpeModel::merge_short(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out,
+                                  std::size_t stop) const noexcept {
   std::uint32_t ranks[short_bytes];
   for (std::size_t i = 0; i < bytes; ++i) out[i] = byte_ids_[piece[i]];
   for (std::size_t i = 0; i + 1 < bytes; ++i) ranks[i] = byte_pair_rank_[std::size_t{piece[i]} << 8 | piece[i + 1]];
   std::size_t n = bytes;
-  while (n > 1) {
+  while (n > stop) {
     std::size_t best = 0;
     for (std::size_t i = 1; i + 1 < n; ++i)
       if (ranks[i] < ranks[best]) best = i;
@@ -138,7 +164,8 @@ std::size_t BpeModel::merge_short(const std::uint8_t* piece, std::size_t bytes, 
 }
 
 // The same in O(n log n): a linked list of symbols and a heap of (rank, position) whose stale entries are skipped.
-std::size_t BpeModel::merge_long(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w) const {
+std::size_t BpeModel::merge_long(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w,
+                                 std::size_t stop) const {
   constexpr std::uint32_t none = 0xFFFFFFFF;
   const auto n = static_cast<std::uint32_t>(bytes);
   w.ids.resize(n);
@@ -161,12 +188,13 @@ std::size_t BpeModel::merge_long(const std::uint8_t* piece, std::size_t bytes, s
     w.heap.push_back(std::uint64_t{w.ranks[i]} << 32 | i);
     std::push_heap(w.heap.begin(), w.heap.end(), later);
   };
-  while (!w.heap.empty()) {
+  for (std::size_t symbols = n; symbols > stop && !w.heap.empty();) {
     std::pop_heap(w.heap.begin(), w.heap.end(), later);
     const std::uint64_t top = w.heap.back();
     w.heap.pop_back();
     const auto i = static_cast<std::uint32_t>(top);
     if (w.ranks[i] != top >> 32) continue;  // merged away or changed since
+    --symbols;
     const std::uint32_t right = w.next[i];
     w.ids[i] = id_of_rank_[w.ranks[i]];
     w.next[i] = w.next[right];

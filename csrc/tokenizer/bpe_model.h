@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tokenizer/added_tokens.h"
+#include "tokenizer/bpe_backtrack.h"
 #include "tokenizer/cjk_cuts.h"
 #include "tokenizer/huge_array.h"
 #include "tokenizer/piece_cache.h"
@@ -80,7 +81,7 @@ class BpeModel {
     explicit Worker(std::size_t cache_bytes) : cache(cache_bytes) {}
     PieceCache cache;
     std::vector<std::uint32_t> ids, ranks, prev, next;  // of long pieces
-    std::vector<std::uint64_t> heap;
+    std::vector<std::uint64_t> heap, tried;
   };
 
   explicit BpeModel(const BpeModelArgs& args);
@@ -109,8 +110,13 @@ class BpeModel {
  private:
   void seed(PieceCache& cache) const;
   void add_cuts(const BpeModelArgs& args);
-  std::size_t merge_short(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out) const noexcept;
-  std::size_t merge_long(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w) const;
+  const BpeBacktrack* backtrack() const;
+  // Both merge until `stop` symbols are left, if they come so far.
+  std::size_t merge_short(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out,
+                          std::size_t stop) const noexcept;
+  std::size_t merge_long(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w,
+                         std::size_t stop) const;
+  std::size_t merge(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w, std::size_t stop) const;
 
   PairTable table_;
   std::vector<std::uint32_t> id_of_rank_, byte_ids_;
@@ -122,6 +128,9 @@ class BpeModel {
   std::unordered_map<std::string_view, std::uint32_t> whole_;
   CjkCuts cuts_;
   AddedTokens added_;
+  std::vector<BpeBacktrack::Token> made_;  // what `backtrack_` is built of when a long piece first asks
+  mutable std::once_flag built_;
+  mutable std::unique_ptr<const BpeBacktrack> backtrack_;
   int pattern_;
   std::size_t cache_bytes_;
   std::mutex mutex_;
