@@ -8,6 +8,7 @@
 namespace fasttrain::tokenizer {
 namespace {
 
+constexpr int answer_bits = 13;  // 64 KiB: what is asked again is asked soon, or in L2
 constexpr std::uint64_t no_slot = ~std::uint64_t{0};
 
 std::uint64_t slot_hash(std::uint64_t key) noexcept { return key * 0x9E3779B97F4A7C15ULL; }
@@ -26,6 +27,8 @@ BpeBacktrack::BpeBacktrack(const std::vector<Token>& tokens, std::size_t V) : ma
     for (std::uint32_t i = 1; i < token.bytes; ++i) node = add_child(node, token.data[i]);
     token_of_[node] = token.id;
   }
+  of_two_.resize(1 << 16);
+  for (std::uint32_t i = 0; i < 1 << 16; ++i) of_two_[i] = child(i >> 8, static_cast<std::uint8_t>(i));
   for (const Token& token : tokens) {
     std::uint32_t node = token.data[0];
     for (std::uint32_t i = 1; i < token.bytes; ++i) {
@@ -57,6 +60,9 @@ std::uint32_t BpeBacktrack::add_child(std::uint32_t node, std::uint8_t byte) {
 
 std::uint32_t BpeBacktrack::longest(const std::uint8_t* p, const std::uint8_t* end) const noexcept {
   std::uint32_t node = *p, token = token_of_[node];
+  if (end - p < 2 || (node = of_two_[std::size_t{p[0]} << 8 | p[1]]) == none) return token;
+  if (token_of_[node] != none) token = token_of_[node];
+  ++p;
   while (++p < end && (node = child(node, *p)) != none)
     if (token_of_[node] != none) token = token_of_[node];
   return token;
@@ -79,15 +85,25 @@ bool BpeBacktrack::may_neighbour(const PairTable& table, std::uint32_t left, std
   }
 }
 
+bool BpeBacktrack::ask(const PairTable& table, std::uint32_t left, std::uint32_t right,
+                       Scratch& scratch) const noexcept {
+  const std::uint64_t key = PairTable::key(left, right) + 1;  // 0: empty
+  std::uint64_t& answer = scratch.answered[slot_hash(key) >> (64 - answer_bits)];
+  if (answer >> 1 != key) answer = key << 1 | static_cast<std::uint64_t>(may_neighbour(table, left, right));
+  return (answer & 1) != 0;
+}
+
 std::size_t BpeBacktrack::encode(const PairTable& table, const std::uint8_t* piece, std::size_t bytes,
-                                 std::uint32_t* out, std::vector<std::uint64_t>& tried) const {
-  tried.assign(bytes / 64 + 1, 0);  // places from which no way led on
+                                 std::uint32_t* out, Scratch& scratch) const {
+  std::vector<std::uint64_t>& tried = scratch.tried;
+  tried.assign(bytes / 64 + 1, 0);
+  scratch.answered.resize(std::size_t{1} << answer_bits);
   std::size_t count = 0, at = 0;
   std::uint32_t token = longest(piece, piece + bytes);
   while (at < bytes) {
     const std::size_t end = at + made_[token].bytes;
     const bool is_open = (tried[end >> 6] >> (end & 63) & 1) == 0;
-    if (is_open && (count == 0 || may_neighbour(table, out[count - 1], token))) {
+    if (is_open && (count == 0 || ask(table, out[count - 1], token, scratch))) {
       out[count++] = token;
       at = end;
       if (at < bytes) token = longest(piece + at, piece + bytes);

@@ -30,9 +30,13 @@ class BpeBacktrack {
   // All 256 bytes are among the tokens.
   BpeBacktrack(const std::vector<Token>& tokens, std::size_t V);
 
-  // `tried`: scratch. Returns the number of ids.
+  struct Scratch {
+    std::vector<std::uint64_t> tried;     // a bit a place: no way led on from there
+    std::vector<std::uint64_t> answered;  // (left, right, answer) of neighbours asked before, by hash
+  };
+  // Returns the number of ids. A scratch serves one model only.
   std::size_t encode(const PairTable& table, const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out,
-                     std::vector<std::uint64_t>& tried) const;
+                     Scratch& scratch) const;
 
  private:
   static constexpr std::uint32_t none = 0xFFFFFFFF;
@@ -45,11 +49,13 @@ class BpeBacktrack {
   std::uint32_t add_child(std::uint32_t node, std::uint8_t byte);
   std::uint32_t longest(const std::uint8_t* p, const std::uint8_t* end) const noexcept;
   bool may_neighbour(const PairTable& table, std::uint32_t left, std::uint32_t right) const noexcept;
+  bool ask(const PairTable& table, std::uint32_t left, std::uint32_t right, Scratch& scratch) const noexcept;
 
   std::vector<Made> made_;  // by id
   // A trie in a hash table: (node, byte) above the child's number, 24 bits. Nodes 0 to 255 are the first bytes.
   HugeArray<std::uint64_t> slots_;
-  std::vector<std::uint32_t> token_of_;  // node -> id
+  std::vector<std::uint32_t> token_of_;   // node -> id
+  std::vector<std::uint32_t> of_two_;     // node of the first two bytes, or none
   int shift_ = 0;
 };
 

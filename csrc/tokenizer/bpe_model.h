@@ -45,7 +45,7 @@ class PairTable {
 
   std::uint32_t rank(std::uint32_t left, std::uint32_t right) const noexcept {
     const std::uint64_t wanted = key(left, right);
-    for (const std::uint64_t* at = line(wanted);; at = next(at))
+    for (const std::uint64_t* at = filtered_line(wanted);; at = next(at))
       for (int i = 0; i < 8; ++i) {
         if (at[i] >> 22 == wanted) return static_cast<std::uint32_t>(at[i] & 0x3FFFFF);
         if (at[i] == empty) return no_rank;
@@ -81,7 +81,9 @@ class BpeModel {
     explicit Worker(std::size_t cache_bytes) : cache(cache_bytes) {}
     PieceCache cache;
     std::vector<std::uint32_t> ids, ranks, prev, next;  // of long pieces
-    std::vector<std::uint64_t> heap, tried;
+    std::vector<std::uint64_t> heap;
+    BpeBacktrack::Scratch backtrack;
+    std::size_t long_bytes = 0;
   };
 
   explicit BpeModel(const BpeModelArgs& args);

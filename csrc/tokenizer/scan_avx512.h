@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include <bit>
+#include <cstring>
 
 #include "core/impl.h"
 #include "tokenizer/scan.h"

@@ -2,6 +2,7 @@
 // The portable scanner.
 
 #include <bit>
+#include <cstring>
 
 #include "tokenizer/scan.h"
 
