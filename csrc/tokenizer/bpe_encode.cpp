@@ -78,7 +78,9 @@ void bpe_encode_scalar(const BpeEncodeArgs& a) noexcept { encode_texts(a, scalar
 std::span<const Impl<BpeEncodeFn>> bpe_encode_impls() {
 #if defined(__x86_64__)
   static constexpr std::array<Impl<BpeEncodeFn>, 3> impls{
-      {{"avx512", Isa::avx512, bpe_encode_avx512}, {"avx2", Isa::avx2, bpe_encode_avx2}, {"scalar", Isa::any, bpe_encode_scalar}}};
+      {{"avx512", Isa::avx512, bpe_encode_avx512},
+       {"avx2", Isa::avx2, bpe_encode_avx2},
+       {"scalar", Isa::any, bpe_encode_scalar}}};
 #else
   static constexpr std::array<Impl<BpeEncodeFn>, 1> impls{{{"scalar", Isa::any, bpe_encode_scalar}}};
 #endif

@@ -63,7 +63,8 @@ BpeModel::BpeModel(const BpeModelArgs& a)
     const std::string_view text(reinterpret_cast<const char*>(token), bytes);
     if (!seen.insert(text).second) continue;  // of equal tokens the first is the one that is emitted whole
     if (a.ignore_merges && !is_own) whole.emplace(text, v);
-    if ((is_own || a.ignore_merges) && bytes <= PieceCache::short_bytes) seeds_.push_back(static_cast<std::uint32_t>(v));
+    if ((is_own || a.ignore_merges) && bytes <= PieceCache::short_bytes)
+      seeds_.push_back(static_cast<std::uint32_t>(v));
   }
   whole_ = std::move(whole);
   add_cuts(a);

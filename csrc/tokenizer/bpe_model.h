@@ -21,19 +21,23 @@ namespace fasttrain::tokenizer {
 
 inline constexpr std::uint32_t no_rank = 0xFFFFFFFF;
 
-// Pair -> rank in 8-byte slots: left id 21 bits, right id 21, rank 22. A pair lies in the cache line that its hash names
-// or, when that is full, in the next; lines are at most half full on average and filled from the front.
+// Pair -> rank in 8-byte slots: left id 21 bits, right id 21, rank 22. A pair lies in the cache line that its hash
+// names or, when that is full, in the next; lines are two thirds full at most and filled from the front.
 class PairTable {
  public:
   static constexpr std::uint64_t empty = ~std::uint64_t{0};
 
   PairTable(const std::uint32_t* pairs, const std::uint32_t* ranks, std::size_t num);
 
-  static std::uint64_t key(std::uint32_t left, std::uint32_t right) noexcept { return std::uint64_t{left} << 21 | right; }
+  static std::uint64_t key(std::uint32_t left, std::uint32_t right) noexcept {
+    return std::uint64_t{left} << 21 | right;
+  }
   const std::uint64_t* line(std::uint64_t key) const noexcept {
     return slots_.get() + 8 * (((key * 0x9E3779B97F4A7C15ULL) >> shift_) + 1);
   }
-  const std::uint64_t* next(const std::uint64_t* line) const noexcept { return line + 8 == end_ ? slots_.get() + 8 : line + 8; }
+  const std::uint64_t* next(const std::uint64_t* line) const noexcept {
+    return line + 8 == end_ ? slots_.get() + 8 : line + 8;
+  }
 
   // The line to look in, or an empty one when a bit of a filter that fits L2 says that the pair is in none: most pairs
   // that merging asks for are none, and the table is in L3 or beyond. Without a branch: it would mispredict.
@@ -118,7 +122,8 @@ class BpeModel {
                           std::size_t stop) const noexcept;
   std::size_t merge_long(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w,
                          std::size_t stop) const;
-  std::size_t merge(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w, std::size_t stop) const;
+  std::size_t merge(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w,
+                    std::size_t stop) const;
 
   PairTable table_;
   std::vector<std::uint32_t> id_of_rank_, byte_ids_;

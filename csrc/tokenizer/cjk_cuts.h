@@ -1,7 +1,8 @@
 #pragma once /* part of bpe_encode */
-// Where a piece can be cut before it is encoded: between two characters of three bytes (CJK, kana, Hangul) that no token
-// holds parts of both of. Every symbol that merging makes is a token, so none reaches over such a place, and the ids of
-// both sides are what they are alone. A piece in these scripts is a sentence, never met twice; its parts are words.
+// Where a piece can be cut before it is encoded: between two characters of three bytes (CJK, kana, Hangul) that no
+// token holds parts of both of. Every symbol that merging makes is a token, so none reaches over such a place, and the
+// ids of both sides are what they are alone. A piece in these scripts is a sentence, never met twice; its parts are
+// words.
 
 #include <cstddef>
 #include <cstdint>

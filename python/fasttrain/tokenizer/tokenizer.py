@@ -60,7 +60,7 @@ class Tokenizer:
 
         Args:
             path: the file, or a folder that holds tokenizer.json.
-            pattern: cl100k, llama3, qwen2 or gpt2; must be given for .tiktoken, and for that only.
+            pattern: a name of patterns.NUMBER (cl100k, o200k, ...); must be given for .tiktoken, and for that only.
             special_tokens: name -> id, for .tiktoken only (the file holds none).
         Raises: FormatError: the file is missing, damaged, or means something that is not supported here; nothing is
             guessed. ValueError: `pattern` missing, unknown, or given where the file names its own.
