@@ -2,6 +2,7 @@
 // Tokens that are looked for in a text before it is cut: special ones and others that were added to a vocabulary.
 // Leftmost first, of those the longest (as in Hugging Face tokenizers). 100,000 of them load in milliseconds: a table
 // of first two bytes says which lengths begin so, a hash map whether the bytes of that length are one.
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
