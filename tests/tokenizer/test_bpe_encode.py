@@ -61,7 +61,7 @@ def test_a_piece_that_is_a_token_is_emitted_whole_when_merges_are_ignored(impl):
 def test_every_implementation_equals_the_reference(texts, has_eot):
     column = columns.from_texts(texts)
     wanted = bpe_encode(MODEL, column, eot=0 if has_eot else None, impl="reference")
-    for impl in ("scalar", None):
+    for impl in backend.implementations(OP)[:-1]:
         got = bpe_encode(MODEL, column, eot=0 if has_eot else None, impl=impl)
         np.testing.assert_array_equal(got[0], wanted[0])
         np.testing.assert_array_equal(got[1], wanted[1])

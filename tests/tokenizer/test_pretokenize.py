@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, pre_tokenizers
 
+from fasttrain.core import backend
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer import patterns, pretokenize_ref, unicode_ln
@@ -102,10 +103,26 @@ def test_other_spellings_are_the_pattern_that_they_are_read_as(text, expression)
 def test_every_implementation_equals_the_reference(texts, pattern):
     column = columns.from_texts(texts)
     wanted = pretokenize(column, pattern=pattern, impl="reference")
-    for impl in ("scalar", None):
+    for impl in backend.implementations(OP)[:-1]:
         got = pretokenize(column, pattern=pattern, impl=impl)
         np.testing.assert_array_equal(got[0].offsets, wanted[0].offsets)
         np.testing.assert_array_equal(got[1], wanted[1])
+
+
+RUNS = st.lists(
+    st.tuples(
+        st.sampled_from("aB'sl \t\n\r0.!/é漢\u00a0\u0301—"), st.sampled_from([1, 1, 1, 2, 3, 61, 62, 63, 64, 65])
+    ),
+    max_size=24,
+).map(lambda runs: "".join(c * n for c, n in runs))
+
+
+@given(RUNS, st.sampled_from(PATTERNS))
+def test_what_lies_across_the_ends_of_windows_equals_the_reference(text, pattern):
+    """64 bytes are cut at a time: runs that end before, at and behind such an end."""
+    wanted = cut(text, pattern, impl="reference")
+    for impl in backend.implementations(OP)[:-1]:
+        assert cut(text, pattern, impl=impl) == wanted
 
 
 @given(st.binary(max_size=40), st.sampled_from(PATTERNS))
