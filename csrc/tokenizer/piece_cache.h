@@ -50,7 +50,7 @@ class PieceCache {
     const Entry* bucket = entries_.get() + 2 * (hash >> shift_);
     const bool first = bucket[0].lo == key.lo && bucket[0].hi == key.hi;
     const bool second = bucket[1].lo == key.lo && bucket[1].hi == key.hi;
-    return first | second ? bucket + (first ? 0 : 1) : nullptr;
+    return (first | second) ? bucket + (first ? 0 : 1) : nullptr;
   }
   const std::uint32_t* spilled(const Entry& entry) const noexcept { return spill_.data() + entry.ids[0]; }
   bool holds_long(const Entry& entry, const std::uint8_t* piece, std::size_t bytes) const noexcept {
