@@ -1,0 +1,65 @@
+"""Tokens that no text can give, that are no text by themselves, or that stand in the vocabulary twice."""
+
+from dataclasses import dataclass
+
+from fasttrain.comm.threads import threads_of_rank
+from fasttrain.text.columns import from_texts
+from fasttrain.tokenizer import bpe_encode_ref
+from fasttrain.tokenizer.judge import is_partial
+from fasttrain.tokenizer.tokenizer import Tokenizer
+from fasttrain.tokenizer.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """Ids of the ordinary tokens by what is wrong with them; an id may be in several lists."""
+
+    ordinary: int
+    """Tokens that are not special."""
+    special: int
+    """Special and reserved tokens: no text gives them."""
+    holes: int
+    """Ids below the highest that are no token."""
+    partial: list[int]
+    """Invalid: bytes that are part of a character and no UTF-8 by themselves (single bytes included)."""
+    unreachable: list[int]
+    """No text gives them: their merges never meet, or the pattern cuts through them."""
+    repeated: list[int]
+    """Their bytes are another token's of a lower id."""
+
+
+def health(tokenizer: Tokenizer) -> Health:
+    """Look at every token.
+
+    A token that is valid UTF-8 is reachable when its text gives it: what a pretoken's merges do inside a span does not
+    depend on what lies around it, as long as nothing merges across its ends. One that is part of a character only ever
+    stands inside a longer pretoken, so for it the merges are asked without the pattern.
+    """
+    v = tokenizer.vocabulary
+    special = set(v.special.values())
+    ordinary = [i for i, t in enumerate(v.tokens) if t and i not in special]
+    ids, offsets = tokenizer.encode_batch(from_texts([v.tokens[i] for i in ordinary]), threads=threads_of_rank())
+    partial = [i for i in ordinary if is_partial(v.tokens[i])]
+    broken = set(partial)
+    alone = (offsets[1:] - offsets[:-1] == 1).tolist()
+    first = offsets[:-1].tolist()
+    missed = {i for k, i in enumerate(ordinary) if not (alone[k] and int(ids[first[k]]) == i)}
+    unreachable = sorted((missed - broken) | _unmerged(v, sorted(missed & broken)))
+    seen: dict[bytes, int] = {}
+    repeated = [i for i in ordinary if seen.setdefault(v.tokens[i], i) != i]
+    return Health(
+        ordinary=len(ordinary),
+        special=len(special),
+        holes=sum(1 for t in v.tokens if not t),
+        partial=partial,
+        unreachable=unreachable,
+        repeated=repeated,
+    )
+
+
+def _unmerged(v: Vocabulary, ids: list[int]) -> set[int]:
+    """Those whose bytes the merges alone do not join."""
+    byte_ids = v.byte_ids("health").tolist()
+    results = v.id_of_rank[v.ranks].tolist()
+    merges = {(a, b): (r, i) for (a, b), r, i in zip(v.pairs.tolist(), v.ranks.tolist(), results)}
+    return {i for i in ids if bpe_encode_ref.merge(v.tokens[i], byte_ids, merges) != [i]}
