@@ -44,7 +44,7 @@ def health(tokenizer: Tokenizer) -> Health:
     alone = (offsets[1:] - offsets[:-1] == 1).tolist()
     first = offsets[:-1].tolist()
     missed = {i for k, i in enumerate(ordinary) if not (alone[k] and int(ids[first[k]]) == i)}
-    unreachable = sorted((missed - broken) | _unmerged(v, sorted(missed & broken)))
+    unreachable = sorted((missed - broken) | unmerged(v, sorted(missed & broken)))
     seen: dict[bytes, int] = {}
     repeated = [i for i in ordinary if seen.setdefault(v.tokens[i], i) != i]
     return Health(
@@ -57,7 +57,7 @@ def health(tokenizer: Tokenizer) -> Health:
     )
 
 
-def _unmerged(v: Vocabulary, ids: list[int]) -> set[int]:
+def unmerged(v: Vocabulary, ids: list[int]) -> set[int]:
     """Those whose bytes the merges alone do not join."""
     byte_ids = v.byte_ids("health").tolist()
     results = v.id_of_rank[v.ranks].tolist()

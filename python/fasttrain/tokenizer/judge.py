@@ -83,7 +83,12 @@ class Judge:
             name: summary(sum((row for key, row in self.counts.items() if key[1] == name), zero)) for name in languages
         }
         total = summary(sum(self.counts.values(), zero)) | {"renyi": renyi_efficiency(used, num_ordinary)}
-        return {"total": total, "by_source": by_source, "by_language": by_language, "used_tokens": int((used > 0).sum())}
+        return {
+            "total": total,
+            "by_source": by_source,
+            "by_language": by_language,
+            "used_tokens": int((used > 0).sum()),
+        }
 
 
 def summary(counts: npt.NDArray[np.int64]) -> dict[str, Any]:

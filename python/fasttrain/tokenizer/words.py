@@ -64,9 +64,7 @@ def _is_word() -> npt.NDArray[np.bool_]:
     return table
 
 
-def _gather(
-    data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
-) -> TextColumn:
+def _gather(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> TextColumn:
     """The byte ranges, one after another."""
     offsets = np.zeros(len(starts) + 1, np.int64)
     np.cumsum(ends - starts, out=offsets[1:])
