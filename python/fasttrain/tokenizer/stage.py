@@ -19,7 +19,7 @@ from fasttrain.formats.document import iter_documents
 from fasttrain.formats.manifest import Report
 from fasttrain.formats.stage import PartReport, PartWriter, Stage
 from fasttrain.text import columns
-from fasttrain.tokenizer import measure, patterns
+from fasttrain.tokenizer import given, measure, patterns
 from fasttrain.tokenizer.bpe_train import WordCounter
 from fasttrain.tokenizer.tokenizer import Tokenizer
 from fasttrain.tokenizer.train_bpe import EOT, from_words
@@ -31,6 +31,9 @@ _WORDS = pa.schema([pa.field("word", pa.large_binary(), nullable=False), pa.fiel
 class TokenizerConfig(Settings):
     """Settings of the tokenizer stage."""
 
+    path: str = ""
+    """An existing tokenizer to use as it is (one that `tokenizer extend` wrote, say): tokenizer.json or its folder,
+    relative to the recipe. vocab_size must then be its size, and the keys of training mean nothing."""
     vocab_size: int = Field(default=32768, ge=257)
     """Tokens in all: special ones, 256 bytes and merges. Fewer come out when the text has no more pairs."""
     pattern: str = "cl100k"
@@ -59,11 +62,12 @@ class TokenizerConfig(Settings):
         return self
 
 
-def run(stage: Stage, config: TokenizerConfig) -> Report:
+def run(stage: Stage, config: TokenizerConfig, base: Path = Path()) -> Report:
     """Train on phase `train` of input 0 and measure; writes tokenizer.json and report.json into the stage's folder.
 
     Pretokens are counted part by part on every rank; the root learns the merges. The bytes do not depend on ranks.
-    Raises: ConfigError: there is no text to train on.
+    With `config.path` (below `base`) nothing is trained.
+    Raises: ConfigError: there is no text to train on, or `config.path` is not what the recipe needs.
     """
     parts = stage.input_parts(0, "train")
     total = _sizes(stage.map_parts("sizes", parts, _count_bytes, key=_name, output=False))
@@ -85,11 +89,15 @@ def run(stage: Stage, config: TokenizerConfig) -> Report:
         )
         writer.write(pa.RecordBatch.from_arrays([array, pa.array(counts)], schema=_WORDS))
 
-    counted = stage.map_parts(
+    counted = [] if config.path else stage.map_parts(
         "words", parts, count, key=lambda p: [_name(p), sample, config.pattern], output=False, label="tokenizer/count"
     )
     path = stage.folder / "tokenizer.json"
-    stage.on_root(lambda: _learn(stage.folder, counted, config, path))
+    stage.on_root(
+        lambda: given.take(base / config.path, path, config.vocab_size, EOT)
+        if config.path
+        else _learn(stage.folder, counted, config, path)
+    )
     tokenizer = Tokenizer.load(path)
     figures = _report(stage, tokenizer, parts, _shares(total, config.report_bytes_per_source))
     stage.on_root(lambda: atomic.write_json(stage.folder / "report.json", figures))
