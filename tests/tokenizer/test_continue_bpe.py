@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def naive(words, counts, tokens, new_ids, min_frequency):
     for new in new_ids:
         total = Counter()
         for word, count in zip(symbols, counts):
-            for pair in zip(word, word[1:]):
+            for pair in pairwise(word):
                 total[pair] += count
         known = set(spelled.values())
         total = {p: c for p, c in total.items() if c >= min_frequency and spelled[p[0]] + spelled[p[1]] not in known}

@@ -38,7 +38,7 @@ class NamedTokenizer:
     tokenizer: Tokenizer
 
 
-def open_tokenizer(given: str) -> NamedTokenizer:
+def open_tokenizer(given: str, special_tokens: dict[str, int] | None = None) -> NamedTokenizer:
     """Open `[NAME=]PATH[@PATTERN]`: a tokenizer.json, a folder with one, a run folder, or .tiktoken with its pattern.
 
     Raises: ConfigError, FormatError: no such file, not readable, or a .tiktoken file without its pattern.
@@ -49,7 +49,7 @@ def open_tokenizer(given: str) -> NamedTokenizer:
     run = RunFolder(path).tokenizer
     file = run if run.is_file() else path
     try:
-        tokenizer = Tokenizer.load(file, pattern=pattern or None)
+        tokenizer = Tokenizer.load(file, pattern=pattern or None, special_tokens=special_tokens or None)
     except FormatError:
         raise
     except ValueError as error:
@@ -107,7 +107,7 @@ def _sources(name: str, text: str) -> tuple[list[SourceConfig], Path]:
             known = ", ".join(dict.fromkeys(s.name for s in resolved.corpus.sources))
             raise ConfigError(f"--text {text}: the recipe has no source {source!r}; it has {known}")
         return found, base
-    plain = "".join(c if c.isalnum() and c.isascii() or c in "._-" else "-" for c in name or _stem(text))
+    plain = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "-" for c in name or _stem(text))
     data = {"name": plain.strip("-.") or "text", "path": text, "language_field": "language"}
     if Path(text).is_file() and _is_unknown(text):
         data["kind"] = "text"  # a file that is named is read, whatever it ends in

@@ -139,7 +139,8 @@ def _premiums(tokenizers: list[NamedTokenizer], judges: list[Any], parallel: lis
     made = []
     for rows in documents:
         found, fragments = premiums(rows)
-        of = f"Parallel text ({', '.join(parallel)}): {len(rows) - fragments} translations, {fragments} fragments left out."
+        whole = len(rows) - fragments
+        of = f"Parallel text ({', '.join(parallel)}): {whole} translations, {fragments} fragments left out."
         made.append({"of": of, "languages": found})
     return made
 

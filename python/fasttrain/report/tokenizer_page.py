@@ -12,9 +12,9 @@ from fasttrain.report.page import card, document
 TOP_LANGUAGES = 40
 _WORST = 25
 _RATIOS = (
-    ("bytes_per_token", "Bytes per token", "more is better: the same text in fewer tokens"),
-    ("fertility", "Tokens a word (fertility)", "1 is the least there can be"),
-    ("strr", "Words that are one token (STRR)", "of words as they occur"),
+    ("bytes_per_token", "Bytes per token by source: more is denser", "bytes per token"),
+    ("fertility", "Tokens a word (fertility) by source: 1 is the least there can be", "tokens a word"),
+    ("strr", "Words that are one token (STRR) by source", "share of words"),
 )
 
 
@@ -55,13 +55,13 @@ def _header(data: Mapping[str, Any]) -> Html:
 
 def _fit(tokenizers: Sequence[Mapping[str, Any]], figures: Figures) -> Html:
     parts = []
-    for key, title, note in _RATIOS:
+    for key, title, unit in _RATIOS:
         bars = {t["name"]: {s: row[key] for s, row in t["by_source"].items()} | {"all": t["total"][key]}
                 for t in tokenizers}  # fmt: skip
-        parts.append(figures.bars(f"{title} by source; {note}", bars, y=title.lower()))
+        parts.append(figures.bars(title, bars, y=unit))
     rows = [
-        [t["name"], source, row["bytes"], row["tokens"], *(row[key] for key, _, _ in _RATIOS), row["renyi"],
-         row["partial_share"]]
+        [t["name"], source, row["bytes"], row["tokens"], row["bytes_per_token"], row["fertility"],
+         _share(row["strr"]), row["renyi"], _share(row["partial_share"])]
         for t in tokenizers
         for source, row in [("all", t["total"]), *t["by_source"].items()]
     ]  # fmt: skip
@@ -83,7 +83,7 @@ def _languages(data: Mapping[str, Any], figures: Figures) -> Html:
             bars, y="times English"))  # fmt: skip
     rows = [
         [t["name"], language, row["bytes"], row["tokens"], row["bytes_per_token"], row["tokens_per_char"],
-         row["fertility"], row["strr"]]
+         row["fertility"], _share(row["strr"])]
         for t in tokenizers
         for language, row in sorted(t["by_language"].items(), key=lambda kv: -kv[1]["bytes"])[:TOP_LANGUAGES]
     ]  # fmt: skip
@@ -104,7 +104,7 @@ def _terms(data: Mapping[str, Any]) -> Html:
     made = [t for t in data["tokenizers"] if t.get("terms")]
     if not made:
         return Html("")
-    rows = [[t["name"], t["terms"]["terms"], t["terms"]["single"], t["terms"]["mean_pieces"]] for t in made]
+    rows = [[t["name"], t["terms"]["terms"], _share(t["terms"]["single"]), t["terms"]["mean_pieces"]] for t in made]
     parts = [table(("tokenizer", "terms", "share of one token", "mean pieces"), rows, numbers=(1, 2, 3))]
     for t in made:
         worst = [[w["term"], w["tokens"], " | ".join(w["pieces"])] for w in t["terms"]["worst"][:_WORST]]
@@ -135,7 +135,7 @@ def _cost(data: Mapping[str, Any], figures: Figures) -> Html:
         f"{model['seq_len']:,} tokens, on this text; changes are against {tokenizers[0]['name']}."
     )
     rows = [
-        [t["name"], c["embedding_params"], c["embedding_share"], c["flops_per_byte"],
+        [t["name"], c["embedding_params"], _share(c["embedding_share"]), c["flops_per_byte"],
          f"{c['flops_per_byte'] / first['flops_per_byte'] - 1:+.1%}", c["kv_cache_per_kilobyte"],
          f"{c['kv_cache_per_kilobyte'] / first['kv_cache_per_kilobyte'] - 1:+.1%}", c["context_bytes"]]
         for t in tokenizers for c in [t["cost"]]
@@ -156,3 +156,7 @@ def _cost(data: Mapping[str, Any], figures: Figures) -> Html:
 
 def _definitions(definitions: Mapping[str, str]) -> Html:
     return tag("dl", *(join([tag("dt", name), tag("dd", text)]) for name, text in definitions.items()))
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2%}"

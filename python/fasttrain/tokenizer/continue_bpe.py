@@ -1,8 +1,8 @@
 """BPE learning that goes on where a vocabulary ends: words come cut into its tokens, new merges join those.
 
 Because every old merge ranks before every new one, and a new token is in no old merge, encoding with the longer list is
-encoding with the old one and then applying the new merges: what is counted here is what will be encoded. Source: Purason
-et al. 2025, arXiv 2512.03989 (continued BPE training).
+encoding with the old one and then applying the new merges: what is counted here is what will be encoded.
+Source: Purason et al. 2025, arXiv 2512.03989 (continued BPE training).
 """
 
 import heapq

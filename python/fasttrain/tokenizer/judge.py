@@ -24,6 +24,8 @@ from fasttrain.tokenizer.words import words
 
 ALPHA = 2.5
 COUNTS = ("docs", "bytes", "chars", "tokens", "partial_tokens", "words", "word_tokens", "whole_words")
+UNKNOWN = "und"
+"""The language of a text whose language nobody knows (ISO 639-2)."""
 Key = tuple[str, str]
 """(source, language) of a text."""
 
@@ -137,10 +139,12 @@ def premiums(
 
 def rough_premiums(by_language: Mapping[str, Mapping[str, Any]], baseline: str = "en") -> dict[str, float]:
     """What can be said without parallel text: tokens a character against `baseline`'s. Scripts that pack more into a
-    character (Chinese) look worse than they are. Empty when the baseline has no text."""
+    character (Chinese) look worse than they are. Empty when the baseline has no text, or nothing else has."""
     base = by_language.get(baseline, {}).get("tokens_per_char")
-    rates = {name: row["tokens_per_char"] for name, row in by_language.items() if row["tokens_per_char"]}
-    return {name: rate / base for name, rate in sorted(rates.items(), key=lambda kv: kv[1])} if base else {}
+    rates = {k: row["tokens_per_char"] for k, row in by_language.items() if row["tokens_per_char"] and k != UNKNOWN}
+    if not base or len(rates) < 2:
+        return {}
+    return {name: rate / base for name, rate in sorted(rates.items(), key=lambda kv: kv[1])}
 
 
 def is_partial(token: bytes) -> bool:

@@ -89,14 +89,25 @@ def run(stage: Stage, config: TokenizerConfig, base: Path = Path()) -> Report:
         )
         writer.write(pa.RecordBatch.from_arrays([array, pa.array(counts)], schema=_WORDS))
 
-    counted = [] if config.path else stage.map_parts(
-        "words", parts, count, key=lambda p: [_name(p), sample, config.pattern], output=False, label="tokenizer/count"
+    counted = (
+        []
+        if config.path
+        else stage.map_parts(
+            "words",
+            parts,
+            count,
+            key=lambda p: [_name(p), sample, config.pattern],
+            output=False,
+            label="tokenizer/count",
+        )
     )
     path = stage.folder / "tokenizer.json"
     stage.on_root(
-        lambda: given.take(base / config.path, path, config.vocab_size, EOT)
-        if config.path
-        else _learn(stage.folder, counted, config, path)
+        lambda: (
+            given.take(base / config.path, path, config.vocab_size, EOT)
+            if config.path
+            else _learn(stage.folder, counted, config, path)
+        )
     )
     tokenizer = Tokenizer.load(path)
     figures = _report(stage, tokenizer, parts, _shares(total, config.report_bytes_per_source))

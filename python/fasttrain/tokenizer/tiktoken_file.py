@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fasttrain.core.errors import FormatError
+from fasttrain.formats import atomic
 from fasttrain.tokenizer.vocabulary import Vocabulary
 
 
@@ -50,3 +51,20 @@ def read(path: Path, pattern: str, special: Mapping[str, int]) -> Vocabulary:
         pattern=pattern,
         ignore_merges=True,
     )
+
+
+def write(path: Path, vocabulary: Vocabulary) -> None:
+    """Write the ordinary tokens, by id, whole or not at all; the file has no place for special ones.
+
+    Raises FormatError for two tokens of the same bytes, which the file's readers would take for one.
+    """
+    special = set(vocabulary.special.values())
+    seen: dict[bytes, int] = {}
+    lines = []
+    for i, token in enumerate(vocabulary.tokens):
+        if not token or i in special:
+            continue
+        if seen.setdefault(token, i) != i:
+            raise FormatError(f"{path}: tokens {seen[token]} and {i} are both {token!r}; .tiktoken holds one of them")
+        lines.append(b"%s %d\n" % (base64.b64encode(token), i))
+    atomic.write_bytes(path, b"".join(lines))

@@ -27,14 +27,14 @@ _MAY_DIFFER = {"vocab_size", "max_seq_len", "rope_theta", "dropout", "z_loss", "
 class Extended(Mapping[str, torch.Tensor]):
     """A checkpoint's tensors with a row for every id of the extended vocabulary; each is made when it is asked for."""
 
-    def __init__(
-        self, tensors: Mapping[str, torch.Tensor], pieces: OldPieces, model: ModelConfig, seed: int
-    ) -> None:
+    def __init__(self, tensors: Mapping[str, torch.Tensor], pieces: OldPieces, model: ModelConfig, seed: int) -> None:
         self._tensors, self._pieces, self._model, self._seed = tensors, pieces, model, seed
 
     def __getitem__(self, name: str) -> torch.Tensor:
         tensor = self._tensors[name]
-        return extend_rows(tensor, initial(self._model, name, self._seed), self._pieces) if name in _BY_TOKEN else tensor
+        return (
+            extend_rows(tensor, initial(self._model, name, self._seed), self._pieces) if name in _BY_TOKEN else tensor
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -103,7 +103,9 @@ def _check_model(old: ModelConfig, new: ModelConfig) -> None:
     was, wanted = old.to_dict(), new.to_dict()
     was |= {"num_kv_heads": old.Hkv, "head_dim": old.D, "ffn_dim": old.F}
     wanted |= {"num_kv_heads": new.Hkv, "head_dim": new.D, "ffn_dim": new.F}
-    differ = [f"model.{k}: {was[k]} there, {wanted[k]} here" for k in wanted if k not in _MAY_DIFFER and was[k] != wanted[k]]
+    differ = [
+        f"model.{k}: {was[k]} there, {wanted[k]} here" for k in wanted if k not in _MAY_DIFFER and was[k] != wanted[k]
+    ]
     if differ:
         raise ConfigError(f"train.init_from: its checkpoint is of another model ({'; '.join(differ)})")
 
