@@ -32,8 +32,9 @@ class Tokenizer:
 
     def __init__(self, vocabulary: Vocabulary, where: str = "tokenizer") -> None:
         self.vocabulary = vocabulary
+        special = set(vocabulary.special.values())
         self._model = BpeModel(
-            tokens=[b"" if i in set(vocabulary.special.values()) else t for i, t in enumerate(vocabulary.tokens)]
+            tokens=[b"" if i in special else t for i, t in enumerate(vocabulary.tokens)]
             if vocabulary.ignore_merges
             else (),
             pairs=vocabulary.pairs,
