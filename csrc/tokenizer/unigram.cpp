@@ -1,6 +1,8 @@
 #include "tokenizer/unigram.h"
 
+#include <algorithm>
 #include <array>
+#include <vector>
 
 #include "tokenizer/sentencepiece_worker.h"
 
@@ -9,7 +11,15 @@ namespace fasttrain::tokenizer {
 namespace {
 
 using Worker = SentencePieceModel::Worker;
-constexpr float unk_penalty = 10.0F, symbol_penalty = 0.1F;
+constexpr float unk_penalty = 10.0F, symbol_penalty = 0.1F, lowest_sum = -100000.0F;
+
+// Count on from zero: every sum that is open goes up by as much, so that float32 keeps its digits in long texts.
+void rebase(std::vector<Worker::Node>& path, std::size_t at, std::size_t longest) noexcept {
+  const float base = path[at].score;
+  const std::size_t last = std::min(path.size() - 1, at + longest);
+  for (std::size_t k = at; k <= last; ++k)
+    if (k == at || path[k].start >= 0) path[k].score -= base;
+}
 
 std::size_t encode(const SentencePieceModel& m, Worker& w, const std::uint8_t* text, const std::uint8_t* end,
                    std::uint32_t* out) {
@@ -18,6 +28,7 @@ std::size_t encode(const SentencePieceModel& m, Worker& w, const std::uint8_t* t
   w.path.assign(size + 1, {0.0F, -1, m.unk_id});
   for (std::size_t at = 0; at < size;) {
     const std::size_t step = char_bytes(text + at, end);
+    if (w.path[at].score < lowest_sum) rebase(w.path, at, m.longest);
     const float before = w.path[at].score;
     bool has_single = false;
     std::uint32_t node = 0;

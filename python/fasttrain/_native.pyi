@@ -14,6 +14,7 @@ __all__: list[str] = [
     "BpeModel",
     "FasttextModel",
     "LineRules",
+    "SentencePieceModel",
     "WordCounter",
     "adamw",
     "adamw_cuda",
@@ -53,6 +54,8 @@ __all__: list[str] = [
     "pii_impls",
     "pretokenize",
     "pretokenize_impls",
+    "sentencepiece_bpe",
+    "sentencepiece_bpe_impls",
     "shingle",
     "shingle_impls",
     "sketch",
@@ -63,6 +66,8 @@ __all__: list[str] = [
     "sum_squares_impls",
     "text_stats",
     "text_stats_impls",
+    "unigram",
+    "unigram_impls",
     "url_list_find",
     "url_list_impls",
     "url_list_read",
@@ -131,6 +136,17 @@ class WordCounter:
         data: numpy.typing.NDArray[numpy.uint8],
         offsets: numpy.typing.NDArray[numpy.int64],
         counts: numpy.typing.NDArray[numpy.int64],
+    ) -> None: ...
+
+class SentencePieceModel:
+    def __init__(
+        self,
+        piece_data: numpy.typing.NDArray[numpy.uint8],
+        piece_offsets: numpy.typing.NDArray[numpy.int64],
+        scores: numpy.typing.NDArray[numpy.float32],
+        kinds: numpy.typing.NDArray[numpy.uint8],
+        byte_ids: numpy.typing.NDArray[numpy.uint32],
+        unk_id: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
 
 def adamw(
@@ -378,6 +394,16 @@ def pretokenize(
     impl: str,
 ) -> None: ...
 def pretokenize_impls() -> list[str]: ...
+def sentencepiece_bpe(
+    model: SentencePieceModel,
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    ids: numpy.typing.NDArray[numpy.uint32],
+    ends: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def sentencepiece_bpe_impls() -> list[str]: ...
 def shingle(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],
@@ -427,6 +453,16 @@ def text_stats(
     impl: str,
 ) -> None: ...
 def text_stats_impls() -> list[str]: ...
+def unigram(
+    model: SentencePieceModel,
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    ids: numpy.typing.NDArray[numpy.uint32],
+    ends: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def unigram_impls() -> list[str]: ...
 def url_list_find(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

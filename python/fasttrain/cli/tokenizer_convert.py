@@ -46,7 +46,7 @@ def convert(
     beside = out.with_name(f".{out.stem}.converting{suffix}")
     try:
         beside.parent.mkdir(parents=True, exist_ok=True)
-        made, why = (to_tiktoken if suffix == ".tiktoken" else to_tokenizer_json)(opened.tokenizer, beside)
+        made, why = (to_tiktoken if suffix == ".tiktoken" else to_tokenizer_json)(opened.bpe, beside)
         if why and not text:
             raise ConfigError(
                 f"tokenizer convert: ids may differ: {why}; nothing was written: give --text to count how many do"
@@ -54,7 +54,7 @@ def convert(
         found = Differences()
 
         def take(column: "TextColumn", keys: list[tuple[str, str]]) -> None:
-            found.add(opened.tokenizer, made, column)
+            found.add(opened.bpe, made, column)
 
         read_texts(text or [], take, max_bytes=max_bytes)
         beside.replace(out)
@@ -67,8 +67,8 @@ def convert(
             f"{found.docs:,} documents"
         )
     if suffix == ".tiktoken":
-        names = ", ".join(f"{name}={i}" for name, i in list(opened.tokenizer.special_tokens.items())[:8])
-        typer.echo(f"load it with pattern {opened.tokenizer.pattern!r} and its special tokens: {names or 'none'}")
+        names = ", ".join(f"{name}={i}" for name, i in list(opened.bpe.special_tokens.items())[:8])
+        typer.echo(f"load it with pattern {opened.bpe.pattern!r} and its special tokens: {names or 'none'}")
     typer.echo(f"written: {out}")
 
 

@@ -63,7 +63,7 @@ def extend(
     learnt, kept = count_words(opened, text or [], max_bytes), count_words(opened, keep or [], max_bytes)
     counter = _joined(opened, list(learnt.values()), words, term_weight)
     made = run(
-        opened.tokenizer, *counter.words(), num_tokens=num_tokens, min_frequency=min_frequency,
+        opened.bpe, *counter.words(), num_tokens=num_tokens, min_frequency=min_frequency,
         pad_to_multiple=multiple, prune=prune,
     )  # fmt: skip
     data = figures(opened, made, counter, learnt, kept, words, recipe)
@@ -87,7 +87,7 @@ def count_words(opened: NamedTokenizer, texts: list[str], max_bytes: int) -> dic
         for source in dict.fromkeys(source for source, _ in keys):
             mine = [n for n, key in enumerate(keys) if key[0] == source]
             part = column if len(mine) == len(keys) else from_texts([column[n] for n in mine])
-            counter = found.setdefault(source, WordCounter(opened.tokenizer.pattern))
+            counter = found.setdefault(source, WordCounter(opened.bpe.pattern))
             counter.add(part, threads=threads_of_rank())
 
     read_texts(texts, take, max_bytes=max_bytes)
@@ -100,7 +100,7 @@ def _joined(
     from fasttrain.tokenizer.bpe_train import WordCounter
     from fasttrain.tokenizer.extend import count_terms
 
-    joined = WordCounter(opened.tokenizer.pattern)
+    joined = WordCounter(opened.bpe.pattern)
     for counter in counters:
         joined.add_counted(*counter.words())
     if terms is not None:
@@ -123,7 +123,7 @@ def figures(
     from fasttrain.tokenizer.extend_effects import effect, mined, total
     from fasttrain.tokenizer.fragmentation import fragmentation
 
-    old = opened.tokenizer
+    old = opened.bpe
     model = read(recipe)[0].model
     before, after = (num_params(model.model_copy(update={"vocab_size": t.vocab_size})) for t in (old, made.tokenizer))
     effects = {name: effect(old, made, c.words()) for name, c in learnt.items()}

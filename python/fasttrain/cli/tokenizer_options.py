@@ -13,6 +13,8 @@ from fasttrain.corpus.config import SourceConfig
 from fasttrain.formats.run_folder import RunFolder
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
+from fasttrain.tokenizer.judge import AnyTokenizer
+from fasttrain.tokenizer.sentencepiece import SentencePieceTokenizer
 from fasttrain.tokenizer.tokenizer import Tokenizer
 
 Text = Annotated[
@@ -35,11 +37,22 @@ class NamedTokenizer:
 
     name: str
     path: Path
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
+
+    @property
+    def bpe(self) -> Tokenizer:
+        """The tokenizer, of byte-level BPE. Raises ConfigError: it is a SentencePiece model."""
+        if isinstance(self.tokenizer, SentencePieceTokenizer):
+            raise ConfigError(
+                f"{self.path}: a SentencePiece model is measured here, but neither extended nor converted; give a "
+                "tokenizer.json or .tiktoken"
+            )
+        return self.tokenizer
 
 
 def open_tokenizer(given: str, special_tokens: dict[str, int] | None = None) -> NamedTokenizer:
-    """Open `[NAME=]PATH[@PATTERN]`: a tokenizer.json, a folder with one, a run folder, or .tiktoken with its pattern.
+    """Open `[NAME=]PATH[@PATTERN]`: a tokenizer.json, a folder with one, a run folder, a SentencePiece .model, or
+    .tiktoken with its pattern.
 
     Raises: ConfigError, FormatError: no such file, not readable, or a .tiktoken file without its pattern.
     """
@@ -49,7 +62,11 @@ def open_tokenizer(given: str, special_tokens: dict[str, int] | None = None) -> 
     run = RunFolder(path).tokenizer
     file = run if run.is_file() else path
     try:
-        tokenizer = Tokenizer.load(file, pattern=pattern or None, special_tokens=special_tokens or None)
+        tokenizer: AnyTokenizer
+        if file.suffix == ".model":
+            tokenizer = SentencePieceTokenizer.load(file)
+        else:
+            tokenizer = Tokenizer.load(file, pattern=pattern or None, special_tokens=special_tokens or None)
     except FormatError:
         raise
     except ValueError as error:

@@ -38,7 +38,8 @@ def report(
         list[str],
         typer.Argument(
             metavar="[NAME=]TOKENIZER...",
-            help="tokenizer.json files, folders or run folders with one, or FILE.tiktoken@PATTERN.",
+            help="tokenizer.json files, folders or run folders with one, SentencePiece .model files, or "
+            "FILE.tiktoken@PATTERN.",
         ),
     ],
     text: Text,

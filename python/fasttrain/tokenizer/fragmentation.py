@@ -8,7 +8,7 @@ import numpy as np
 
 from fasttrain.core.errors import ConfigError
 from fasttrain.text.columns import from_texts
-from fasttrain.tokenizer.tokenizer import Tokenizer
+from fasttrain.tokenizer.judge import AnyTokenizer, encode_words
 
 SHOWN = 50
 
@@ -28,13 +28,14 @@ def read_terms(path: Path) -> list[str]:
     return terms
 
 
-def fragmentation(tokenizer: Tokenizer, terms: Sequence[str], shown: int = SHOWN) -> dict[str, Any]:
+def fragmentation(tokenizer: AnyTokenizer, terms: Sequence[str], shown: int = SHOWN) -> dict[str, Any]:
     """How the terms are cut, each as it stands in running text: with one space before it.
 
     Returns: terms, single (share of one token), mean_pieces, and `worst`: the `shown` terms of the most pieces, of
     equals the shorter first, each with its pieces (part of a character shows as U+FFFD).
     """
-    ids, offsets = tokenizer.encode_batch(from_texts([f" {term}" for term in terms]))
+    ids, offsets = encode_words(tokenizer, from_texts([f" {term}" for term in terms]))
+    tokens = tokenizer.vocabulary.tokens
     pieces = np.diff(offsets)
     size = np.array([len(term.encode()) for term in terms])
     order = np.lexsort((np.arange(len(terms)), size, -pieces))[:shown].tolist()
@@ -46,7 +47,7 @@ def fragmentation(tokenizer: Tokenizer, terms: Sequence[str], shown: int = SHOWN
             {
                 "term": terms[n],
                 "tokens": int(pieces[n]),
-                "pieces": [tokenizer.decode([i]) for i in ids[offsets[n] : offsets[n + 1]].tolist()],
+                "pieces": [tokens[i].decode("utf-8", "replace") for i in ids[offsets[n] : offsets[n + 1]].tolist()],
             }
             for n in order
         ],

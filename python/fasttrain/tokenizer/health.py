@@ -1,12 +1,14 @@
 """Tokens that no text can give, that are no text by themselves, or that stand in the vocabulary twice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fasttrain.comm.threads import threads_of_rank
 from fasttrain.text.columns import from_texts
 from fasttrain.tokenizer import bpe_encode_ref
-from fasttrain.tokenizer.judge import is_partial
-from fasttrain.tokenizer.tokenizer import Tokenizer
+from fasttrain.tokenizer.judge import AnyTokenizer, is_partial
+from fasttrain.tokenizer.sentencepiece import SentencePieceTokenizer
+from fasttrain.tokenizer.sentencepiece_file import Kind
 from fasttrain.tokenizer.vocabulary import Vocabulary
 
 
@@ -28,13 +30,15 @@ class Health:
     """Their bytes are another token's of a lower id."""
 
 
-def health(tokenizer: Tokenizer) -> Health:
+def health(tokenizer: AnyTokenizer) -> Health:
     """Look at every token.
 
     A token that is valid UTF-8 is reachable when its text gives it: what a pretoken's merges do inside a span does not
     depend on what lies around it, as long as nothing merges across its ends. One that is part of a character only ever
     stands inside a longer pretoken, so for it the merges are asked without the pattern.
     """
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        return _of_pieces(tokenizer)
     v = tokenizer.vocabulary
     special = set(v.special.values())
     ordinary = [i for i, t in enumerate(v.tokens) if t and i not in special]
@@ -45,16 +49,37 @@ def health(tokenizer: Tokenizer) -> Health:
     first = offsets[:-1].tolist()
     missed = {i for k, i in enumerate(ordinary) if not (alone[k] and int(ids[first[k]]) == i)}
     unreachable = sorted((missed - broken) | unmerged(v, sorted(missed & broken)))
-    seen: dict[bytes, int] = {}
-    repeated = [i for i in ordinary if seen.setdefault(v.tokens[i], i) != i]
     return Health(
         ordinary=len(ordinary),
         special=len(special),
         holes=sum(1 for t in v.tokens if not t),
         partial=partial,
         unreachable=unreachable,
-        repeated=repeated,
+        repeated=_repeated(v.tokens, ordinary),
     )
+
+
+def _of_pieces(tokenizer: SentencePieceTokenizer) -> Health:
+    """Of SentencePiece: a piece is reachable when its own characters give it; the bytes of byte fallback always are."""
+    model, tokens = tokenizer.model, tokenizer.vocabulary.tokens
+    special = set(tokenizer.special_tokens.values())
+    ordinary = [i for i, t in enumerate(tokens) if t and i not in special]
+    asked = [i for i in ordinary if model.kinds[i] != Kind.BYTE]
+    ids, offsets = tokenizer.encode_normalized(from_texts([model.pieces[i] for i in asked]), threads=threads_of_rank())
+    at, flat = offsets.tolist(), ids.tolist()
+    return Health(
+        ordinary=len(ordinary),
+        special=len(special),
+        holes=sum(1 for t in tokens if not t),
+        partial=[i for i in ordinary if is_partial(tokens[i])],
+        unreachable=[i for k, i in enumerate(asked) if flat[at[k] : at[k + 1]] != [i]],
+        repeated=_repeated(model.pieces, ordinary),
+    )
+
+
+def _repeated(tokens: Sequence[bytes], ordinary: list[int]) -> list[int]:
+    seen: dict[bytes, int] = {}
+    return [i for i in ordinary if seen.setdefault(tokens[i], i) != i]
 
 
 def unmerged(v: Vocabulary, ids: list[int]) -> set[int]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from fasttrain.comm.threads import threads_of_rank
 from fasttrain.core.errors import ConfigError
 from fasttrain.text.columns import TextColumn
+from fasttrain.tokenizer.sentencepiece import SentencePieceTokenizer
 from fasttrain.tokenizer.tokenizer import Tokenizer
 from fasttrain.tokenizer.words import words
 
@@ -26,6 +27,7 @@ ALPHA = 2.5
 COUNTS = ("docs", "bytes", "chars", "tokens", "partial_tokens", "words", "word_tokens", "whole_words")
 UNKNOWN = "und"
 """The language of a text whose language nobody knows (ISO 639-2)."""
+AnyTokenizer = Tokenizer | SentencePieceTokenizer
 Key = tuple[str, str]
 """(source, language) of a text."""
 
@@ -33,7 +35,7 @@ Key = tuple[str, str]
 class Judge:
     """One tokenizer's counts over texts that are added in batches and forgotten."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: AnyTokenizer) -> None:
         self.tokenizer = tokenizer
         self.counts: dict[Key, npt.NDArray[np.int64]] = {}
         """By group, in the order of COUNTS."""
@@ -47,7 +49,7 @@ class Judge:
         group = np.array([groups.index(k) for k in keys], np.int64)
         ids, offsets = self.tokenizer.encode_batch(column, threads=threads_of_rank())
         found, owner = words(column)
-        pieces = np.diff(self.tokenizer.encode_batch(found, threads=threads_of_rank())[1])
+        pieces = np.diff(encode_words(self.tokenizer, found)[1])
         per_text = (
             np.ones(len(column), np.int64),
             np.diff(column.offsets),
@@ -91,6 +93,13 @@ class Judge:
             "by_language": by_language,
             "used_tokens": int((used > 0).sum()),
         }
+
+
+def encode_words(tokenizer: AnyTokenizer, words: TextColumn) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+    """Ids of words as they stand inside a text, each by itself, and where each word's begin."""
+    if isinstance(tokenizer, SentencePieceTokenizer):  # which would put a space of its own before each
+        return tokenizer.encode_words(words, threads=threads_of_rank())
+    return tokenizer.encode_batch(words, threads=threads_of_rank())
 
 
 def summary(counts: npt.NDArray[np.int64]) -> dict[str, Any]:

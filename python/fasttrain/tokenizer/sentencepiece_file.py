@@ -14,6 +14,7 @@ from typing import Literal
 
 from fasttrain.core.errors import FormatError
 
+_BYTE_NAMES = {b"<0x%02X>" % b for b in range(256)}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -49,14 +50,20 @@ class SentencePieceModel:
 
 def read(path: Path) -> SentencePieceModel:
     """Read a model. Raises FormatError when the file is damaged, or of a kind (word, char) that is not encoded here."""
+    return parse(path.read_bytes(), str(path))
+
+
+def parse(data: bytes, where: str) -> SentencePieceModel:
+    """A model from its bytes; see `read`. `where` names them in messages."""
     try:
-        model = _model(path.read_bytes(), str(path))
-    except (ValueError, IndexError, struct.error) as error:
-        raise FormatError(f"{path}: not a SentencePiece model ({error}); is it a .model file?") from None
+        model = _model(data, where)
+    except (ValueError, TypeError, IndexError, struct.error) as error:
+        raise FormatError(f"{where}: not a SentencePiece model ({error}); is it a .model file?") from None
     if not 0 <= model.unk_id < len(model.pieces) or Kind.UNKNOWN not in model.kinds:
-        raise FormatError(f"{path}: not a SentencePiece model: it has no unknown piece among {len(model.pieces)}")
-    if model.byte_fallback and sum(kind == Kind.BYTE for kind in model.kinds) != 256:
-        raise FormatError(f"{path}: trainer_spec.byte_fallback: all 256 bytes must be pieces")
+        raise FormatError(f"{where}: not a SentencePiece model: it has no unknown piece among {len(model.pieces)}")
+    names = {piece for piece, kind in zip(model.pieces, model.kinds) if kind == Kind.BYTE}
+    if names - _BYTE_NAMES or (model.byte_fallback and names != _BYTE_NAMES):
+        raise FormatError(f"{where}: trainer_spec.byte_fallback: all 256 bytes must be pieces, <0x00> to <0xFF>")
     return model
 
 
@@ -74,7 +81,7 @@ def _model(data: bytes, where: str) -> SentencePieceModel:
                 raise ValueError(f"piece {len(pieces)} is no piece")
             pieces.append(piece)
             scores.append(struct.unpack("<f", score)[0])
-            kinds.append(Kind(fields.get(3, 1)))
+            kinds.append(Kind(int(fields.get(3, 1))))
         elif number == 2 and isinstance(value, bytes):
             trainer.update(_fields(value))
         elif number == 3 and isinstance(value, bytes):

@@ -15,6 +15,7 @@ import numpy as np
 from fasttrain.tokenizer.sentencepiece_file import Kind, SentencePieceModel
 
 SPACE = "\u2581"
+_LONGEST_KEY = 32  # characters looked at; the longest string of the maps that ship with sentencepiece has 4
 
 
 class Normalizer:
@@ -22,8 +23,8 @@ class Normalizer:
 
     def __init__(self, model: SentencePieceModel) -> None:
         self._model = model
-        names = sorted((p.decode("utf-8", "replace") for p, k in zip(model.pieces, model.kinds) if k == Kind.USER_DEFINED),
-                       key=len, reverse=True)  # fmt: skip
+        symbols = [p for p, kind in zip(model.pieces, model.kinds) if kind == Kind.USER_DEFINED]
+        names = sorted((p.decode("utf-8", "replace") for p in symbols), key=len, reverse=True)
         self._symbols = re.compile("|".join(map(re.escape, names))) if names else None
 
     def __call__(self, raw: bytes) -> bytes:
@@ -44,6 +45,11 @@ class Normalizer:
             body = body + " " if model.whitespace_as_suffix else " " + body
         return body.replace(" ", space).encode()
 
+    def inner(self, raw: bytes) -> bytes:
+        """A stretch of text as it is normalised inside a longer one: its spaces stay, none is added."""
+        parts = [part for part, _ in self._parts(raw.decode("utf-8", _REPLACE_EACH))]
+        return "".join(parts).replace(" ", SPACE if self._model.escape_whitespaces else " ").encode()
+
     def _parts(self, text: str) -> Iterator[tuple[str, bool]]:
         """Pieces of the text after replacement, and whether each is a user-defined symbol, which nothing replaces."""
         at = 0
@@ -59,13 +65,16 @@ class Normalizer:
         out, at = [], 0
         while (found := self._candidate.search(text, at)) is not None:
             place = found.start()
-            out.append(text[at:place])
-            size, replacement = self._charsmap.longest(text[place : place + self._charsmap.longest_key].encode())
-            if size:
-                out.append(replacement)
-                at = place + size
+            # A character that stands second in a string of the map points at the one before it.
+            begins = (place - 1, place) if place > at and found.group() in self._charsmap.second else (place,)
+            for begin in begins:
+                size, replacement = self._charsmap.longest(text[begin : begin + _LONGEST_KEY].encode())
+                if size:
+                    out += [text[at:begin], replacement]
+                    at = begin + size
+                    break
             else:
-                out.append(text[place])
+                out.append(text[at : place + 1])
                 at = place + 1
         out.append(text[at:])
         return "".join(out)
@@ -76,10 +85,10 @@ class Normalizer:
 
     @cached_property
     def _candidate(self) -> re.Pattern[str]:
-        """Matches at every place where a string of the map may begin."""
-        single, second = self._charsmap.characters()
-        alone, before = (f"[{''.join(map(re.escape, sorted(chars)))}]" for chars in (single, second or {"\0"}))
-        return re.compile(f"{alone}|.(?={before})" if single else f".(?={before})", re.DOTALL)
+        """Matches the characters at or before which a string of the map may begin."""
+        chars = sorted(c for c in self._charsmap.single | self._charsmap.second if c <= "\uffff")
+        # All beyond the first plane: `re` walks a class that has such members one by one, 100 times as long.
+        return re.compile(f"[{''.join(map(re.escape, chars))}]|[\U00010000-\U0010ffff]")
 
 
 class _Charsmap:
@@ -89,7 +98,13 @@ class _Charsmap:
         (size,) = struct.unpack_from("<I", blob)
         self._units = np.frombuffer(blob, "<u4", size // 4, 4).tolist()
         self._strings = blob[4 + size :]
-        self.longest_key = 32  # characters looked at; the longest string of the shipped maps has 4
+        self.single: set[str] = set()
+        """Characters that are a string of the map by themselves."""
+        self.second: set[str] = set()
+        """Characters that stand second in a longer one."""
+        for key in self._keys():
+            text = key.decode("utf-8", "replace")
+            (self.single if len(text) == 1 else self.second).add(text if len(text) == 1 else text[1])
 
     def longest(self, key: bytes) -> tuple[int, str]:
         """Characters of the longest string of the map that `key` begins with, and its replacement; 0 when none does."""
@@ -99,17 +114,6 @@ class _Charsmap:
         if not best:
             return 0, ""
         return len(key[:best].decode()), self._string(value)
-
-    def characters(self) -> tuple[set[str], set[str]]:
-        """Characters that are a string of the map by themselves, and those that stand second in a longer one."""
-        single, second = set(), set()
-        for key in self._keys(b"", self._root()):
-            text = key.decode("utf-8", "replace")
-            if len(text) == 1:
-                single.add(text)
-            else:
-                second.add(text[1])
-        return single, second
 
     def _prefixes(self, key: bytes) -> Iterator[tuple[int, int]]:
         units = self._units
@@ -123,15 +127,20 @@ class _Charsmap:
             if unit >> 8 & 1:
                 yield i + 1, units[node] & 0x7FFFFFFF
 
-    def _keys(self, prefix: bytes, node: int) -> Iterator[bytes]:
-        for byte in range(1, 256):
-            at = node ^ byte
-            unit = self._units[at] if at < len(self._units) else 0
-            if unit & 0x800000FF == byte:
+    def _keys(self) -> Iterator[bytes]:
+        """All strings of the map. A child lies at its parent's base, exclusive or its byte."""
+        children: dict[int, list[tuple[int, int]]] = {}
+        for at, unit in enumerate(self._units):
+            if not unit >> 31 and unit & 0xFF:
+                children.setdefault(at ^ (unit & 0xFF), []).append((unit & 0xFF, at))
+        stack = [(b"", self._root())]
+        while stack:
+            prefix, base = stack.pop()
+            for byte, at in children.get(base, ()):
                 key = prefix + bytes([byte])
-                if unit >> 8 & 1:
+                if self._units[at] >> 8 & 1:
                     yield key
-                yield from self._keys(key, at ^ _offset(unit))
+                stack.append((key, at ^ _offset(self._units[at])))
 
     def _root(self) -> int:
         return _offset(self._units[0])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-UNK_PENALTY = 10.0
+UNK_PENALTY, LOWEST_SUM = 10.0, -100_000.0
 
 
 def encode(
@@ -13,9 +13,9 @@ def encode(
     """(piece, id) along the best path through one normalised text.
 
     ids: the pieces that may be used; scores: a float32 by id; `bonus`: ids of user-defined symbols, which score
-    length * max - 0.1. A character that no piece begins and ends with scores min - 10 as `unk`. Sums are float32 from
-    the text's begin, as SentencePiece has them: its choice between paths that are equal but for rounding is part of
-    the definition. Of equal paths the one through the longer last piece, which was found first, stays.
+    length * max - 0.1. A character that is no piece scores min - 10 as `unk`. Sums are float32 from the text's begin,
+    and below -100,000 on from zero, as SentencePiece 0.2.3 has them: its choice between paths that are equal but for
+    rounding is part of the definition. Of equal paths the one through the longer last piece stays, found first.
     """
     used = [scores[i] for piece, i in ids.items() if i not in bonus]
     low, high = (np.float32(min(used)), np.float32(max(used))) if used else (np.float32(0), np.float32(0))
@@ -27,6 +27,11 @@ def encode(
     at = 0
     while at < size:
         step = _char_bytes(text, at)
+        if best[at] < LOWEST_SUM:
+            base = best[at]
+            for end in range(at, min(size, at + longest) + 1):
+                if end == at or start[end] >= 0:
+                    best[end] -= base
         has_single = False
         for end in range(at + 1, min(size, at + longest) + 1):
             found = ids.get(text[at:end])
