@@ -19,7 +19,9 @@ def field(number, value):
     return varint(number << 3 | 2) + varint(len(value)) + value
 
 
-def model(pieces, *, algorithm="bpe", byte_fallback=False, dummy_prefix=True, remove_extra=True, charsmap=b"", suffix=False):  # fmt: skip
+def model(
+    pieces, *, algorithm="bpe", byte_fallback=False, dummy_prefix=True, remove_extra=True, charsmap=b"", suffix=False
+):
     """A .model file. `pieces`: (text, score) or (text, score, kind); <unk>, <s>, </s> and bytes come first."""
     rows = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
     rows += [(f"<0x{b:02X}>", 0.0, 6) for b in range(256)] if byte_fallback else []

@@ -35,15 +35,20 @@ class Normalizer:
             return b""
         parts = [part for part, _ in self._parts(text)] if self._symbols or model.charsmap else [text]
         space = SPACE if model.escape_whitespaces else " "
+        body = "".join(parts)
         if model.remove_extra_whitespaces:
-            body = re.sub(" +", " ", "".join(parts)).strip(" ")
-            if not body and not "".join(parts).strip(" "):
+            body = re.sub(" +", " ", body).lstrip(" ")
+            # A text of nothing but spaces is nothing; characters that the map deletes are a text, if an empty one.
+            if not body and all(self._replaced(c) == " " for c in text):
                 return b""
-        else:
-            body = "".join(parts)
-        if model.add_dummy_prefix:
-            body = body + " " if model.whitespace_as_suffix else " " + body
-        return body.replace(" ", space).encode()
+        if model.add_dummy_prefix and not model.whitespace_as_suffix:
+            body = " " + body
+        body = body.replace(" ", space)
+        if model.remove_extra_whitespaces:
+            body = body.rstrip(space)  # also U+2581 that the text itself ends in
+        if model.add_dummy_prefix and model.whitespace_as_suffix:
+            body += space
+        return body.encode()
 
     def inner(self, raw: bytes) -> bytes:
         """A stretch of text as it is normalised inside a longer one: its spaces stay, none is added."""
