@@ -2,6 +2,7 @@
 Rival: sentencepiece (ids compared). Normalising is part of both."""
 
 import io
+from itertools import pairwise
 
 import pytest
 
@@ -29,7 +30,7 @@ def compare(benchmark, documents, speed, impl, algorithm):
     texts = documents(20_000 if impl == "reference" else 4_000_000)
     theirs, ours = models(documents(1_000_000), algorithm)
     ids, offsets = benchmark(ours.encode_batch, texts, threads=1, impl=impl)
-    assert [ids[a:b].tolist() for a, b in zip(offsets, offsets[1:])] == theirs.encode(texts, num_threads=1)
+    assert [ids[a:b].tolist() for a, b in pairwise(offsets)] == theirs.encode(texts, num_threads=1)
     speed(texts)
 
 

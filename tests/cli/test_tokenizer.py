@@ -154,3 +154,17 @@ def test_a_mistake_is_named(app, files, error, words, arguments):
     (files / "fr.jsonl").write_text('{"text": "bonjour", "language": "fr"}\n')
     (files / "a.tiktoken").write_text("IQ== 0\n")
     refused(app, error, words, *arguments)
+
+
+def test_a_sentencepiece_model_is_measured_and_neither_extended_nor_converted(app, files):
+    from tokenizer import pieces
+
+    rows = [("▁", -3.0), *((c, -4.0) for c in "abcdefghijklmnopqrstuvwxyz"), ("▁the", -1.0)]
+    (files / "m.model").write_bytes(pieces.model(rows, algorithm="unigram"))
+    run(app, "report", "m.model", "tokenizer.json", "-t", "plain.txt", "--terms", "terms.txt", "--json", "f.json")
+    row = json.loads((files / "f.json").read_text())["tokenizers"][0]
+    assert (row["name"], row["pattern"], row["vocab_size"]) == ("m", "sentencepiece unigram", 31)
+    assert row["by_source"]["plain"]["bytes"] == len("\n".join(TEXTS).encode())
+    words = "m.model: a SentencePiece model is measured here, but neither extended nor converted"
+    refused(app, ConfigError, words, "extend", "m.model", "--out", "new", "-t", "plain.txt")
+    refused(app, ConfigError, words, "convert", "m.model", "a.json")

@@ -61,8 +61,8 @@ def test_user_defined_and_unused_pieces(impl, load):
 
 
 def test_sums_count_on_from_zero_in_long_texts(impl, load):
-    # a b is better than ab by 0.002. Beyond -65,536 float32 has steps of 0.0078, so both round alike and ab, found first,
-    # stays; at -100,000 the sums begin anew and see it again. Each c before takes 3.
+    # a b is better than ab by 0.002. Beyond -65,536 float32 has steps of 0.0078, so both round alike and ab, found
+    # first, stays; at -100,000 the sums begin anew and see it again. Each c before takes 3.
     model = load([("c", -3.0), ("a", -2.001), ("b", -2.0), ("ab", -4.003)])
     assert texts_of(model, ["c" * 33_000 + "ab"], impl)[0][-2:] == ["c", "ab"]
     assert texts_of(model, ["c" * 34_000 + "ab"], impl)[0][-2:] == ["a", "b"]
