@@ -30,7 +30,7 @@ def compare(benchmark, documents, speed, impl, algorithm):
     texts = documents(20_000 if impl == "reference" else 4_000_000)
     theirs, ours = models(documents(1_000_000), algorithm)
     ids, offsets = benchmark(ours.encode_batch, texts, threads=1, impl=impl)
-    assert [ids[a:b].tolist() for a, b in pairwise(offsets)] == theirs.encode(texts, num_threads=1)
+    assert [ids[a:b].tolist() for a, b in pairwise(offsets)] == theirs.encode(list(texts), num_threads=1)
     speed(texts)
 
 
@@ -41,5 +41,5 @@ def bench_sentencepiece_bpe(benchmark, documents, speed, impl):
 def bench_rival_sentencepiece(benchmark, documents, speed):
     texts = documents(4_000_000)
     theirs, _ = models(documents(1_000_000), ALGORITHM)
-    benchmark(theirs.encode, texts, num_threads=1)
+    benchmark(theirs.encode, list(texts), num_threads=1)
     speed(texts)

@@ -14,5 +14,5 @@ def bench_unigram(benchmark, documents, speed, impl):
 def bench_rival_sentencepiece(benchmark, documents, speed):
     texts = documents(4_000_000)
     theirs, _ = models(documents(1_000_000), ALGORITHM)
-    benchmark(theirs.encode, texts, num_threads=1)
+    benchmark(theirs.encode, list(texts), num_threads=1)
     speed(texts)
