@@ -99,20 +99,23 @@ class Pieces(Generic[T]):
 
     def _make_pieces(self, index: int, folder: Path) -> int:
         """Go through the pieces; return how many there are, when all are finished."""
+        waiting: list[int] = []  # offered, not accepted yet
         offered: list[int] = []
         count = more = 0
         for count, piece in enumerate(self._cut.pieces(self._items[index], folder), 1):
             number = count - 1
+            waiting = [n for n in waiting if self._shared.is_open(f"{index}-{n}")]
             if self._is_finished(index, number):
                 self._cut.done(piece)
-            elif self._shared.helpers() > sum(self._shared.is_open(f"{index}-{n}") for n in offered):
+            elif self._shared.helpers() > len(waiting):
                 self._shared.offer(f"{index}-{number}", piece)
+                waiting.append(number)
                 offered.append(number)
             else:
                 self._make(index, number, piece)
             self._note(f"{count} pieces of part {index}")
-        for name in [f"{index}-{n}" for n in offered]:
-            self._accept(name)
+        for number in waiting:
+            self._accept(f"{index}-{number}")
         self._behind.wait()
         while not all(self._stage.marker(self._phase, index, n).exists() for n in offered):
             time.sleep(_WAIT_S)
