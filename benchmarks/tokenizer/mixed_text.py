@@ -1,11 +1,13 @@
-"""50 MB of text as a base model sees it, from the fetched lake (tools/fetch_lake.py; FASTTRAIN_LAKE names its folder).
+"""Text as a base model sees it: python mixed_text.py BYTES END > FILE, each document followed by END.
 
-English prose, code, European languages and other scripts in these shares; documents in the order of their names.
+From the fetched lake (tools/fetch_lake.py; FASTTRAIN_LAKE names its folder): English prose, code, European languages
+and other scripts in these shares; documents in the order of their names.
 """
 
 import itertools
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +83,9 @@ def documents(total_bytes: int) -> Iterator[str]:
             left -= len(text.encode())
             yield text
         missing += max(left, 0.0) if name != "english" else 0.0
+
+
+if __name__ == "__main__":
+    total, end = int(sys.argv[1]), sys.argv[2].encode().decode("unicode_escape").encode()
+    for document in documents(total):
+        sys.stdout.buffer.write(document.encode() + end)

@@ -133,9 +133,9 @@ void bind_train(py::module_& m) {
       "bpe_train",
       [](Array<std::uint32_t>& symbols, const Array<std::int64_t>& word_offsets, const Array<std::int64_t>& word_counts,
          const Array<std::uint8_t>& token_data, const Array<std::int64_t>& token_offsets,
-         const Array<std::uint32_t>& given, Array<std::uint32_t>& pairs, Array<std::uint32_t>& ids,
-         std::size_t vocab_size, std::int64_t min_frequency, bool reuses_ids,
-         const std::string& impl) {
+         const Array<std::uint32_t>& given, const Array<std::uint32_t>& token_sizes, Array<std::uint32_t>& pairs,
+         Array<std::uint32_t>& ids, std::size_t vocab_size, std::int64_t min_frequency, bool reuses_ids,
+         std::uint32_t max_size, const std::string& impl) {
         const auto train = pick(bpe_train_impls(), "bpe_train", impl).train;
         const BpeTrainArgs args{symbols.mutable_data(),
                                 word_offsets.data(),
@@ -145,19 +145,21 @@ void bind_train(py::module_& m) {
                                 pairs.mutable_data(),
                                 ids.mutable_data(),
                                 given.data(),
+                                token_sizes.shape(0) ? token_sizes.data() : nullptr,
                                 static_cast<std::size_t>(word_counts.shape(0)),
                                 static_cast<std::size_t>(token_offsets.shape(0) - 1),
                                 static_cast<std::size_t>(given.shape(0)),
                                 vocab_size,
                                 static_cast<std::size_t>(ids.shape(0)),
                                 min_frequency,
-                                reuses_ids};
+                                reuses_ids,
+                                max_size};
         py::gil_scoped_release nogil;
         return train(args);
       },
       "symbols"_a.noconvert(), "word_offsets"_a.noconvert(), "word_counts"_a.noconvert(), "token_data"_a.noconvert(),
-      "token_offsets"_a.noconvert(), "given"_a.noconvert(), "pairs"_a.noconvert(), "ids"_a.noconvert(), "vocab_size"_a,
-      "min_frequency"_a, "reuses_ids"_a, "impl"_a);
+      "token_offsets"_a.noconvert(), "given"_a.noconvert(), "token_sizes"_a.noconvert(), "pairs"_a.noconvert(),
+      "ids"_a.noconvert(), "vocab_size"_a, "min_frequency"_a, "reuses_ids"_a, "max_size"_a, "impl"_a);
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ class Trainer {
         tokens_.emplace_back(begin, static_cast<std::size_t>(a.token_offsets[k + 1] - a.token_offsets[k]));
         if (!tokens_.back().empty()) id_of_.emplace(tokens_.back(), static_cast<std::uint32_t>(k));
       }
+    if (a.token_sizes) sizes_.assign(a.token_sizes, a.token_sizes + a.K);
     lengths_.resize(a.W);
     for (std::size_t w = 0; w < a.W; ++w)
       lengths_[w] = static_cast<std::uint32_t>(a.word_offsets[w + 1] - a.word_offsets[w]);
@@ -66,10 +67,15 @@ class Trainer {
   std::uint32_t* word(std::size_t w) noexcept { return a_.symbols + (a_.word_offsets[w] - a_.word_offsets[0]); }
 
   std::uint32_t token(std::uint32_t left, std::uint32_t right) {
-    if (!a_.reuses_ids) return static_cast<std::uint32_t>(num_tokens_++);
+    const auto size = [&] { return sizes_[left] + sizes_[right]; };
+    if (!a_.reuses_ids) {
+      if (a_.token_sizes) sizes_.push_back(size());
+      return static_cast<std::uint32_t>(num_tokens_++);
+    }
     const auto [it, is_new] = id_of_.emplace(tokens_[left] + tokens_[right], static_cast<std::uint32_t>(num_tokens_));
     if (is_new) {
       tokens_.push_back(it->first);
+      if (a_.token_sizes) sizes_.push_back(size());
       ++num_tokens_;
     }
     return it->second;
@@ -105,7 +111,7 @@ class Trainer {
     for (First& first : firsts) {
       counts_[first.pair] = first.count;
       first.list = first.num_words == 1 ? PlaceLists::one(first.last_word) : places_.make(first.num_words);
-      if (first.count > 0) queue_.push({first.count, first.pair, first.list});
+      if (is_allowed(first.pair)) queue_.push({first.count, first.pair, first.list});
       first.last_word = 0;
     }
     each_pair([&](std::uint64_t pair, std::uint32_t w) {
@@ -157,8 +163,12 @@ class Trainer {
     after_.clear();
   }
 
+  bool is_allowed(std::uint64_t pair) const noexcept {
+    return !a_.token_sizes || std::uint64_t{sizes_[pair >> 32]} + sizes_[pair & 0xFFFFFFFF] <= a_.max_size;
+  }
+
   void push(std::uint64_t pair, std::uint64_t list) {
-    if (const std::int64_t count = counts_[pair]; count > 0)
+    if (const std::int64_t count = counts_[pair]; count > 0 && is_allowed(pair))
       queue_.push({count, pair, list});
     else
       places_.drop(list);
@@ -169,6 +179,7 @@ class Trainer {
   std::vector<std::string> tokens_;  // only when ids are used again
   std::unordered_map<std::string, std::uint32_t> id_of_;
   std::vector<std::uint32_t> lengths_;  // of the words, in symbols
+  std::vector<std::uint32_t> sizes_;    // of the tokens, when they are bounded
   PairTable counts_;
   PlaceLists places_;
   CandidateQueue queue_;

@@ -29,9 +29,11 @@ struct BpeTrainArgs {
   std::uint32_t* pairs;               // (capacity, 2)  out: merges in the order of learning
   std::uint32_t* ids;                 // (capacity,)    out: what each gives; new ids go on from K
   const std::uint32_t* given;         // (G, 3)  left, right, result: merges of every word before learning, in order
+  const std::uint32_t* token_sizes;   // (K,)  what `max_size` bounds: sizes of parts add up; null: no bound
   std::size_t W, K, G, vocab_size, capacity;
   std::int64_t min_frequency;
   bool reuses_ids;
+  std::uint32_t max_size;  // a pair of tokens that are larger together does not merge
 };
 
 // Returns the number of merges, or -1 when there are more than `capacity`.

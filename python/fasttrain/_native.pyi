@@ -223,11 +223,13 @@ def bpe_train(
     token_data: numpy.typing.NDArray[numpy.uint8],
     token_offsets: numpy.typing.NDArray[numpy.int64],
     given: numpy.typing.NDArray[numpy.uint32],
+    token_sizes: numpy.typing.NDArray[numpy.uint32],
     pairs: numpy.typing.NDArray[numpy.uint32],
     ids: numpy.typing.NDArray[numpy.uint32],
     vocab_size: typing.SupportsInt | typing.SupportsIndex,
     min_frequency: typing.SupportsInt | typing.SupportsIndex,
     reuses_ids: bool,
+    max_size: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> int: ...
 def bpe_train_impls() -> list[str]: ...

@@ -38,8 +38,8 @@ Vocabulary learn(const fuzz::Texts& texts, int pattern, std::size_t merges, std:
     const std::size_t capacity = 4 * merges + 16;
     std::vector<std::uint32_t> pairs(2 * capacity), ids(capacity);
     const std::int64_t M = impl.train({symbols.data(), word_offsets.data(), word_counts.data(), token_data.data(),
-                                       token_offsets.data(), pairs.data(), ids.data(), nullptr, word_counts.size(), 256,
-                                       0, 256 + merges, capacity, min_frequency, true});
+                                       token_offsets.data(), pairs.data(), ids.data(), nullptr, nullptr, word_counts.size(),
+                                       256, 0, 256 + merges, capacity, min_frequency, true, 0});
     FUZZ_REQUIRE(M >= -1 && M <= static_cast<std::int64_t>(capacity));
     pairs.resize(M < 0 ? 0 : 2 * static_cast<std::size_t>(M));
     ids.resize(pairs.size() / 2);

@@ -90,6 +90,16 @@ def test_given_merges_come_first(words, given, reuses_ids):
         assert ids.tolist() == found[0][1].tolist()
 
 
+@given(WORDS, st.integers(0, 4), st.booleans())
+def test_no_token_is_larger_than_the_bound(words, max_size, reuses_ids):
+    """Here the size of a token is how many b it holds."""
+    sizes = np.array([t == b"b" for t in BYTES], np.uint32)
+    kw = {"token_sizes": sizes, "max_size": max_size, "reuses_ids": reuses_ids}
+    found = learn(words, 300, **kw)
+    assert found == learn(words, 300, impl="reference", **kw)
+    assert all((left + right).count("b") <= max_size for left, right in found)
+
+
 def rustbpe(words, vocab_size):
     """Its rule, every count made anew at each step: the most frequent pair, of equals the smallest, gets a new id."""
     symbols = {w: list(w.encode()) for w in words}

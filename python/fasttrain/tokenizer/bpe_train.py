@@ -84,6 +84,8 @@ def bpe_train(
     min_frequency: int = 0,
     reuses_ids: bool = True,
     given: npt.NDArray[np.uint32] | None = None,
+    token_sizes: npt.NDArray[np.uint32] | None = None,
+    max_size: int = 0,
     impl: str | None = None,
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     """Learn merges until the vocabulary has `vocab_size` tokens or no pair is frequent enough.
@@ -101,6 +103,8 @@ def bpe_train(
         min_frequency: a pair that occurs less often does not merge.
         reuses_ids: a merge whose bytes are a token already gives that token's id; else every merge gives a new one.
         given: (G, 3) uint32, merges (left, right, result) that every word goes through before learning, in order.
+        token_sizes: (K,) uint32, a size of each token, which adds up in merges; a pair larger than `max_size` never
+            merges. None: no such bound.
         impl: an implementation's name; the fastest that runs here when None.
     Returns: (M, 2) uint32 pairs in the order of learning and (M,) uint32 ids; new ids go on from K.
     Raises: TypeError, ValueError: a wrong dtype, shape or number, an id that is no initial token.
@@ -113,6 +117,8 @@ def bpe_train(
     check.array(op, "counts", counts, np.int64, (len(offsets) - 1,))
     given = np.empty((0, 3), np.uint32) if given is None else given
     check.array(op, "given", given, np.uint32, (None, 3))
+    sizes = np.empty(0, np.uint32) if token_sizes is None else token_sizes
+    check.array(op, "token_sizes", sizes, np.uint32, (0 if token_sizes is None else len(tokens),))
     for name, ids in (("symbols", symbols), ("given", given)):
         if ids.size and int(ids.max()) >= len(tokens):
             raise ValueError(f"{op}: {name} must be ids of the {len(tokens)} initial tokens, got {int(ids.max())}")
@@ -129,6 +135,7 @@ def bpe_train(
         merges = bpe_train_ref.learn(
             words, counts.tolist(), tokens, vocab_size,
             min_frequency=min_frequency, reuses_ids=reuses_ids, given=[tuple(g) for g in given.tolist()],
+            token_sizes=sizes.tolist(), max_size=max_size,
         )  # fmt: skip
         flat = np.array(merges, np.uint32).reshape(-1, 3)
         return np.ascontiguousarray(flat[:, :2]), np.ascontiguousarray(flat[:, 2])
@@ -137,8 +144,8 @@ def bpe_train(
     capacity = 16 * (vocab_size - len(tokens)) + (1 << 16)
     pairs, ids = np.empty((capacity, 2), np.uint32), np.empty(capacity, np.uint32)
     num = backend.native(op)(
-        symbols, offsets, counts, initial.data, initial.offsets, given, pairs, ids,
-        vocab_size, min_frequency, reuses_ids, impl,
+        symbols, offsets, counts, initial.data, initial.offsets, given, sizes, pairs, ids,
+        vocab_size, min_frequency, reuses_ids, max_size, impl,
     )  # fmt: skip
     if num < 0:
         raise ValueError(f"{op}: more than {capacity:,} merges for {vocab_size - len(tokens):,} new tokens")

@@ -21,21 +21,26 @@ def learn(
     min_frequency: int = 0,
     reuses_ids: bool = True,
     given: Sequence[tuple[int, int, int]] = (),
+    token_sizes: Sequence[int] = (),
+    max_size: int = 0,
 ) -> list[tuple[int, int, int]]:
     """Merges (left id, right id, id of both), in order. `words`: their symbols; `tokens`: the vocabulary by id.
 
     Before learning every word goes through the `given` merges, one after another. A candidate is (count, pair, the
     words in which the pair was formed). The one with the highest count is taken, of equals the smallest pair; when the
     pair's count has changed since, the candidate goes back with the count of now. Its merge touches its words only, and
-    a pair that a merge forms is a candidate (again).
+    a pair that a merge forms is a candidate (again). With `token_sizes` no pair larger than `max_size` is a candidate.
     """
+    sizes = list(token_sizes)
     vocabulary, id_of = list(tokens), {t: i for i, t in enumerate(tokens) if t}
     symbols = [list(word) for word in words]
     total: Counter[tuple[int, int]] = Counter()
     candidates: list[tuple[int, tuple[int, int], set[int]]] = []
 
     def offer(formed: dict[tuple[int, int], set[int]]) -> None:
-        candidates.extend((total[pair], pair, places) for pair, places in formed.items() if total[pair] > 0)
+        for pair, places in formed.items():
+            if total[pair] > 0 and (not sizes or sizes[pair[0]] + sizes[pair[1]] <= max_size):
+                candidates.append((total[pair], pair, places))
 
     formed: dict[tuple[int, int], set[int]] = {}
     for w, s in enumerate(symbols):
@@ -59,6 +64,7 @@ def learn(
         if merged == len(vocabulary):
             vocabulary.append(token)
             id_of[token] = merged
+            sizes += [sizes[left] + sizes[right]] if sizes else []
         merges.append((left, right, merged))
         formed = {}
         for w in places:
