@@ -95,7 +95,7 @@ def test_weights_make_the_share_in_training(split, tmp_path):
         return weights
 
     run_stage("tokenizer", folder=tmp_path / "mixture", config=config, inputs=[split], world=SoloGroup(),
-              body=lambda s: stage.run(s, config, mixture))  # fmt: skip
+              body=lambda s: stage.run(s, config, shares=mixture))  # fmt: skip
     assert seen == [size]
     assert Tokenizer.load(tmp_path / "mixture").fingerprint == found.fingerprint
     for weights, words in (

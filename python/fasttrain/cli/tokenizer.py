@@ -5,34 +5,16 @@ from typing import Annotated
 
 import typer
 
-from fasttrain.cli.options import Fresh, Out, Print, RecipeArgument, Set, Verbose, console, open_run
+from fasttrain.cli import tokenizer_train
+from fasttrain.cli.options import console
 
 _commands = typer.Typer(no_args_is_help=True, help="Train a tokenizer on a recipe's lake; measure tokenizers on text.")
 
 
 def add(app: typer.Typer) -> None:
     """Register the commands."""
+    tokenizer_train.add(_commands)
     app.add_typer(_commands, name="tokenizer")
-
-
-@_commands.command("train")
-def train(
-    recipe: RecipeArgument = "demo",
-    out: Out = None,
-    assignments: Set = None,
-    show: Print = False,
-    fresh: Fresh = False,
-    verbose: Verbose = False,
-) -> None:
-    """Train the recipe's byte-level BPE on its training documents; unfinished stages before it are run first."""
-    from fasttrain.cli.prepare import run_prepare
-    from fasttrain.prepare.journey import STAGES
-
-    session = open_run(recipe, out=out, assignments=assignments, show=show, fresh=fresh, verbose=verbose)
-    for name in STAGES[: STAGES.index("tokenizer") + 1]:
-        run_prepare(session, only=name)
-    if session.world.is_root:
-        typer.echo(f"tokenizer: {session.folder.tokenizer}")
 
 
 @_commands.command("report")

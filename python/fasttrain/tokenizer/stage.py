@@ -84,7 +84,7 @@ class TokenizerConfig(Settings):
         return self
 
 
-def run(stage: Stage, config: TokenizerConfig, shares: Shares | None = None) -> Report:
+def run(stage: Stage, config: TokenizerConfig, *, shares: Shares | None = None) -> Report:
     """Train on phase `train` of input 0 and measure; writes tokenizer.json and report.json into the stage's folder.
 
     Pretokens are counted part by part on every rank; the root learns the merges. The bytes do not depend on ranks.

@@ -6,8 +6,8 @@
 A superword is what the pattern's alternative for words gives when ` \\p{L}+` may follow it any number of times; all
 other pieces stay. EXPRESSIONS holds the whole expressions; cl100k's words are
 `[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++(?: \\p{L}++)*+` then. The tokenizer.json names it, so any library that runs it and
-reads merges gives the same ids. No token crosses punctuation, a number, two spaces or a line end, and none that the second
-stage makes holds more than `max_spaces` spaces.
+reads merges gives the same ids. No token crosses punctuation, a number, two spaces or a line end, and none that the
+second stage makes holds more than `max_spaces` spaces.
 
 Memory: the second stage sees a sample of the texts of at most about `sample_bytes`, chosen by their hashes; it is
 bounded by that, whatever the corpus holds. Source: Liu et al. 2025, SuperBPE, arXiv:2503.13423.
