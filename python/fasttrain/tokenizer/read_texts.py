@@ -10,6 +10,7 @@ import pyarrow as pa
 from fasttrain.formats.document import iter_documents
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
+from fasttrain.text.hash128 import hash128
 
 Texts = Iterable[str | bytes | Path] | TextColumn | Any
 """Strings or UTF-8 bytes, a TextColumn, a pyarrow string column, or Paths: of a .parquet file its documents are the
@@ -74,6 +75,17 @@ def _cut_lines(block: bytes) -> TextColumn:
     if not len(ends) or ends[-1] != len(data):
         ends = np.append(ends, len(data))
     return TextColumn(data, np.concatenate([np.zeros(1, np.int64), ends]))
+
+
+def sample(texts: Texts, sample_bytes: int, *, threads: int | None = None) -> Iterator[TextColumn]:
+    """About `sample_bytes` of the texts, which must be readable more than once: those with the lowest hashes, so the
+    sample is the same whatever the order, and a larger one holds it."""
+    total = sum(column.num_bytes for column in read_columns(texts))
+    limit = (sample_bytes << 64) // max(total, 1)
+    for column in read_columns(texts):
+        if limit < 1 << 64:
+            column = take(column, hash128(column, threads=threads)[:, 0] < np.uint64(limit))
+        yield column
 
 
 def take(column: TextColumn, kept: Any) -> TextColumn:

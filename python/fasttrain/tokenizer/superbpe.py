@@ -24,11 +24,10 @@ import numpy.typing as npt
 
 from fasttrain.formats import atomic
 from fasttrain.text.columns import TextColumn
-from fasttrain.text.hash128 import hash128
 from fasttrain.tokenizer import learn_bpe, patterns, tokenizer_json, unicode_ln
 from fasttrain.tokenizer.bpe_train import WordCounter, bpe_train
 from fasttrain.tokenizer.pretokenize import pretokenize
-from fasttrain.tokenizer.read_texts import Texts, read_columns, take
+from fasttrain.tokenizer.read_texts import Texts, sample
 from fasttrain.tokenizer.train_bpe import EOT, count_texts
 from fasttrain.tokenizer.vocabulary import Vocabulary
 
@@ -137,13 +136,9 @@ def count_superwords(
     texts: Texts, pattern: str, sample_bytes: int, *, threads: int | None = None, impl: str | None = None
 ) -> tuple[TextColumn, npt.NDArray[np.int64], int]:
     """Every superword of the sample, in the order of its bytes, how often it occurs, and the sample's bytes."""
-    total = sum(column.num_bytes for column in read_columns(texts))
-    limit = min(1 << 64, (sample_bytes << 64) // max(total, 1))
     counter = WordCounter(pattern, impl=impl)
     sampled = 0
-    for column in read_columns(texts):
-        if limit < 1 << 64:
-            column = take(column, hash128(column, threads=threads, impl=impl)[:, 0] < np.uint64(limit))
+    for column in sample(texts, sample_bytes, threads=threads):
         sampled += column.num_bytes
         pieces, starts = pretokenize(column, pattern=pattern, threads=threads, impl=impl)
         kept = np.append(~joins(pieces, starts), True)

@@ -9,13 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from fasttrain.core.errors import ConfigError
 from fasttrain.formats import atomic
 from fasttrain.text.columns import TextColumn
-from fasttrain.text.hash128 import hash128
-from fasttrain.tokenizer.read_texts import Texts, read_columns, take
+from fasttrain.tokenizer.read_texts import Texts, sample
 from fasttrain.tokenizer.train_bpe import EOT
 
 _LINE_BYTES = 4096  # sentencepiece trains on sentences and leaves out longer ones
@@ -65,14 +62,14 @@ def train_unigram(
         raise ConfigError("unigram: needs the sentencepiece package; pip install sentencepiece") from None
     if isinstance(texts, Iterator):
         raise ValueError("unigram: texts must be a list, column or Paths, which can be read again")
-    sample = [column for column in _sampled(texts, sample_bytes, threads) if column.num_bytes]
-    if not sample:
+    sampled = [column for column in sample(texts, sample_bytes, threads=threads) if column.num_bytes]
+    if not sampled:
         raise ValueError("unigram: there must be text to train on, got none")
     size = vocab_size + -vocab_size % pad_to_multiple
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_sentences(sample),
+            sentence_iterator=_sentences(sampled),
             model_writer=model,
             model_type="unigram",
             vocab_size=size,
@@ -96,21 +93,12 @@ def train_unigram(
         )
     except (RuntimeError, OSError) as e:
         raise ValueError(f"unigram: sentencepiece could not train {size} pieces: {e}") from e
-    return Unigram(model.getvalue(), sum(column.num_bytes for column in sample))
+    return Unigram(model.getvalue(), sum(column.num_bytes for column in sampled))
 
 
-def _sampled(texts: Texts, sample_bytes: int, threads: int | None) -> Iterator[TextColumn]:
-    total = sum(column.num_bytes for column in read_columns(texts))
-    limit = min(1 << 64, (sample_bytes << 64) // max(total, 1))
-    for column in read_columns(texts):
-        if limit < 1 << 64:
-            column = take(column, hash128(column, threads=threads)[:, 0] < np.uint64(limit))
-        yield column
-
-
-def _sentences(sample: Sequence[TextColumn]) -> Iterator[str]:
+def _sentences(sampled: Sequence[TextColumn]) -> Iterator[str]:
     """Lines of the texts in the order of their bytes; long ones cut, as sentencepiece would leave them out."""
-    texts = sorted(column[n] for column in sample for n in range(len(column)))
+    texts = sorted(column[n] for column in sampled for n in range(len(column)))
     for text in texts:
         for line in text.decode("utf-8", "replace").replace("\0", "").splitlines():
             for at in range(0, len(line), _LINE_BYTES // 4):
