@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from fasttrain.comm.threads import threads_of_rank
 from fasttrain.core.errors import ConfigError
 from fasttrain.formats.document import iter_documents
-from fasttrain.formats.stage import PartReport, PartWriter, Stage
+from fasttrain.formats.part import PartReport, PartWriter
+from fasttrain.formats.stage import Stage
 from fasttrain.text import columns
 from fasttrain.tokenizer.bpe_train import WordCounter
 from fasttrain.tokenizer.weighting import Cell
