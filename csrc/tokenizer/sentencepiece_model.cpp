@@ -23,7 +23,6 @@ SentencePieceModel::SentencePieceModel(const SentencePieceModelArgs& a)
       kinds(a.kinds, a.kinds + a.V),
       unk_id(a.unk_id),
       min_score(0),
-      max_score(0),
       data_(a.piece_data, a.piece_data + a.piece_offsets[a.V]),
       offsets_(a.piece_offsets, a.piece_offsets + a.V + 1) {
   if (a.byte_ids != nullptr) byte_ids.assign(a.byte_ids, a.byte_ids + 256);
@@ -37,7 +36,6 @@ SentencePieceModel::SentencePieceModel(const SentencePieceModelArgs& a)
     if (kinds[i] == user_defined) symbol_sizes_.push_back(size);
     if (kinds[i] != 1) continue;
     min_score = first ? scores[i] : std::min(min_score, scores[i]);
-    max_score = first ? scores[i] : std::max(max_score, scores[i]);
     first = false;
   }
   std::sort(symbol_sizes_.begin(), symbol_sizes_.end(), std::greater<>());

@@ -71,7 +71,7 @@ class SentencePieceModel {
   std::vector<std::uint8_t> kinds;
   std::vector<std::uint32_t> byte_ids;  // empty: no byte fallback
   std::uint32_t unk_id;
-  float min_score, max_score;  // of normal pieces
+  float min_score;          // of normal pieces
   std::size_t longest = 0;     // bytes
   bool has_unused = false;
   bool opens_with_space = true;  // U+2581 stands only in front of other characters, so no piece crosses into a new word

@@ -130,6 +130,8 @@ class WordCounter:
         offsets: numpy.typing.NDArray[numpy.int64],
         counts: numpy.typing.NDArray[numpy.int64],
     ) -> None: ...
+    def exceeds(self, num_words: typing.SupportsInt | typing.SupportsIndex) -> bool: ...
+    def merge(self, other: WordCounter, times: typing.SupportsInt | typing.SupportsIndex) -> None: ...
     def sizes(self) -> tuple[int, int]: ...
     def words(
         self,
@@ -231,16 +233,19 @@ def bpe_encode(
 ) -> None: ...
 def bpe_encode_impls() -> list[str]: ...
 def bpe_train(
-    word_data: numpy.typing.NDArray[numpy.uint8],
+    symbols: numpy.typing.NDArray[numpy.uint32],
     word_offsets: numpy.typing.NDArray[numpy.int64],
     word_counts: numpy.typing.NDArray[numpy.int64],
     token_data: numpy.typing.NDArray[numpy.uint8],
     token_offsets: numpy.typing.NDArray[numpy.int64],
-    byte_ids: numpy.typing.NDArray[numpy.uint32],
+    given: numpy.typing.NDArray[numpy.uint32],
+    token_sizes: numpy.typing.NDArray[numpy.uint32],
     pairs: numpy.typing.NDArray[numpy.uint32],
     ids: numpy.typing.NDArray[numpy.uint32],
     vocab_size: typing.SupportsInt | typing.SupportsIndex,
     min_frequency: typing.SupportsInt | typing.SupportsIndex,
+    reuses_ids: bool,
+    max_size: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> int: ...
 def bpe_train_impls() -> list[str]: ...

@@ -51,8 +51,8 @@ def test_equals_counting_anew_before_each_merge(table, min_frequency):
 def test_going_on_from_the_bytes_is_training(table):
     """As far as the trainer learns no second merge for a token, which is what continuing refuses."""
     column = from_texts(table)
-    pairs, ids = bpe_train(column, np.array(list(table.values()), np.int64), tokens=BYTES,
-                           byte_ids=np.arange(256, dtype=np.uint32), vocab_size=276)  # fmt: skip
+    counted = np.array(list(table.values()), np.int64)
+    pairs, ids = bpe_train(column.data.astype(np.uint32), column.offsets, counted, tokens=BYTES, vocab_size=276)
     trained = [(*pair, i) for pair, i in zip(pairs.tolist(), ids.tolist())]
     repeated = next((k for k, m in enumerate(trained) if m[2] != 256 + k), len(trained))
     words, counts = [list(w.encode()) for w in table], list(table.values())

@@ -55,7 +55,7 @@ def test_unknown_characters_are_bytes_or_one_unknown(impl, load):
 
 
 def test_user_defined_and_unused_pieces(impl, load):
-    # A user-defined symbol scores length * max - 0.1 = 3 * -3 - 0.1: abc a -12.1, a b c a -13.5.
+    # A user-defined symbol scores 0.1 * bytes - 0.1 = 0.2, whatever its score says.
     model = load([*ALPHABET, ("abc", 0.0, 4), ("cc", -0.1, 5)])
     assert texts_of(model, ["abca", "cc"], impl) == [["abc", "a"], ["c", "c"]]
 

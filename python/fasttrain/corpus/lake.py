@@ -31,6 +31,28 @@ _DUMP_INDEX = re.compile(r"(?i)-multistream-index[^/]*\.txt")  # where pages beg
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Neighbouring records of a large file (cutting.py)."""
+
+    records_before: int  # records of the file that come before it
+    position: int  # decoded bytes of the file that do
+    path: str = ""  # of a plain file that holds it, decoded; "" when it lies in the file itself
+    start: int = 0  # where in that file
+    end: int = 0
+    damage: tuple[str, str, int] | None = None  # what keeps from reading on behind it: kind, detail, position
+    groups: tuple[int, int] = (0, 0)  # Parquet: its row groups in the file, or the one that it is a piece of
+    rows: int = 0  # Parquet, of a piece of a row group: how many
+    lost: tuple[int, int, str] | None = None  # Parquet: it cannot be read: how many rows, of which group, why
+    number: int = 0  # in the file
+    is_last: bool = False
+
+    def chunks(self, file: Path | RemotePath) -> Iterator[bytes]:
+        """Its bytes; `file` is the whole."""
+        part = streams.Section(self.start, self.end, self.position, self.damage)
+        return streams.section(Path(self.path) if self.path else file, part)
+
+
+@dataclass(frozen=True)
 class LakeFile:
     """One file of a source."""
 
@@ -40,6 +62,26 @@ class LakeFile:
     size: int  # bytes on disk
     version: str  # changes when the content does: time of modification, or SHA-256 for files of the package
     licence: str = ""  # of the nearest licence file above it (source trees)
+    piece: "Piece | None" = None  # only this of it
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its decoded bytes, or those of its piece. Raises streams.Damaged after what decodes."""
+        return streams.chunks(self.path) if self.piece is None else self.piece.chunks(self.path)
+
+    @property
+    def records_before(self) -> int:
+        """Records of the file that come before what is read of it."""
+        return 0 if self.piece is None else self.piece.records_before
+
+    @property
+    def position(self) -> int:
+        """Decoded bytes that come before."""
+        return 0 if self.piece is None else self.piece.position
+
+    @property
+    def ends_here(self) -> bool:
+        """Whether its end is the file's end."""
+        return self.piece is None or self.piece.is_last
 
     @property
     def key(self) -> list[Any]:

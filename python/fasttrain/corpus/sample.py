@@ -12,7 +12,7 @@ from fasttrain.corpus.config import CorpusConfig, SourceConfig
 from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
-from fasttrain.corpus.stage import read_file
+from fasttrain.corpus.reading import read_file
 from fasttrain.formats.stage import documents_bytes
 
 

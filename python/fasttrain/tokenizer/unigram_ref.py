@@ -13,13 +13,12 @@ def encode(
     """(piece, id) along the best path through one normalised text.
 
     ids: the pieces that may be used; scores: a float32 by id; `bonus`: ids of user-defined symbols, which score
-    length * max - 0.1. A character that is no piece scores min - 10 as `unk`. Sums are float32 from the text's begin,
+    0.1 * bytes - 0.1. A character that is no piece scores min - 10 as `unk`. Sums are float32 from the text's begin,
     and below -100,000 on from zero, as SentencePiece 0.2.3 has them: its choice between paths that are equal but for
     rounding is part of the definition. Of equal paths the one through the longer last piece stays, found first.
     """
     used = [scores[i] for piece, i in ids.items() if i not in bonus]
-    low, high = (np.float32(min(used)), np.float32(max(used))) if used else (np.float32(0), np.float32(0))
-    unk_score, symbol_penalty = low - np.float32(UNK_PENALTY), np.float32(0.1)
+    unk_score = np.float32(min(used) if used else 0) - np.float32(UNK_PENALTY)
     size = len(text)
     best = [np.float32(0)] * (size + 1)
     start = [-1] * (size + 1)
@@ -37,7 +36,7 @@ def encode(
             found = ids.get(text[at:end])
             if found is None:
                 continue
-            score = np.float32(end - at) * high - symbol_penalty if found in bonus else np.float32(scores[found])
+            score = np.float32((end - at) * 0.1 - 0.1) if found in bonus else np.float32(scores[found])
             total = score + best[at]
             if start[end] < 0 or total > best[end]:
                 best[end], start[end], which[end] = total, at, found
