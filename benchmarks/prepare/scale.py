@@ -2,6 +2,7 @@
 
     python benchmarks/prepare/scale.py runs/lake/prepare/corpus --megabytes 100 2000 --ranks 1 2 --work scratch
 
+`--file-megabytes 500` puts the text into few large files, which the ranks read in pieces.
 The text is that of bench_prepare.py (workload.py), from the corpus stage of a run of recipe lake or demo. Each run is a
 process of its own, one thread and one core a rank. Memory is the largest resident size of one of its processes, mapped
 files too.
@@ -54,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, help="The corpus stage of a run.")
     parser.add_argument("--megabytes", type=int, nargs="+", default=[100, 2000])
+    parser.add_argument("--file-megabytes", type=int, default=8, help="Text in one file of the input.")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--verbose", action="store_true", help="Log what each rank did in each phase.")
     parser.add_argument("--rounds", type=int, default=1, help="Runs of each, a row for every one.")
@@ -64,10 +66,11 @@ def main() -> None:
     items = write_items(args.work, planted(texts)[3]).resolve()
     print("megabytes  ranks  seconds   MB/s  peak of a process, MB  stages, s")
     for megabytes in args.megabytes:
-        source = args.work / f"{megabytes}mb"
+        name = f"{megabytes}mb-of-{args.file_megabytes}"
+        source = args.work / name
         if not source.is_dir():
-            workload.write(source, workload.copies(texts), megabytes * 1_000_000)
-        recipe = args.work / f"{megabytes}mb.toml"
+            workload.write(source, workload.copies(texts), megabytes * 1_000_000, args.file_megabytes * 1_000_000)
+        recipe = args.work / f"{name}.toml"
         recipe.write_text(RECIPE.format(source=source.resolve(), items=items))
         for _ in range(args.rounds):
             for ranks in args.ranks:

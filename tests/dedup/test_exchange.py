@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttrain.dedup.exchange import Gather, Scatter, columns, mix, raw, save, spread
-from fasttrain.formats.stage import PartWriter
+from fasttrain.formats.part import PartWriter
 
 
 def written(folder, parts, targets, limit):

@@ -14,7 +14,7 @@ import pytest
 
 from dedup.stages import dedup, dropped, text
 from fasttrain.dedup import stage
-from fasttrain.formats import stage as parts_of_stages
+from fasttrain.formats import behind
 
 PHASES = ("write_rows", "rank", "find_exact", "find_near", "resolve", "settle")
 FEW, MANY, PART, RECORDS = 8192, 24576, 4096, 2048
@@ -36,10 +36,7 @@ class Inline:
     def __init__(self, max_workers):
         assert max_workers == 1
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
+    def shutdown(self):
         pass
 
     def submit(self, work):
@@ -65,7 +62,7 @@ def peaks(folder, count, monkeypatch):
     """What the phases hold, by name."""
     found = {}
     with monkeypatch.context() as patch:
-        patch.setattr(parts_of_stages, "ThreadPoolExecutor", Inline)
+        patch.setattr(behind, "ThreadPoolExecutor", Inline)
         for name in PHASES:
             patch.setattr(stage._Work, name, measuring(name, getattr(stage._Work, name), found))
         rows = corpus(count)

@@ -10,7 +10,7 @@ from fasttrain.core.errors import FormatError
 from fasttrain.filter.docket import Docket, merged_meta
 from fasttrain.filter.family import Documents, Opinion, named, note_number, note_numbers, note_object, note_rows
 from fasttrain.filter.text_stats import NAMES
-from fasttrain.formats.stage import PartWriter
+from fasttrain.formats.part import PartWriter
 from fasttrain.text import columns
 from filter.stages import documents
 

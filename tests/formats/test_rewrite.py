@@ -5,8 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fasttrain.formats import document
+from fasttrain.formats.part import PartWriter
 from fasttrain.formats.rewrite import Rewrite
-from fasttrain.formats.stage import PartWriter
 from formats.batches import documents
 
 

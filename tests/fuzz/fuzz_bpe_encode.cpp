@@ -30,19 +30,17 @@ Vocabulary learn(const fuzz::Texts& texts, int pattern, std::size_t merges, std:
     WordCounter counter(pattern);
     impl.count({&counter, texts.data.data(), texts.offsets.data(), texts.N() / 2 + 1 < texts.N() ? texts.N() / 2 + 1 : texts.N(), 1});
     const WordMap& map = counter.whole();
-    std::vector<std::uint8_t> word_data;
-    std::vector<std::int64_t> word_offsets{0}, word_counts;
-    for (const WordMap::Word& word : map.sorted()) {
-      word_data.insert(word_data.end(), map.bytes_of(word), map.bytes_of(word) + word.bytes);
-      word_offsets.push_back(static_cast<std::int64_t>(word_data.size()));
-      word_counts.push_back(word.count);
-    }
-    word_data.shrink_to_fit();
+    std::vector<std::uint8_t> word_data(map.num_bytes());
+    std::vector<std::int64_t> word_offsets(map.size() + 1), word_counts(map.size());
+    map.write_sorted(word_data.data(), word_offsets.data(), word_counts.data());
+    std::vector<std::uint32_t> symbols;
+    for (const std::uint8_t byte : word_data) symbols.push_back(byte_ids[byte]);
+    symbols.shrink_to_fit();
     const std::size_t capacity = 4 * merges + 16;
     std::vector<std::uint32_t> pairs(2 * capacity), ids(capacity);
-    const std::int64_t M = impl.train({word_data.data(), word_offsets.data(), word_counts.data(), token_data.data(),
-                                       token_offsets.data(), byte_ids.data(), pairs.data(), ids.data(),
-                                       word_counts.size(), 256, 256 + merges, capacity, min_frequency});
+    const std::int64_t M = impl.train({symbols.data(), word_offsets.data(), word_counts.data(), token_data.data(),
+                                       token_offsets.data(), pairs.data(), ids.data(), nullptr, nullptr, word_counts.size(),
+                                       256, 0, 256 + merges, capacity, min_frequency, true, 0});
     FUZZ_REQUIRE(M >= -1 && M <= static_cast<std::int64_t>(capacity));
     pairs.resize(M < 0 ? 0 : 2 * static_cast<std::size_t>(M));
     ids.resize(pairs.size() / 2);

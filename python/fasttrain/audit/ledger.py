@@ -32,8 +32,8 @@ log = logging.getLogger("fasttrain.audit")
 STAGES = ("corpus", "filter", "dedup", "passages", "decontam", "split")
 """Stages that hand on documents, in the order of the flow."""
 
-_PART = re.compile(r"part-\d+\.parquet")
-_LEDGER_PART = re.compile(r"part-\d+\.ledger\.parquet")
+_PART = re.compile(r"part-\d+(-\d+)?\.parquet")
+_LEDGER_PART = re.compile(r"part-\d+(-\d+)?\.ledger\.parquet")
 
 
 @dataclass(frozen=True)

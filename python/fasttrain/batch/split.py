@@ -21,7 +21,8 @@ from fasttrain.batch.permute import make_key, mix64
 from fasttrain.batch.tail import cut_at, probe_sum, tail_bytes, tail_documents, tail_id
 from fasttrain.core.config import Settings
 from fasttrain.formats import document, ledger
-from fasttrain.formats.stage import PartReport, PartWriter, Stage, documents_bytes, evidence
+from fasttrain.formats.part import PartReport, PartWriter
+from fasttrain.formats.stage import Stage, documents_bytes, evidence
 
 CANDIDATES = pa.schema(
     [("doc_id", pa.binary(16)), ("source", pa.string()), ("bytes", pa.int64()), ("hash", pa.uint64())]

@@ -88,7 +88,8 @@ class CorpusConfig(Settings):
     max_invalid_fraction: float = Field(default=0.01, ge=0, le=1)
     """Undecodable characters are replaced (and counted) up to this share of a text; beyond it, quarantine."""
     part_bytes: int = Field(default=32_000_000, ge=1)
-    """Bytes of input in one part (compressed files count fourfold); a larger file is a part of its own."""
+    """Bytes of input in one part (compressed files count fourfold). A larger file is a part of its own; one of more
+    than twice as many is cut between records every so many decoded bytes, in pieces that ranks read side by side."""
     extraction_timeout_s: float = Field(default=30.0, gt=0)
     """One HTML page, PDF or page of a wiki may take so long, then it is quarantined: the only limit that depends on
     the machine's speed."""

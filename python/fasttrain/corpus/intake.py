@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from fasttrain.corpus.config import CorpusConfig, SourceConfig
@@ -23,7 +24,8 @@ _BYTES = 16_000_000
 class Intake:
     """One part's documents on their way in. `emit` takes batches of document.SCHEMA, `reject` of ledger.SCHEMA.
 
-    Origins are unique within a part: a second record of the same origin gets ` (2)` behind it, and is counted.
+    Origins are unique within a part, or a large file that is made in pieces: a second record of the same origin gets
+    ` (2)` behind it, and is counted. `taken`: origins of the pieces before.
     """
 
     def __init__(
@@ -32,11 +34,16 @@ class Intake:
         config: CorpusConfig,
         emit: Callable[[Any], None],
         reject: Callable[[Any], None],
+        taken: "Taken | None" = None,
+        *,
+        max_batch_bytes: int | None = None,
     ) -> None:
         self.source, self.config = source, config
+        self._batch_bytes = min(_BYTES, max_batch_bytes or _BYTES)
         self.counts: Counter[str] = Counter()
         self._emit, self._reject = emit, reject
-        self._seen: Counter[bytes] = Counter()
+        self._taken = taken
+        self._seen: dict[bytes, int] = {}  # by origin, the last number that was put behind it
         self._text: list[bytes] = []
         self._rows: list[tuple[str, str, str, int | None, str]] = []  # origin, licence, language, timestamp, meta
         self._bytes = 0
@@ -68,7 +75,7 @@ class Intake:
             )
         )
         self._bytes += len(text)
-        if len(self._rows) >= _ROWS or self._bytes >= _BYTES:
+        if len(self._rows) >= _ROWS or self._bytes >= self._batch_bytes:
             self._flush_documents()
         return None
 
@@ -114,12 +121,22 @@ class Intake:
         self._flush_bad()
 
     def _unique(self, origin: str) -> str:
-        key = hashlib.blake2b(origin.encode("utf-8", "surrogateescape"), digest_size=8).digest()  # not the URL: memory
-        self._seen[key] += 1
-        if self._seen[key] == 1:
+        if self._is_free(origin):
             return origin
         self.counts["repeated_origins"] += 1
-        return f"{origin} ({self._seen[key]})"
+        number = self._seen.setdefault(_digest(origin), 1) + 1
+        while not self._is_free(f"{origin} ({number})"):
+            number += 1
+        self._seen[_digest(origin)] = number
+        return f"{origin} ({number})"
+
+    def _is_free(self, origin: str) -> bool:
+        """Whether no record has the origin yet; then this one has."""
+        key = _digest(origin)
+        if key in self._seen or (self._taken is not None and self._taken.holds(self.source.name, origin)):
+            return False
+        self._seen[key] = 1
+        return True
 
     def _flush_documents(self) -> None:
         if not self._rows:
@@ -165,6 +182,27 @@ class Intake:
         )
         self._bad = []
         self._reject(batch)
+
+
+class Taken:
+    """Which origins other pieces of a file have: by the first 64 bits of the doc_id, sorted."""
+
+    def __init__(self, ids: npt.NDArray[np.uint64]) -> None:
+        self.ids = np.sort(ids)
+
+    def holds(self, source: str, origin: str) -> bool:
+        """Whether one of them is the origin."""
+        return bool(np.isin(heads(doc_ids(source, [origin])), self.ids, assume_unique=True)[0])
+
+
+def heads(doc_id: Any) -> npt.NDArray[np.uint64]:
+    """The first 64 bits of each doc_id (a pa.FixedSizeBinaryArray without nulls)."""
+    both = np.frombuffer(doc_id.buffers()[1], np.uint64)
+    return both[2 * doc_id.offset : 2 * (doc_id.offset + len(doc_id)) : 2]
+
+
+def _digest(origin: str) -> bytes:
+    return hashlib.blake2b(origin.encode("utf-8", "surrogateescape"), digest_size=8).digest()  # not the URL: memory
 
 
 def doc_ids(source: str, origins: list[str]) -> Any:

@@ -13,9 +13,10 @@ def read(file: LakeFile, intake: Intake) -> None:
     """Hand over every record. A line that is no object, lacks its text or is too long is quarantined by its number."""
     if file.size == 0:
         return intake.quarantine("empty", file.name)
-    lines = Lines(file.path, intake.config.max_document_bytes)
+    first = file.records_before + 1
+    lines = Lines(file.chunks(), intake.config.max_document_bytes, number=first, position=file.position)
     fields = Fields(intake, file.name)
-    number = 0
+    number = first - 1
     for line in lines:
         number = line.number
         where = {"file": file.name, "record": number, "position": line.position}

@@ -31,6 +31,28 @@ _DUMP_INDEX = re.compile(r"(?i)-multistream-index[^/]*\.txt")  # where pages beg
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Neighbouring records of a large file (cutting.py)."""
+
+    records_before: int  # records of the file that come before it
+    position: int  # decoded bytes of the file that do
+    path: str = ""  # of a plain file that holds it, decoded; "" when it lies in the file itself
+    start: int = 0  # where in that file
+    end: int = 0
+    damage: tuple[str, str, int] | None = None  # what keeps from reading on behind it: kind, detail, position
+    groups: tuple[int, int] = (0, 0)  # Parquet: its row groups in the file, or the one that it is a piece of
+    rows: int = 0  # Parquet, of a piece of a row group: how many
+    lost: tuple[int, int, str] | None = None  # Parquet: it cannot be read: how many rows, of which group, why
+    number: int = 0  # in the file
+    is_last: bool = False
+
+    def chunks(self, file: Path | RemotePath) -> Iterator[bytes]:
+        """Its bytes; `file` is the whole."""
+        part = streams.Section(self.start, self.end, self.position, self.damage)
+        return streams.section(Path(self.path) if self.path else file, part)
+
+
+@dataclass(frozen=True)
 class LakeFile:
     """One file of a source."""
 
@@ -40,6 +62,26 @@ class LakeFile:
     size: int  # bytes on disk
     version: str  # changes when the content does: time of modification, or SHA-256 for files of the package
     licence: str = ""  # of the nearest licence file above it (source trees)
+    piece: "Piece | None" = None  # only this of it
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its decoded bytes, or those of its piece. Raises streams.Damaged after what decodes."""
+        return streams.chunks(self.path) if self.piece is None else self.piece.chunks(self.path)
+
+    @property
+    def records_before(self) -> int:
+        """Records of the file that come before what is read of it."""
+        return 0 if self.piece is None else self.piece.records_before
+
+    @property
+    def position(self) -> int:
+        """Decoded bytes that come before."""
+        return 0 if self.piece is None else self.piece.position
+
+    @property
+    def ends_here(self) -> bool:
+        """Whether its end is the file's end."""
+        return self.piece is None or self.piece.is_last
 
     @property
     def key(self) -> list[Any]:
@@ -76,7 +118,7 @@ def extension(name: str) -> str:
     return os.path.splitext(_uncompressed(name))[1].lower()
 
 
-def _kind_of(name: str) -> str:
+def kind_of(name: str) -> str:
     """Kind of a file by its name; "" for one that `auto` does not know."""
     if _DUMP.search(_uncompressed(name)):
         return "wikitext"
@@ -117,12 +159,12 @@ def _files_of(source: SourceConfig, path: str, base: Path, where: str) -> tuple[
             folders.setdefault(name.rpartition("/")[0], []).append(file)
     stated = {folder: licences.of_folder(paths) for folder, paths in folders.items()}
     for file, name in found:
-        kind = _kind_of(name) if source.kind == "auto" else source.kind
+        kind = kind_of(name) if source.kind == "auto" else source.kind
         if not kind or (source.kind == "code" and extension(name) not in languages.EXTENSIONS and not source.include):
             continue
         if source.kind == "auto" and (extra := extraction.missing(kind)):
             for asked in (path, *source.include):
-                if _kind_of(asked.partition("?")[0] if remote.is_uri(asked) else asked) == kind:
+                if kind_of(asked.partition("?")[0] if remote.is_uri(asked) else asked) == kind:
                     raise _needs(extra, f"{where}: source {source.name!r}: {asked!r} names files that")
             passed_over[folder_as_written + name] = kind
             continue

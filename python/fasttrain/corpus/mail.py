@@ -26,8 +26,8 @@ def read(file: LakeFile, intake: Intake, extractor: Extractor) -> None:
     """Hand over every message, one in memory at a time. A message cut by damage is no document: the damage is told."""
     if file.size == 0:
         return intake.quarantine("empty", file.name)
-    lines = Lines(file.path, intake.config.max_document_bytes)
-    is_mbox, after_empty, number = False, True, 1
+    lines = Lines(file.chunks(), intake.config.max_document_bytes)
+    is_mbox, after_empty, number = False, True, file.records_before + 1
     message = _Raw(intake.config.max_document_bytes)
     for line in lines:
         data = line.data
@@ -41,7 +41,7 @@ def read(file: LakeFile, intake: Intake, extractor: Extractor) -> None:
         if is_mbox and data is not None and _QUOTED.match(data):
             data = data[1:]
         message.add(data, line.size)
-        after_empty = data is not None and not data.rstrip(b"\r")
+        after_empty = data in (b"", b"\r")
     if lines.damage is not None:
         intake.damage(lines.damage, file.name, number)
     else:

@@ -1,5 +1,6 @@
 """Parquet: one row a record, its text in a named column. A damaged row group costs its own rows only."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -14,54 +15,92 @@ from fasttrain.corpus.remote import RemotePath
 _ROWS = 256
 
 
+class Unreadable(Exception):
+    """Nothing can be read of a file. `kind` of quarantine, and its evidence."""
+
+    def __init__(self, kind: str, size: int = 0, **evidence: Any) -> None:
+        super().__init__(kind)
+        self.kind, self.size, self.evidence = kind, size, evidence
+
+
 def read(file: LakeFile, intake: Intake) -> None:
     """Hand over every row. A file without the text column, or with one that is no text, is quarantined whole."""
     if file.size == 0:
         return intake.quarantine("empty", file.name)
+    if file.piece is not None and file.piece.lost is not None:
+        return _lose(file, file.records_before + 1, *file.piece.lost, intake)
+    if file.piece is not None and file.piece.path:
+        with pa.memory_map(file.piece.path) as source, pa.ipc.open_stream(source) as rows:
+            return _group(rows, file.records_before, file.piece.rows, file.piece.groups[0], file, intake)
     try:
-        if isinstance(file.path, RemotePath):
-            table = pq.ParquetFile(file.path.path, filesystem=file.path.filesystem)
-        else:
-            table = pq.ParquetFile(file.path)
-    except OSError as error:
-        return intake.quarantine("unreadable", file.name, detail=str(error), file=file.name)
-    except pa.ArrowException as error:
-        return intake.quarantine("corrupt", file.name, detail=_short(error), file=file.name)
-    with table:
-        schema = table.schema_arrow
-        top = (
-            intake.source.text_field
-            if intake.source.text_field in schema.names
-            else intake.source.text_field.split(".")[0]
-        )
-        if top not in schema.names:
-            found = {"columns": schema.names[:50], "field": intake.source.text_field}
-            return intake.quarantine("wrong_schema", file.name, file.size, file=file.name, **found)
-        kind = schema.field(top).type
-        if not (pa.types.is_nested(kind) or _is_text(kind)):
-            found = {"field": top, "type": str(kind)}
-            return intake.quarantine("wrong_schema", file.name, file.size, file=file.name, **found)
-        _rows(table, _columns(intake.source, schema.names), file, intake)
+        with opened(file) as table:
+            wanted = columns(file, intake.source, table.schema_arrow)
+            first = file.records_before
+            for group in range(table.metadata.num_row_groups) if file.piece is None else range(*file.piece.groups):
+                rows = table.metadata.row_group(group).num_rows
+                _group(batches(table, group, wanted), first, rows, group, file, intake)
+                first += rows
+    except Unreadable as problem:
+        intake.quarantine(problem.kind, file.name, problem.size, file=file.name, **problem.evidence)
     return None
 
 
-def _rows(table: Any, columns: list[str], file: LakeFile, intake: Intake) -> None:
+def opened(file: LakeFile) -> Any:
+    """The pq.ParquetFile. Raises Unreadable."""
+    try:
+        if isinstance(file.path, RemotePath):
+            return pq.ParquetFile(file.path.path, filesystem=file.path.filesystem)
+        return pq.ParquetFile(file.path)
+    except OSError as error:
+        raise Unreadable("unreadable", detail=str(error)) from None
+    except pa.ArrowException as error:
+        raise Unreadable("corrupt", detail=short(error)) from None
+
+
+def columns(file: LakeFile, source: SourceConfig, schema: Any) -> list[str]:
+    """Top-level columns that hold what the settings name. Raises Unreadable: none holds text."""
+    names = schema.names
+    top = source.text_field if source.text_field in names else source.text_field.split(".")[0]
+    if top not in names:
+        raise Unreadable("wrong_schema", file.size, columns=names[:50], field=source.text_field)
+    kind = schema.field(top).type
+    if not (pa.types.is_nested(kind) or _is_text(kind)):
+        raise Unreadable("wrong_schema", file.size, field=top, type=str(kind))
+    fields = (
+        source.text_field, source.id_field, source.url_field, source.licence_field, source.language_field,
+        source.timestamp_field,
+    )  # fmt: skip
+    wanted = {f if f in names else f.split(".")[0] for f in fields if f}
+    return [name for name in names if name in wanted]
+
+
+def batches(table: Any, group: int, columns: list[str]) -> Iterator[Any]:
+    """The rows of one row group as pa.RecordBatch."""
+    return iter(table.iter_batches(batch_size=_ROWS, row_groups=[group], columns=columns))
+
+
+def short(error: Exception) -> str:
+    """An error's first line."""
+    return str(error).split("\n")[0][:300]
+
+
+def _group(batches: Iterable[Any], first: int, rows: int, group: int, file: LakeFile, intake: Intake) -> None:
+    """Hand over the rows of a group, or of a piece of one; `first` come before them in the file."""
     fields = Fields(intake, file.name)
-    first = 0  # row number of the group's first row
-    for group in range(table.metadata.num_row_groups):
-        rows = table.metadata.row_group(group).num_rows
-        taken = 0
-        try:
-            for batch in table.iter_batches(batch_size=_ROWS, row_groups=[group], columns=columns):
-                for record in _records(batch):
-                    taken += 1
-                    number = first + taken
-                    fields.take(record, number, {"file": file.name, "record": number}, 0)
-        except (OSError, pa.ArrowException) as error:
-            record_number, lost = first + taken + 1, rows - taken
-            where = {"file": file.name, "record": record_number, "records": lost, "row_group": group}
-            intake.quarantine("corrupt", f"{file.name}#{record_number}", detail=_short(error), **where)
-        first += rows
+    taken = 0
+    try:
+        for batch in batches:
+            for record in _records(batch):
+                taken += 1
+                fields.take(record, first + taken, {"file": file.name, "record": first + taken}, 0)
+    except (OSError, pa.ArrowException) as error:
+        _lose(file, first + taken + 1, rows - taken, group, short(error), intake)
+
+
+def _lose(file: LakeFile, record: int, rows: int, group: int, why: str, intake: Intake) -> None:
+    """Quarantine `rows` rows of a row group from `record` on."""
+    where: dict[str, Any] = {"file": file.name, "record": record, "records": rows, "row_group": group}
+    intake.quarantine("corrupt", f"{file.name}#{record}", detail=why, **where)
 
 
 def _records(batch: Any) -> list[dict[str, Any]]:
@@ -80,16 +119,3 @@ def _is_text(kind: Any) -> bool:
         return _is_text(kind.value_type)
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_binary)
     return any(test(kind) for test in (*tests, pa.types.is_large_binary))
-
-
-def _columns(source: SourceConfig, names: list[str]) -> list[str]:
-    fields = (
-        source.text_field, source.id_field, source.url_field, source.licence_field, source.language_field,
-        source.timestamp_field,
-    )  # fmt: skip
-    wanted = {f if f in names else f.split(".")[0] for f in fields if f}
-    return [name for name in names if name in wanted]
-
-
-def _short(error: Exception) -> str:
-    return str(error).split("\n")[0][:300]

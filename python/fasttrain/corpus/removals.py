@@ -25,7 +25,8 @@ from pydantic import Field, model_validator
 from fasttrain.core.config import Settings, fingerprint
 from fasttrain.core.errors import ConfigError, FormatError
 from fasttrain.formats import atomic
-from fasttrain.formats.stage import PartReport, evidence
+from fasttrain.formats.part import PartReport
+from fasttrain.formats.stage import evidence
 
 REASON = "governance:removal_request"
 _HEX = r"^[0-9a-f]{32}$"

@@ -1,24 +1,15 @@
 """The corpus stage: from a lake's files to documents, part by part."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
-from fasttrain.core.errors import FormatError
-from fasttrain.core.log import log
-from fasttrain.corpus import documents, extraction, jsonl, lake, mail, parquet, warc, wikidump
+from fasttrain.corpus import lake
 from fasttrain.corpus.config import CorpusConfig
-from fasttrain.corpus.extraction import Extractor
-from fasttrain.corpus.intake import STAGE, Intake
-from fasttrain.corpus.policy import PolicyConfig, decide
-from fasttrain.corpus.removals import REASON, Removals, touched
-from fasttrain.formats import ledger
+from fasttrain.corpus.large_files import LargeFiles
+from fasttrain.corpus.reading import by_source, read_part
+from fasttrain.corpus.removals import Removals, touched
 from fasttrain.formats.manifest import Report
-from fasttrain.formats.stage import PartWriter, Stage, documents_bytes
+from fasttrain.formats.stage import Stage
 
 PHASE = "documents"
 
@@ -34,16 +25,17 @@ def run(stage: Stage, config: CorpusConfig, base: Path, removals: Removals | Non
     """
     listed = removals or Removals()
     parts: list[lake.Part] = stage.on_root(lambda: lake.plan(config, base))
-    stage.on_root(lambda: _drop_touched(stage, len(parts), listed))
+    stage.on_root(lambda: _drop_touched(stage, listed))
     reports = stage.map_parts(
         PHASE,
         parts,
         lambda part, writer: read_part(part, config, writer, listed),
         key=lambda part: _key(part, config),
         weight=lambda part: sum(file.weight for file in part.files),
+        cut=LargeFiles(config, stage.folder, listed).cut(),
         label="corpus",
     )
-    stage.extra["sources"] = _by_source([report.extra for report in reports])
+    stage.extra["sources"] = by_source([report.extra for report in reports])
     return None
 
 
@@ -52,10 +44,15 @@ def _key(part: lake.Part, config: CorpusConfig) -> list[Any]:
     return [*key, part.passed_over] if part.passed_over else key
 
 
-def _drop_touched(stage: Stage, num_parts: int, removals: Removals) -> None:
-    for index in range(num_parts):
-        if stage.is_made(PHASE, index) and touched(stage.folder, stage.read_part(PHASE, index), removals):
-            stage.drop_part(PHASE, index)
+def _drop_touched(stage: Stage, removals: Removals) -> None:
+    made = stage.made(PHASE)
+    in_pieces = {index for index, piece in made if piece is not None}
+    for index, piece in made:
+        if piece is None and index in in_pieces:
+            continue  # only those of its pieces are made again that are touched
+        if touched(stage.folder, stage.read_part(PHASE, index, piece), removals):
+            stage.drop_part(PHASE, index, piece)
+            stage.marker(PHASE, index).unlink(missing_ok=True)
 
 
 def source_fingerprint(config: CorpusConfig, base: Path) -> Any:
@@ -69,107 +66,3 @@ def source_fingerprint(config: CorpusConfig, base: Path) -> Any:
         entry: list[Any] = [source.name, [file.key for file in found.files]]
         entries.append([*entry, dict(sorted(found.passed_over.items()))] if found.passed_over else entry)
     return entries
-
-
-def read_part(part: lake.Part, config: CorpusConfig, writer: PartWriter, removals: Removals) -> None:
-    """Read the part's files into `writer`, in order."""
-    source = config.sources[part.source]
-    licences: dict[str, int] = {}
-
-    held: Counter[str] = Counter()
-
-    def emit(batch: Any) -> None:
-        writer.bytes_in += documents_bytes(batch)
-        reason, keep = judge(batch.column("licence"), source.name, config.policy)
-        cells = ["{}"] * len(batch)
-        for i in np.flatnonzero(removals.find(batch)).tolist():
-            reason[i], keep[i] = REASON, False
-            cells[i] = removals.evidence(batch.column("doc_id")[i].as_py(), batch.column("text_hash")[i].as_py())
-        held.update(r for r in reason if r.startswith("policy:"))
-        decision = [ledger.KEPT] * len(batch) if keep.all() else np.where(keep, ledger.KEPT, ledger.DROPPED).tolist()
-        writer.decide(STAGE, batch, decision=decision, reason=reason, evidence=cells)
-        batch = batch if keep.all() else batch.filter(pa.array(keep))
-        if len(batch):
-            writer.write(batch)
-        writer.bytes_out += documents_bytes(batch)
-        for count in batch.column("licence").value_counts().to_pylist():
-            licences[count["values"]] = licences.get(count["values"], 0) + count["counts"]
-
-    def reject(rows: Any) -> None:
-        writer.write(rows, name="ledger")
-        writer.dropped.update(rows.column("reason").to_pylist())
-
-    intake = Intake(source, config, emit, reject)
-    for kind, count in part.passed_over:
-        intake.counts[f"passed_over_{kind}"] += count
-        extra = extraction.missing(kind) or kind
-        log.warning("corpus: source %s: %d files passed over: %s needs %s", source.name, count, kind, extra)
-    stated = config.policy.of_source(source.name)
-    if stated is not None and stated.verdict == "deny":  # not even opened
-        for file in part.files:
-            intake.set_aside("policy:deny:source", file.name, max(file.size, 0), why=stated.reason, terms=stated.terms)
-            held["policy:deny:source"] += 1
-    else:
-        with Extractor(config.extraction_timeout_s, config.max_invalid_fraction) as extractor:
-            for file in part.files:
-                read_file(file, intake, extractor)
-    intake.flush()
-    writer.counts.update({name: count for name, count in intake.counts.items() if count})
-    writer.extra = {
-        "source": source.name,
-        "files": len(part.files),
-        "documents": writer.kept,
-        "bytes": writer.bytes_out,
-        "quarantined": intake.counts["quarantined"],
-        "licences": dict(sorted(licences.items())),
-        "policy": dict(sorted(held.items())),
-    }
-
-
-def judge(licence: Any, source: str, policy: PolicyConfig) -> tuple[list[str], npt.NDArray[np.bool_]]:
-    """Reason ("" for none) and whether it stays, of each document of a source, by its licence (a pa.Array)."""
-    coded = licence.dictionary_encode()
-    reasons, stays = [], []
-    for name in coded.dictionary.to_pylist():
-        verdict = decide(name, source, policy).verdict
-        reasons.append("" if verdict == "allow" else f"policy:{verdict}:{name or 'unknown'}")
-        stays.append(verdict == "allow" or (verdict == "review" and policy.on_review == "keep"))
-    codes = coded.indices.to_numpy(zero_copy_only=False)
-    return [reasons[code] for code in codes.tolist()], np.array(stays, np.bool_)[codes]
-
-
-def read_file(file: lake.LakeFile, intake: Intake, extractor: Extractor) -> None:
-    """Hand every record of one file to `intake`, by the file's kind."""
-    match file.kind:
-        case "warc":
-            warc.read(file, intake, extractor)
-        case "jsonl":
-            jsonl.read(file, intake)
-        case "parquet":
-            parquet.read(file, intake)
-        case "text":
-            documents.read_text(file, intake, extractor)
-        case "code":
-            documents.read_code(file, intake)
-        case "mail":
-            mail.read(file, intake, extractor)
-        case "pdf":
-            documents.read_pdf(file, intake, extractor)
-        case "wikitext":
-            wikidump.read(file, intake, extractor)
-        case other:
-            raise FormatError(f"corpus: {file.name}: no reader for kind {other!r}")
-
-
-def _by_source(extras: list[dict[str, Any]]) -> dict[str, Any]:
-    total: dict[str, Any] = {}
-    for extra in extras:
-        sums = total.setdefault(
-            extra["source"], {"files": 0, "documents": 0, "bytes": 0, "quarantined": 0, "licences": {}, "policy": {}}
-        )
-        for key in ("files", "documents", "bytes", "quarantined"):
-            sums[key] += extra[key]
-        for table in ("licences", "policy"):
-            for name, count in extra[table].items():
-                sums[table][name] = sums[table].get(name, 0) + count
-    return total

@@ -39,6 +39,42 @@ class Damaged(Exception):
         self.kind, self.detail, self.position = kind, detail, position
 
 
+@dataclass(frozen=True)
+class Section:
+    """Part of a file's decoded bytes, which lie in a plain file."""
+
+    start: int  # its first byte in that file
+    end: int  # behind its last
+    position: int  # of its first byte in the decoded file
+    damage: tuple[str, str, int] | None = None  # what keeps from reading on: kind, detail, position
+
+
+def is_plain(path: Path | RemotePath) -> bool:
+    """Whether a file's bytes need no decoding. Raises Damaged: it cannot be read, or is not what its name says."""
+    try:
+        with path.open("rb") as file:
+            return _decoder(path, file.read(10)) is _plain
+    except OSError as error:
+        raise Damaged("unreadable", error.strerror or str(error)) from None
+
+
+def section(path: Path | RemotePath, part: Section) -> Iterator[bytes]:
+    """Yield the section's bytes. Raises Damaged after them, when it has damage, or the file has become shorter."""
+    position = part.start
+    try:
+        with path.open("rb") as file:
+            file.seek(position)
+            while position < part.end and (piece := file.read(min(_READ, part.end - position))):
+                yield piece
+                position += len(piece)
+    except OSError as error:
+        raise Damaged("unreadable", error.strerror or str(error), part.position + position - part.start) from None
+    if position < part.end:
+        raise Damaged("truncated", "shorter than it was a moment ago", part.position + position - part.start)
+    if part.damage is not None:
+        raise Damaged(*part.damage)
+
+
 def chunks(path: Path | RemotePath) -> Iterator[bytes]:
     """Yield the file's decoded bytes (gzip, zstd and bzip2 by their first bytes). Raises Damaged after what decodes."""
     position = 0
@@ -213,24 +249,24 @@ class Line:
 
 
 class Lines:
-    """Iterate over a file's lines, holding at most `max_bytes` of one. `damage` says afterwards why it ended early.
+    """Iterate over the lines of a file's bytes (`chunks`, `section`), holding at most `max_bytes` of one.
 
-    The unfinished line before the damage is given too, with `cut` set: it may be whole.
+    `damage` says afterwards why it ended early. The unfinished line before the damage is given too, with `cut` set: it
+    may be whole. `number` and `position` are those of the first line, of a section that begins with one.
     """
 
-    def __init__(self, path: Path | RemotePath, max_bytes: int) -> None:
-        self._path, self._max = path, max_bytes
+    def __init__(self, source: Iterator[bytes], max_bytes: int, *, number: int = 1, position: int = 0) -> None:
+        self._source, self._max, self._number, self._position = source, max_bytes, number, position
         self.damage: Damaged | None = None
         self.cut = False
 
     def __iter__(self) -> Iterator[Line]:
-        number, position = 1, 0
+        number, position = self._number, self._position
         pieces: list[bytes] = []
         size = 0
-        source = chunks(self._path)
         while True:
             try:
-                chunk = next(source, b"")
+                chunk = next(self._source, b"")
             except Damaged as damage:
                 self.damage = damage
                 chunk = b""

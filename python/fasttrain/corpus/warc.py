@@ -1,5 +1,6 @@
 """WARC, plain or compressed: pages of a crawl. HTML is extracted, plain text (also WET files) passes through."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
@@ -8,7 +9,7 @@ from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.fields import seconds_of
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
-from fasttrain.corpus.streams import Damaged, chunks
+from fasttrain.corpus.streams import Damaged
 
 _HTML = ("text/html", "application/xhtml+xml")
 _KNOWN = ("request", "revisit", "metadata", "warcinfo", "continuation")
@@ -18,13 +19,13 @@ _ENVELOPE = (
 )
 
 
-class _Stream:
+class Stream:
     """The decoded file for fastwarc; a damaged place is its end, and is remembered."""
 
-    def __init__(self, file: LakeFile) -> None:
-        self._chunks = chunks(file.path)
+    def __init__(self, chunks: Iterator[bytes], position: int = 0) -> None:
+        self._chunks = chunks
         self._rest = memoryview(b"")
-        self._position = 0
+        self._position = position
         self.tail = b""  # the last bytes that were read
         self.damage: Damaged | None = None
 
@@ -49,8 +50,8 @@ def read(file: LakeFile, intake: Intake, extractor: Extractor) -> None:
     """Hand over the text of every page. What is no page (requests, redirects, images) is counted by what it is."""
     if file.size == 0:
         return intake.quarantine("empty", file.name)
-    stream: Any = _Stream(file)
-    number = 0
+    stream: Any = Stream(file.chunks(), file.position)
+    number = file.records_before
     problem: Damaged | None = None
     try:
         for record in ArchiveIterator(
@@ -65,7 +66,8 @@ def read(file: LakeFile, intake: Intake, extractor: Extractor) -> None:
     problem = stream.damage or problem
     if problem is None and number == 0:
         problem = Damaged("corrupt", "holds no WARC record")
-    elif problem is None and not stream.tail.endswith((b"\r\n\r\n", b"\n\n")):  # fastwarc ends without a word
+    elif problem is None and file.ends_here and not stream.tail.endswith((b"\r\n\r\n", b"\n\n")):
+        # here fastwarc ends without a word
         problem = Damaged("truncated", "does not end as a record does", stream.tell())
     if problem is not None:
         intake.damage(problem, file.name, number + 1)

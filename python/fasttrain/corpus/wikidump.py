@@ -9,7 +9,7 @@ Source: https://www.mediawiki.org/wiki/Help:Export, schema export-0.11.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 from xml.parsers import expat
@@ -18,7 +18,7 @@ from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.fields import seconds_of
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
-from fasttrain.corpus.streams import Damaged, chunks
+from fasttrain.corpus.streams import Damaged
 
 _BEGIN, _END = b"<page>", b"</page>"
 _MARK = re.compile(rb"</?page>")
@@ -64,7 +64,7 @@ class _Pieces:
         self.damage: Damaged | None = None
 
     def __iter__(self) -> Iterator[_Piece]:
-        piece, rest = self._piece(0, is_page=False), b""
+        piece, rest = self._piece(self._file.position, is_page=False), b""
         for chunk in self._chunks():
             data, at = rest + chunk, 0
             while mark := _MARK.search(data, at):
@@ -89,7 +89,7 @@ class _Pieces:
 
     def _chunks(self) -> Iterator[bytes]:
         try:
-            yield from chunks(self._file.path)
+            yield from self._file.chunks()
         except Damaged as damage:
             self.damage = damage
 
@@ -127,7 +127,12 @@ def read(file: LakeFile, intake: Intake, extractor: Extractor) -> None:
         return intake.quarantine("empty", file.name)
     pieces = _Pieces(file, intake.config.max_document_bytes)
     site: _Site | None = None
-    number = 0
+    number = file.records_before
+    if file.position:  # the header is the file's
+        try:
+            site = _site(next(iter(_Pieces(replace(file, piece=None), intake.config.max_document_bytes))))
+        except _Refused:
+            return None  # the first piece says why
     last: _Piece | None = None  # what may be cut: told when something follows
     for piece in pieces:
         if site is None:
@@ -147,7 +152,7 @@ def read(file: LakeFile, intake: Intake, extractor: Extractor) -> None:
         if piece.is_page and piece.is_whole:
             _take(piece, number, site, file, intake, extractor)
             last = None
-    return _end(last, number, pieces.damage, file, intake)
+    return _end(last, number, pieces.damage, file, intake) if file.ends_here else None
 
 
 def _leftover(piece: _Piece, number: int, file: LakeFile, intake: Intake) -> None:

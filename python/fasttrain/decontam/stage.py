@@ -27,8 +27,9 @@ from fasttrain.decontam.ngram_overlap import ngram_overlap
 from fasttrain.formats import atomic, ledger
 from fasttrain.formats.document import iter_documents
 from fasttrain.formats.manifest import Report
+from fasttrain.formats.part import PartReport, PartWriter
 from fasttrain.formats.rewrite import Rewrite
-from fasttrain.formats.stage import PartReport, PartWriter, Stage, documents_bytes, evidence
+from fasttrain.formats.stage import Stage, documents_bytes, evidence
 from fasttrain.text import columns
 
 CLEAN, DIRTY, UNSEARCHED = "clean", "dirty", "unsearched"

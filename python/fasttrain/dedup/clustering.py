@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from fasttrain.dedup import near
 from fasttrain.dedup.exchange import Words, raw, save, together
-from fasttrain.formats.stage import PartWriter, Stage
+from fasttrain.formats.part import PartWriter
+from fasttrain.formats.stage import Stage
 
 KEPT, OPEN, GONE = 0, 1, 2
 FILES = {"undecided": OPEN, "removed": GONE, "kept": KEPT}

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fasttrain.formats.stage import PartWriter
+from fasttrain.formats.part import PartWriter
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]

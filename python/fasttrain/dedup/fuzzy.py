@@ -27,7 +27,8 @@ from fasttrain.dedup.passages_config import CUT, FUZZY, FuzzyPassages, PassagesC
 from fasttrain.dedup.rows import Part, Parts, band_keys
 from fasttrain.dedup.verify import EDGE_WORDS, edges_of
 from fasttrain.formats.document import iter_documents
-from fasttrain.formats.stage import PartWriter, Stage
+from fasttrain.formats.part import PartWriter
+from fasttrain.formats.stage import Stage
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
 from fasttrain.text.shingle import shingle

@@ -22,7 +22,7 @@ from fasttrain.dedup.rows import ROW, Part
 from fasttrain.dedup.verify import write_sets
 from fasttrain.formats import atomic
 from fasttrain.formats.manifest import FileEntry
-from fasttrain.formats.stage import PartWriter
+from fasttrain.formats.part import PartWriter
 
 NAME = "index.json"
 FORMAT = 1

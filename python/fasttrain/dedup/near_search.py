@@ -27,7 +27,8 @@ from fasttrain.dedup.figures import SIMILARITY
 from fasttrain.dedup.rows import Parts
 from fasttrain.dedup.survivors import NEAR
 from fasttrain.dedup.verify import EDGE, SetFiles, similarity
-from fasttrain.formats.stage import PartWriter, Stage
+from fasttrain.formats.part import PartWriter
+from fasttrain.formats.stage import Stage
 
 BLOCK = 1 << 16  # pairs compared at once
 REJECTED = 20  # pairs just under the threshold that are shown

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fasttrain.dedup.config import DedupConfig, num_partitions
 from fasttrain.dedup.exchange import Gather, Ints, Scatter, Words, mix, save
 from fasttrain.dedup.rows import Part, Parts
-from fasttrain.formats.stage import PartWriter
+from fasttrain.formats.part import PartWriter
 
 BLOCK = 1 << 16
 SAMPLE = 256  # policy keys for each range

@@ -16,8 +16,9 @@ from fasttrain.dedup.exchange import Ints
 from fasttrain.dedup.rows import Part, Parts
 from fasttrain.dedup.survivors import REASONS, removals
 from fasttrain.formats import document, ledger
+from fasttrain.formats.part import PartWriter
 from fasttrain.formats.rewrite import Rewrite
-from fasttrain.formats.stage import PartWriter, documents_bytes, evidence
+from fasttrain.formats.stage import documents_bytes, evidence
 
 COUNTED = ("documents", "removed", *REASONS, "bytes_removed")
 

@@ -33,8 +33,9 @@ from fasttrain.dedup.suffix_array import LIMIT
 from fasttrain.dedup.winnow import winnow
 from fasttrain.formats.document import iter_documents
 from fasttrain.formats.manifest import Report
+from fasttrain.formats.part import PartReport, PartWriter
 from fasttrain.formats.rewrite import hand_on
-from fasttrain.formats.stage import PartReport, PartWriter, Stage
+from fasttrain.formats.stage import Stage
 from fasttrain.text import columns
 
 LARGE = ("units", "scopes", "repeats", "anchors", "twice", "surrounds", "sorted", "names", *fuzzy.LARGE)

@@ -11,8 +11,9 @@ import pyarrow as pa
 from fasttrain.dedup.exchange import Words
 from fasttrain.dedup.passages_config import FUZZY, LINE, PARAGRAPH, RULES, SPAN, SUBSTRING, PassagesConfig
 from fasttrain.formats import document, ledger
+from fasttrain.formats.part import PartWriter
 from fasttrain.formats.rewrite import Rewrite
-from fasttrain.formats.stage import PartWriter, documents_bytes, evidence
+from fasttrain.formats.stage import documents_bytes, evidence
 from fasttrain.text import columns
 
 SPANS = 8  # of a document that the ledger names

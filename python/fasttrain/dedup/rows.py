@@ -25,7 +25,7 @@ from fasttrain.dedup.exchange import Ints, Scatter, Words, raw, save, spread
 from fasttrain.dedup.exchange import columns as records_of
 from fasttrain.dedup.minhash import minhash
 from fasttrain.formats.document import iter_documents
-from fasttrain.formats.stage import PartWriter
+from fasttrain.formats.part import PartWriter
 from fasttrain.text import columns
 from fasttrain.text.hash128 import hash128
 

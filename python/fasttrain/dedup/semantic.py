@@ -39,7 +39,8 @@ from fasttrain.dedup.rows import Parts
 from fasttrain.dedup.survivors import SEMANTIC
 from fasttrain.dedup.verify import EDGE, EDGE_WORDS, edges_records
 from fasttrain.formats import atomic
-from fasttrain.formats.stage import PartReport, PartWriter, Stage
+from fasttrain.formats.part import PartReport, PartWriter
+from fasttrain.formats.stage import Stage
 
 BLOCK = 2048  # documents of a cluster whose products are made at once
 HELD_BYTES = 1 << 28  # of a cluster's vectors that are read once and not for every block

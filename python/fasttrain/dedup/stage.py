@@ -36,7 +36,8 @@ from fasttrain.dedup.rows import Part, Parts, check_scopes, make_rows, policy_wi
 from fasttrain.dedup.survivors import TABLE, TABLE_WORDS, decide
 from fasttrain.dedup.verify import EDGE_WORDS, edges_of, write_sets
 from fasttrain.formats.manifest import Report
-from fasttrain.formats.stage import PartReport, PartWriter, Stage
+from fasttrain.formats.part import PartReport, PartWriter
+from fasttrain.formats.stage import Stage
 
 log = logging.getLogger("fasttrain.dedup")
 PHASE = "documents"

@@ -12,7 +12,7 @@ from fasttrain.core.errors import FormatError
 from fasttrain.filter.family import NULL, Documents, Mask, Notes, Opinion, note_object, scalar
 from fasttrain.filter.rules import Mode, Verdict
 from fasttrain.formats import ledger
-from fasttrain.formats.stage import PartWriter
+from fasttrain.formats.part import PartWriter
 
 
 class Docket:

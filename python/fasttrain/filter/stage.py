@@ -18,7 +18,8 @@ from fasttrain.filter.text_stats import stats_and_edits
 from fasttrain.formats import atomic
 from fasttrain.formats.document import iter_documents
 from fasttrain.formats.manifest import Report
-from fasttrain.formats.stage import PartWriter, Stage, documents_bytes
+from fasttrain.formats.part import PartWriter
+from fasttrain.formats.stage import Stage, documents_bytes
 from fasttrain.text import columns
 
 STAGE = "filter"

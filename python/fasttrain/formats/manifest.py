@@ -1,6 +1,7 @@
 """A stage's manifest: what it read, how it was configured, which files it wrote. Written last: it means done."""
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,6 +45,16 @@ class Report(Settings):
     """Wall time of the run that finished the stage; not part of any fingerprint."""
     counts: dict[str, int] = Field(default_factory=dict)
     """What else the stage counts (quarantined records, edits, pairs), by name."""
+
+    def __add__(self, other: "Report") -> "Report":
+        """Both together; `seconds` are wall time, and stay out."""
+        return Report(
+            kept=self.kept + other.kept,
+            dropped=dict(Counter(self.dropped) + Counter(other.dropped)),
+            bytes_in=self.bytes_in + other.bytes_in,
+            bytes_out=self.bytes_out + other.bytes_out,
+            counts=dict(Counter(self.counts) + Counter(other.counts)),
+        )
 
 
 class Manifest(Settings):

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fasttrain.formats.document import iter_documents
-from fasttrain.formats.stage import PartWriter
+from fasttrain.formats.part import PartWriter
 
 
 class Rewrite:

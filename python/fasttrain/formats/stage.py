@@ -2,122 +2,36 @@
 
 A stage's folder holds `<phase>/part-00007.parquet` (or other files), `<phase>/part-00007.json` (the part is finished:
 its files, counts and hashes) and, at the end, `manifest.json`. A part is a pure function of its inputs and the stage's
-settings, so it may be made by any rank in any order.
+settings, so it may be made by any rank in any order. A part that is too much for one rank is made in pieces, each with
+files of its own (`<phase>/part-00007-00002.parquet`), by every rank that has nothing else to do (pieces.py).
 """
 
 import json
 import logging
+import re
 import shutil
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fasttrain.comm.group import Group
 from fasttrain.core.config import Settings, fingerprint
 from fasttrain.core.errors import FormatError
 from fasttrain.core.log import progress
-from fasttrain.formats import atomic, claims, ledger, manifest
+from fasttrain.formats import atomic, claims, manifest
+from fasttrain.formats.behind import Behind
 from fasttrain.formats.manifest import FileEntry, Manifest, Report
+from fasttrain.formats.part import PartReport, PartWriter, part_stem
+from fasttrain.formats.pieces import Cut, Pieces
 
 log = logging.getLogger("fasttrain.stage")
 T = TypeVar("T")
-
-
-class PartReport(Settings):
-    """What one part did."""
-
-    files: tuple[FileEntry, ...]
-    """Output files, relative to the stage's folder."""
-    report: Report
-    """Counts."""
-    extra: dict[str, Any]
-    """Small results for the stage that joins the parts."""
-
-
-class PartWriter:
-    """Collects one part's output. Everything takes its place when the part is complete, the marker last."""
-
-    def __init__(self, folder: Path, phase: str, index: int, *, durable: bool = True) -> None:
-        self.folder, self.phase, self.index, self._durable = folder, phase, index, durable
-        self.kept = 0
-        self.dropped: Counter[str] = Counter()
-        self.counts: Counter[str] = Counter()
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.extra: dict[str, Any] = {}
-        self._exit = ExitStack()
-        self._writers: dict[str, tuple[Path, Any, int]] = {}
-        self._files: list[tuple[Path, int]] = []
-        self._known: dict[Path, str] = {}  # hashes of files, where `work` has them
-
-    def __enter__(self) -> "PartWriter":
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self._exit.__exit__(*exc)
-
-    def path(self, suffix: str, rows: int) -> Path:
-        """A temporary path for an output file of another kind; it becomes `<phase>/part-00007<suffix>`."""
-        final = self.folder / self.phase / f"part-{self.index:05d}{suffix}"
-        temporary = self._exit.enter_context(atomic.replacing(final, durable=self._durable))
-        self._files.append((final, rows))
-        return temporary
-
-    def add_file(self, path: Path, rows: int, sha256: str = "") -> None:
-        """Take in a file below the stage's folder that `work` wrote itself, whole (formats.atomic)."""
-        self._files.append((path, rows))
-        if sha256:
-            self._known[path] = sha256
-
-    def write(self, batch: Any, *, name: str = "") -> None:
-        """Append a pa.RecordBatch or Table (any schema, the same at every call) to the part's Parquet file.
-
-        `name` writes to a second file, `part-00007.<name>.parquet`.
-        """
-        suffix = f".{name}.parquet" if name else ".parquet"
-        if suffix not in self._writers:
-            final = self.folder / self.phase / f"part-{self.index:05d}{suffix}"
-            temporary = self._exit.enter_context(atomic.replacing(final, durable=self._durable))
-            writer = self._exit.enter_context(_parquet(temporary, batch.schema))
-            self._writers[suffix] = (final, writer, 0)
-        final, writer, rows = self._writers[suffix]
-        writer.write(batch)
-        self._writers[suffix] = (final, writer, rows + len(batch))
-
-    def decide(self, stage: str, documents: Any, **columns: Any) -> None:
-        """Write ledger rows (see ledger.rows) and count what was kept and dropped, by reason."""
-        batch = ledger.rows(stage, documents, **columns)
-        self.write(batch, name="ledger")
-        for decision, reason in zip(columns["decision"], columns["reason"]):
-            if decision == ledger.DROPPED:
-                self.dropped[reason] += 1
-            else:
-                self.kept += 1
-
-    def close(self) -> PartReport:
-        """Finish the files; return the report that goes into the marker."""
-        self._exit.close()
-        paths = [(path, rows) for path, _, rows in self._writers.values()] + self._files
-        return PartReport(
-            files=tuple(manifest.entry(self.folder, path, rows, self._known.get(path)) for path, rows in sorted(paths)),
-            report=Report(
-                kept=self.kept,
-                dropped=dict(sorted(self.dropped.items())),
-                counts=dict(sorted(self.counts.items())),
-                bytes_in=self.bytes_in,
-                bytes_out=self.bytes_out,
-            ),
-            extra=self.extra,
-        )
+_MARKER = re.compile(r"part-(\d+)(?:-(\d+))?\.json")
 
 
 class Stage:
@@ -157,6 +71,7 @@ class Stage:
         weight: Callable[[T], float] | None = None,
         output: bool = True,
         durable: bool | None = None,
+        cut: "Cut[T] | None" = None,
         label: str = "",
     ) -> list[PartReport]:
         """Run `work(item, writer)` for each item on some rank; return every part's report, on every rank, in order.
@@ -165,34 +80,34 @@ class Stage:
         that none waits long at the end. A part whose marker carries the same fingerprint of `key(item)` (plain data
         that says what the part reads) is not made again. `output=False`: the files are intermediate and stay out of
         the manifest, and are not forced onto the disk unless `durable` says so: two ranks that sync many small files
-        wait for each other, and what a power cut leaves cut off is made again.
+        wait for each other, and what a power cut leaves cut off is made again. `cut`: items that are large are made in
+        pieces, by ranks side by side.
         """
         items, durable = list(items), output if durable is None else durable
         if output and phase not in self._output:
             self._output.append(phase)
         order = sorted(range(len(items)), key=lambda i: -weight(items[i])) if weight else range(len(items))
         if self.world.is_root:
-            self._drop_from(phase, len(items))
+            self._drop_stale(phase, lambda i: i < len(items), lambda i: cut is not None and cut.is_large(items[i]))
         start, busy, made = time.monotonic(), 0.0, 0
         with (
             progress(label or f"{self.name}/{phase}", len(items), "parts", enabled=self.world.is_root) as bar,
             claims.Claims(self.folder / phase, self.world) as shared,
-            ThreadPoolExecutor(1) as behind,
+            Behind() as behind,
         ):
-            # The end of a part (the last rows compressed, the disk waited for) runs behind the work on the next one.
-            ending: Future[None] | None = None
+            note = partial(bar.advance, 0)
+            pieces = Pieces(self, phase, items, cut, key, shared, behind, note, durable=durable) if cut else None
             for index in order:
                 if shared.take(index):
                     began = time.monotonic()
-                    of = fingerprint([phase, key(items[index])])
-                    finish = self._make_part(phase, index, items[index], work, of, durable=durable)
-                    if ending is not None:
-                        ending.result()
-                    ending = behind.submit(finish)
+                    if pieces is None or not pieces.make_part(index):
+                        of = fingerprint([phase, key(items[index])])
+                        behind.begin(self.make(phase, index, of, partial(work, items[index]), durable=durable))
                     busy, made = busy + time.monotonic() - began, made + 1
                 bar.advance(1)
-            if ending is not None:
-                ending.result()
+            behind.wait()
+            if pieces is not None:
+                pieces.help()
         self.world.barrier()
         log.debug("%s/%s: %.2f s, this rank made %d of %d parts in %.2f s",
                   self.name, phase, time.monotonic() - start, made, len(items), busy)  # fmt: skip
@@ -200,32 +115,27 @@ class Stage:
         self._reports[phase] = reports
         return reports
 
-    def _drop_from(self, phase: str, count: int) -> None:
-        """Remove finished parts that there are no more, of a run whose input had more parts."""
-        for marker in (self.folder / phase).glob("part-*.json"):
-            number = marker.stem.removeprefix("part-")
-            if number.isdigit() and int(number) >= count:
-                if _is_json(marker):
-                    self.drop_part(phase, int(number))
+    def _drop_stale(self, phase: str, exists: Callable[[int], bool], is_large: Callable[[int], bool]) -> None:
+        """Remove parts and pieces that there are no more, of a run whose input had others."""
+        for index, piece in self.made(phase):
+            if not exists(index) or (piece is not None and not is_large(index)):
+                if _is_json(self.marker(phase, index, piece)):
+                    self.drop_part(phase, index, piece)
                 else:
-                    marker.unlink()
+                    self.marker(phase, index, piece).unlink()
 
-    def _make_part(
-        self, phase: str, index: int, item: T, work: Callable[[T, PartWriter], None], key: str, *, durable: bool
-    ) -> Callable[[], None]:
-        """Make a part unless it is there; what is still to be done to finish it."""
-        marker = self._marker(phase, index)
-        if not durable and marker.exists() and not _is_json(marker):  # cut off with the power
-            marker.unlink()
-        if marker.exists():
-            found = atomic.read_json(marker)
-            files = [FileEntry.load(f) for f in found["files"]]
-            if found["key"] == key and all(_is_whole(self.folder, f) for f in files):
-                return lambda: None
-            self.drop_part(phase, index)
-        writer = PartWriter(self.folder, phase, index, durable=durable)
+    def make(
+        self, phase: str, index: int, key: str, work: Callable[[PartWriter], None], *, piece: int | None = None,
+        durable: bool,
+    ) -> Callable[[], None]:  # fmt: skip
+        """Make a part, or a piece of one, unless it is there; what is still to be done to finish it."""
+        if self.is_finished(phase, index, key, piece=piece, durable=durable):
+            return lambda: None
+        if self.marker(phase, index, piece).exists():
+            self.drop_part(phase, index, piece)
+        writer = PartWriter(self.folder, phase, index, piece=piece, durable=durable)
         try:
-            work(item, writer)
+            work(writer)
         except BaseException:
             writer.__exit__(*sys.exc_info())
             raise
@@ -233,27 +143,46 @@ class Stage:
         def finish() -> None:
             with writer:
                 report = writer.close()
-            atomic.write_json(marker, {"key": key, **report.to_dict()}, durable=durable)
+            self.write_marker(phase, index, key, report, piece=piece, durable=durable)
 
         return finish
 
-    def is_made(self, phase: str, index: int) -> bool:
-        """Whether a part was finished before, under whatever key."""
-        return self._marker(phase, index).exists()
+    def is_finished(self, phase: str, index: int, key: str, *, piece: int | None = None, durable: bool) -> bool:
+        """Whether a part, or a piece, is there under this key, its files whole."""
+        marker = self.marker(phase, index, piece)
+        if not durable and marker.exists() and not _is_json(marker):  # cut off with the power
+            marker.unlink()
+        if not marker.exists():
+            return False
+        found = atomic.read_json(marker)
+        return found["key"] == key and all(_is_whole(self.folder, FileEntry.load(f)) for f in found["files"])
 
-    def drop_part(self, phase: str, index: int) -> None:
+    def write_marker(
+        self, phase: str, index: int, key: str, report: PartReport, *, piece: int | None = None, durable: bool
+    ) -> None:
+        """Say that a part, or a piece, is finished."""
+        atomic.write_json(self.marker(phase, index, piece), {"key": key, **report.to_dict()}, durable=durable)
+
+    def made(self, phase: str) -> list[tuple[int, int | None]]:
+        """(index, piece) of what was finished before, under whatever key: parts, behind each its pieces."""
+        found = (_MARKER.fullmatch(path.name) for path in (self.folder / phase).glob("part-*.json"))
+        pairs = [(int(m[1]), int(m[2]) if m[2] else None) for m in found if m]
+        return sorted(pairs, key=lambda pair: (pair[0], -1 if pair[1] is None else pair[1]))
+
+    def drop_part(self, phase: str, index: int, piece: int | None = None) -> None:
         """Remove a finished part and its files: it is made again, maybe with fewer. Before map_parts: for the root."""
-        files = self.read_part(phase, index).files
-        self._marker(phase, index).unlink()
+        files = self.read_part(phase, index, piece).files
+        self.marker(phase, index, piece).unlink()
         for file in files:
             (self.folder / file.path).unlink(missing_ok=True)
 
-    def _marker(self, phase: str, index: int) -> Path:
-        return self.folder / phase / f"part-{index:05d}.json"
+    def marker(self, phase: str, index: int, piece: int | None = None) -> Path:
+        """The file that says that a part, or a piece, is finished."""
+        return self.folder / phase / f"{part_stem(index, piece)}.json"
 
-    def read_part(self, phase: str, index: int) -> PartReport:
-        """The report of a finished part."""
-        data = atomic.read_json(self._marker(phase, index))
+    def read_part(self, phase: str, index: int, piece: int | None = None) -> PartReport:
+        """The report of a finished part or piece."""
+        data = atomic.read_json(self.marker(phase, index, piece))
         del data["key"]
         return PartReport.load(data)
 
@@ -270,7 +199,7 @@ class Stage:
         total = Report()
         for phase in self._output:
             for part in self._reports[phase]:
-                total = _add(total, part.report)
+                total += part.report
         return total
 
     def files(self) -> tuple[FileEntry, ...]:
@@ -350,10 +279,6 @@ def run_stage(
     return finished
 
 
-def _parquet(path: Path, schema: Any) -> Any:
-    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
-
-
 def _is_json(path: Path) -> bool:
     try:
         return isinstance(atomic.read_json(path), dict)
@@ -364,16 +289,6 @@ def _is_json(path: Path) -> bool:
 def _is_whole(folder: Path, file: FileEntry) -> bool:
     path = folder / file.path
     return path.is_file() and path.stat().st_size == file.bytes
-
-
-def _add(a: Report, b: Report) -> Report:
-    return Report(
-        kept=a.kept + b.kept,
-        dropped=dict(Counter(a.dropped) + Counter(b.dropped)),
-        bytes_in=a.bytes_in + b.bytes_in,
-        bytes_out=a.bytes_out + b.bytes_out,
-        counts=dict(Counter(a.counts) + Counter(b.counts)),
-    )
 
 
 def documents_bytes(batch: Any) -> int:

@@ -16,8 +16,9 @@ from fasttrain.comm.threads import threads_of_rank
 from fasttrain.core.config import Settings
 from fasttrain.formats.document import iter_documents
 from fasttrain.formats.manifest import Report
+from fasttrain.formats.part import PartReport, PartWriter
 from fasttrain.formats.shards import token_dtype, write_shard
-from fasttrain.formats.stage import PartReport, PartWriter, Stage
+from fasttrain.formats.stage import Stage
 from fasttrain.tokenizer.tokenizer import Tokenizer
 
 PHASES = ("train", "probe")

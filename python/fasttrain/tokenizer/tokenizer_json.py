@@ -9,6 +9,7 @@ import numpy as np
 from fasttrain.core.errors import FormatError
 from fasttrain.formats import atomic
 from fasttrain.tokenizer import byte_level, patterns
+from fasttrain.tokenizer.tokenizer_json_check import check
 from fasttrain.tokenizer.vocabulary import Vocabulary, from_merges
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
@@ -85,6 +86,7 @@ def read(path: Path) -> Vocabulary:
     model = data.get("model") if isinstance(data, dict) else None
     if not isinstance(model, dict) or "vocab" not in model or "merges" not in model:
         raise FormatError(f"{where}: must be a tokenizer.json with a BPE model, got no vocabulary and merges")
+    check(data, where)
     wanted: list[tuple[str, Any, tuple[Any, ...]]] = [
         ("model.type", model.get("type", "BPE"), ("BPE",)),
         ("model.dropout", model.get("dropout"), (None, 0.0)),
