@@ -1,4 +1,5 @@
-"""Write the table of Unicode classes of the pretokenizer: letters (\\p{L}), numbers (\\p{N}) and white space (\\s).
+"""Write the table of Unicode classes of the pretokenizer: letters (\\p{L}), numbers (\\p{N}), white space (\\s), and
+what some patterns ask besides: upper case (Lu, Lt), lower case (Ll), marks (M), punctuation and symbols (P, S).
 
 The classes are asked of the `tokenizers` package (its regex engine, Oniguruma), code point by code point, because ids
 must equal what that package gives; `tokenizers` 0.23.3 has Unicode 16.0. They are then checked against unicodedata: on
@@ -15,6 +16,16 @@ import tokenizers
 from tokenizers import Regex, pre_tokenizers
 
 ROOT = Path(__file__).parents[1]
+CLASSES = {
+    "L": r"\p{L}",
+    "N": r"\p{N}",
+    "S": r"\s",
+    "UPPER": r"[\p{Lu}\p{Lt}]",
+    "LOWER": r"\p{Ll}",
+    "MARK": r"\p{M}",
+    "PUNCT": r"[\p{P}\p{S}]",
+}
+CATEGORIES = {"L": ("L",), "N": ("N",), "UPPER": ("Lu", "Lt"), "LOWER": ("Ll",), "MARK": ("M",), "PUNCT": ("P", "S")}
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 
 
@@ -35,19 +46,19 @@ def ranges(points: list[int]) -> list[tuple[int, int]]:
     return result
 
 
-def check(name: str, points: set[int]) -> None:
+def check(categories: tuple[str, ...], points: set[int]) -> None:
     for c in CODE_POINTS:
         category = unicodedata.category(chr(c))
-        if category != "Cn" and (category[0] == name) != (c in points):
+        if category != "Cn" and category.startswith(categories) != (c in points):
             raise SystemExit(
                 f"U+{c:04X} is {category} for unicodedata {unicodedata.unidata_version}; versions disagree"
             )
 
 
 def main() -> None:
-    found = {name: members(pattern) for name, pattern in (("L", r"\p{L}"), ("N", r"\p{N}"), ("S", r"\s"))}
-    check("L", set(found["L"]))
-    check("N", set(found["N"]))
+    found = {name: members(pattern) for name, pattern in CLASSES.items()}
+    for name, categories in CATEGORIES.items():
+        check(categories, set(found[name]))
     origin = (
         f"tools/gen_unicode_ln.py from tokenizers {tokenizers.__version__} (Unicode 16.0), checked with unicodedata"
     )

@@ -58,7 +58,7 @@ def bench_gate_bpe_encode(gate, documents, train, speed, tmp_path):
 
 
 def bench_gate_bpe_encode_gigatoken(gate, documents, train, speed, tmp_path):
-    """Both cold, with special tokens looked for. It is ahead of us; the gate keeps the distance from growing."""
+    """Both cold, with special tokens looked for."""
     gigatoken = pytest.importorskip("gigatoken")
     ours = train("llama3")  # it has no scanner for a spelling of cl100k that `tokenizers` would read rightly
     path = str(tmp_path / "tokenizer.json")
@@ -74,5 +74,5 @@ def bench_gate_bpe_encode_gigatoken(gate, documents, train, speed, tmp_path):
 
     flat = np.concatenate([np.asarray(f, np.uint32) for f in theirs(gigatoken.Tokenizer(path))])
     np.testing.assert_array_equal(flat, mine(ours)[0])
-    gate(theirs, mine, 0.3, setup=lambda: ((gigatoken.Tokenizer(path),), (fresh(ours),)))
+    gate(theirs, mine, 0.65, setup=lambda: ((gigatoken.Tokenizer(path),), (fresh(ours),)))
     speed(texts)

@@ -41,29 +41,38 @@ void bind_encode(py::module_& m) {
   py::class_<BpeModel>(m, "BpeModel")
       .def(py::init([](const Array<std::uint8_t>& token_data, const Array<std::int64_t>& token_offsets,
                        const Array<std::uint32_t>& pairs, const Array<std::uint32_t>& ranks,
-                       const Array<std::uint32_t>& id_of_rank, const Array<std::uint32_t>& byte_ids, int pattern,
-                       bool ignore_merges) {
+                       const Array<std::uint32_t>& id_of_rank, const Array<std::uint32_t>& byte_ids,
+                       const Array<std::uint8_t>& added_data, const Array<std::int64_t>& added_offsets,
+                       const Array<std::uint32_t>& added_ids, int pattern, bool ignore_merges,
+                       std::size_t cache_bytes) {
              const BpeModelArgs args{token_data.data(),
                                      token_offsets.data(),
                                      pairs.data(),
                                      ranks.data(),
                                      id_of_rank.data(),
                                      byte_ids.data(),
+                                     added_data.data(),
+                                     added_offsets.data(),
+                                     added_ids.data(),
                                      static_cast<std::size_t>(token_offsets.shape(0) - 1),
                                      static_cast<std::size_t>(ranks.shape(0)),
                                      static_cast<std::size_t>(id_of_rank.shape(0)),
+                                     static_cast<std::size_t>(added_ids.shape(0)),
                                      pattern,
-                                     ignore_merges};
+                                     ignore_merges,
+                                     cache_bytes};
              py::gil_scoped_release nogil;
              return std::make_unique<BpeModel>(args);
            }),
            "token_data"_a.noconvert(), "token_offsets"_a.noconvert(), "pairs"_a.noconvert(), "ranks"_a.noconvert(),
-           "id_of_rank"_a.noconvert(), "byte_ids"_a.noconvert(), "pattern"_a, "ignore_merges"_a);
+           "id_of_rank"_a.noconvert(), "byte_ids"_a.noconvert(), "added_data"_a.noconvert(),
+           "added_offsets"_a.noconvert(), "added_ids"_a.noconvert(), "pattern"_a, "ignore_merges"_a, "cache_bytes"_a);
   m.def("bpe_encode_impls", [] { return runnable(bpe_encode_impls()); });
   m.def(
       "bpe_encode",
       [](BpeModel& model, const Array<std::uint8_t>& data, const Array<std::int64_t>& offsets,
-         Array<std::uint32_t>& ids, Array<std::int64_t>& ends, std::int64_t eot, int threads, const std::string& impl) {
+         Array<std::uint32_t>& ids, Array<std::int64_t>& ends, std::int64_t eot, bool finds_added, int threads,
+         const std::string& impl) {
         const auto fn = pick(bpe_encode_impls(), "bpe_encode", impl);
         const BpeEncodeArgs args{&model,
                                  data.data(),
@@ -73,12 +82,13 @@ void bind_encode(py::module_& m) {
                                  static_cast<std::size_t>(ends.shape(0) - 1),
                                  static_cast<std::size_t>(data.shape(0)),
                                  eot,
+                                 finds_added,
                                  threads};
         py::gil_scoped_release nogil;
         fn(args);
       },
       "model"_a, "data"_a.noconvert(), "offsets"_a.noconvert(), "ids"_a.noconvert(), "ends"_a.noconvert(), "eot"_a,
-      "threads"_a, "impl"_a);
+      "finds_added"_a, "threads"_a, "impl"_a);
 }
 
 void bind_train(py::module_& m) {
@@ -108,6 +118,14 @@ void bind_train(py::module_& m) {
             counter.give_back(std::move(map));
           },
           "data"_a.noconvert(), "offsets"_a.noconvert(), "counts"_a.noconvert())
+      .def(
+          "merge",
+          [](WordCounter& counter, WordCounter& other, std::int64_t times) {
+            py::gil_scoped_release nogil;
+            counter.whole().merge(other.whole(), times);
+          },
+          "other"_a, "times"_a)
+      .def("exceeds", &WordCounter::exceeds, "num_words"_a)
       .def("sizes",
            [](WordCounter& counter) {
              const WordMap& map = counter.whole();
@@ -118,44 +136,40 @@ void bind_train(py::module_& m) {
           [](WordCounter& counter, Array<std::uint8_t>& data, Array<std::int64_t>& offsets,
              Array<std::int64_t>& counts) {
             py::gil_scoped_release nogil;
-            const WordMap& map = counter.whole();
-            std::int64_t at = 0;
-            std::size_t w = 0;
-            offsets.mutable_data()[0] = 0;
-            for (const WordMap::Word& word : map.sorted()) {
-              std::copy_n(map.bytes_of(word), word.bytes, data.mutable_data() + at);
-              at += word.bytes;
-              counts.mutable_data()[w++] = word.count;
-              offsets.mutable_data()[w] = at;
-            }
+            counter.whole().write_sorted(data.mutable_data(), offsets.mutable_data(), counts.mutable_data());
           },
           "data"_a.noconvert(), "offsets"_a.noconvert(), "counts"_a.noconvert());
   m.def(
       "bpe_train",
-      [](const Array<std::uint8_t>& word_data, const Array<std::int64_t>& word_offsets,
-         const Array<std::int64_t>& word_counts, const Array<std::uint8_t>& token_data,
-         const Array<std::int64_t>& token_offsets, const Array<std::uint32_t>& byte_ids, Array<std::uint32_t>& pairs,
-         Array<std::uint32_t>& ids, std::size_t vocab_size, std::int64_t min_frequency, const std::string& impl) {
+      [](Array<std::uint32_t>& symbols, const Array<std::int64_t>& word_offsets, const Array<std::int64_t>& word_counts,
+         const Array<std::uint8_t>& token_data, const Array<std::int64_t>& token_offsets,
+         const Array<std::uint32_t>& given, const Array<std::uint32_t>& token_sizes, Array<std::uint32_t>& pairs,
+         Array<std::uint32_t>& ids, std::size_t vocab_size, std::int64_t min_frequency, bool reuses_ids,
+         std::uint32_t max_size, const std::string& impl) {
         const auto train = pick(bpe_train_impls(), "bpe_train", impl).train;
-        const BpeTrainArgs args{word_data.data(),
+        const BpeTrainArgs args{symbols.mutable_data(),
                                 word_offsets.data(),
                                 word_counts.data(),
                                 token_data.data(),
                                 token_offsets.data(),
-                                byte_ids.data(),
                                 pairs.mutable_data(),
                                 ids.mutable_data(),
+                                given.data(),
+                                token_sizes.shape(0) ? token_sizes.data() : nullptr,
                                 static_cast<std::size_t>(word_counts.shape(0)),
                                 static_cast<std::size_t>(token_offsets.shape(0) - 1),
+                                static_cast<std::size_t>(given.shape(0)),
                                 vocab_size,
                                 static_cast<std::size_t>(ids.shape(0)),
-                                min_frequency};
+                                min_frequency,
+                                reuses_ids,
+                                max_size};
         py::gil_scoped_release nogil;
         return train(args);
       },
-      "word_data"_a.noconvert(), "word_offsets"_a.noconvert(), "word_counts"_a.noconvert(), "token_data"_a.noconvert(),
-      "token_offsets"_a.noconvert(), "byte_ids"_a.noconvert(), "pairs"_a.noconvert(), "ids"_a.noconvert(),
-      "vocab_size"_a, "min_frequency"_a, "impl"_a);
+      "symbols"_a.noconvert(), "word_offsets"_a.noconvert(), "word_counts"_a.noconvert(), "token_data"_a.noconvert(),
+      "token_offsets"_a.noconvert(), "given"_a.noconvert(), "token_sizes"_a.noconvert(), "pairs"_a.noconvert(),
+      "ids"_a.noconvert(), "vocab_size"_a, "min_frequency"_a, "reuses_ids"_a, "max_size"_a, "impl"_a);
 }
 
 }  // namespace

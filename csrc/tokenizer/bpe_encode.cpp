@@ -11,9 +11,31 @@
 namespace fasttrain::tokenizer {
 namespace scalar {
 #define FT_SCAN inline
+FT_SCAN std::size_t encode_piece(BpeModel& model, const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out,
+                                 BpeModel::Worker& w) {
+  return model.encode_piece(piece, bytes, out, w);
+}
 #include "tokenizer/encode_text.inc"
 #undef FT_SCAN
 }  // namespace scalar
+
+namespace {
+
+// One text: what lies between added tokens is encoded as a text of its own.
+std::size_t encode_between(const BpeEncodeArgs& a, EncodeText one, BpeModel::Worker& w, const std::uint8_t* p,
+                           const std::uint8_t* end, std::uint32_t* out) {
+  if (!a.finds_added || a.model->added().empty()) return one(a, w, p, end, out);
+  std::size_t count = 0;
+  while (p < end) {
+    const AddedTokens::Match match = a.model->added().find(p, end);
+    count += one(a, w, p, match.begin, out + count);
+    if (match.bytes != 0) out[count++] = match.id;
+    p = match.begin + match.bytes;
+  }
+  return count;
+}
+
+}  // namespace
 
 // Texts go in blocks of about equal bytes; a block's ids lie close together from its worst-case place (an id a byte)
 // on, and the blocks are closed up at the end. So no thread waits for another, pages that no id reaches are never
@@ -34,7 +56,7 @@ void encode_texts(const BpeEncodeArgs& a, EncodeText one) noexcept {
     auto worker = a.model->take_worker();
     std::uint32_t* out = place(begin);
     for (std::size_t n = begin; n < stop; ++n) {
-      std::size_t count = one(a, *worker, a.data + a.offsets[n], a.data + a.offsets[n + 1], out);
+      std::size_t count = encode_between(a, one, *worker, a.data + a.offsets[n], a.data + a.offsets[n + 1], out);
       if (a.eot >= 0) out[count++] = static_cast<std::uint32_t>(a.eot);
       out += count;
       a.ends[n + 1] = static_cast<std::int64_t>(count);
@@ -55,8 +77,10 @@ void bpe_encode_scalar(const BpeEncodeArgs& a) noexcept { encode_texts(a, scalar
 
 std::span<const Impl<BpeEncodeFn>> bpe_encode_impls() {
 #if defined(__x86_64__)
-  static constexpr std::array<Impl<BpeEncodeFn>, 2> impls{
-      {{"avx2", Isa::avx2, bpe_encode_avx2}, {"scalar", Isa::any, bpe_encode_scalar}}};
+  static constexpr std::array<Impl<BpeEncodeFn>, 3> impls{
+      {{"avx512", Isa::avx512, bpe_encode_avx512},
+       {"avx2", Isa::avx2, bpe_encode_avx2},
+       {"scalar", Isa::any, bpe_encode_scalar}}};
 #else
   static constexpr std::array<Impl<BpeEncodeFn>, 1> impls{{{"scalar", Isa::any, bpe_encode_scalar}}};
 #endif

@@ -2,7 +2,7 @@
 // Texts to token ids.            N texts, S bytes, T ids, V vocabulary, M merges.
 //
 //   ids of a text = its pretokens (pretokenize.h), each merged: while some neighbouring pair has a rank, the pair of
-//   lowest rank, the leftmost of equals, becomes one symbol
+//   lowest rank, the leftmost of equals, becomes one symbol. Added tokens, when asked for, are cut out first.
 //
 // Merge-list BPE as in Hugging Face tokenizers (Sennrich et al. 2016 over bytes); with ignore_merges a piece that is a
 // token is emitted whole (tiktoken). Each worker keeps the ids of pieces that it met: most pieces are one look-up.
@@ -26,6 +26,7 @@ struct BpeEncodeArgs {
   std::int64_t* ends;           // (N+1,)  out: text n is ids[ends[n], ends[n+1])
   std::size_t N, data_bytes;
   std::int64_t eot;  // appended to each text; -1: nothing is
+  bool finds_added;  // the model's added tokens are looked for; else a text is text, whatever it says
   int threads;
 };
 
@@ -33,6 +34,7 @@ using BpeEncodeFn = void (*)(const BpeEncodeArgs&) noexcept;
 
 void bpe_encode_scalar(const BpeEncodeArgs&) noexcept;
 void bpe_encode_avx2(const BpeEncodeArgs&) noexcept;
+void bpe_encode_avx512(const BpeEncodeArgs&) noexcept;
 
 std::span<const Impl<BpeEncodeFn>> bpe_encode_impls();  // best first
 

@@ -10,6 +10,10 @@
 namespace fasttrain::tokenizer {
 namespace avx2 {
 #define FT_SCAN FT_AVX2 inline
+FT_SCAN std::size_t encode_piece(BpeModel& model, const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out,
+                                 BpeModel::Worker& w) {
+  return model.encode_piece(piece, bytes, out, w);
+}
 #include "tokenizer/encode_text.inc"
 #undef FT_SCAN
 }  // namespace avx2

@@ -4,52 +4,33 @@
 #include <bit>
 #include <cstring>
 #include <functional>
+#include <unordered_set>
 
 namespace fasttrain::tokenizer {
 namespace {
 
 // Up to here the quadratic merge in registers and L1 beats the heap's constant.
 constexpr std::size_t short_bytes = 64;
+// Of long pieces that a worker merges by the heap, some 0.2 us a byte.
+constexpr std::size_t enough_bytes = 1 << 16;
 
 }  // namespace
 
 PairTable::PairTable(const std::uint32_t* pairs, const std::uint32_t* ranks, std::size_t num) {
-  const std::size_t size = std::bit_ceil(std::max<std::size_t>(2 * num, 16));
-  slots_.assign(size, empty);
-  mask_ = size - 1;
-  shift_ = 64 - std::countr_zero(size);
+  const std::size_t size = std::max<std::size_t>(std::bit_ceil(num + num / 2 + 1), 16);
+  slots_ = HugeArray<std::uint64_t>(size + 8, 0xFF);
+  filter_ = HugeArray<std::uint64_t>(size / 16, 0);
+  end_ = slots_.get() + slots_.size();
+  shift_ = 64 - std::countr_zero(size / 8);
+  filter_shift_ = 64 - std::countr_zero(4 * size);
   for (std::size_t m = 0; m < num; ++m) {
-    const std::uint64_t key = std::uint64_t{pairs[2 * m]} << 21 | pairs[2 * m + 1];
-    std::size_t i = slot(key);
-    while (slots_[i] != empty && slots_[i] >> 22 != key) i = (i + 1) & mask_;
-    slots_[i] = key << 22 | ranks[m];  // of a pair that is listed twice the last one counts, as in tokenizers
+    const std::uint64_t wanted = key(pairs[2 * m], pairs[2 * m + 1]);
+    std::uint64_t* at = slots_.get() + (line(wanted) - slots_.get());
+    while (*at != empty && *at >> 22 != wanted) at = at + 1 == end_ ? slots_.get() + 8 : at + 1;
+    const std::uint64_t bit = (wanted * 0x9E3779B97F4A7C15ULL) >> filter_shift_;
+    filter_.get()[bit >> 6] |= std::uint64_t{1} << (bit & 63);
+    *at = wanted << 22 | ranks[m];  // of a pair that is listed twice the last one counts, as in tokenizers
   }
-}
-
-PieceCache::PieceCache() : entries_(2 << 10, Entry{}), shift_(64 - 10) {}
-
-void PieceCache::place(const Entry& entry) noexcept {
-  Entry* bucket = entries_.data() + 2 * (hash({entry.lo, entry.hi}) >> shift_);
-  bucket[1] = bucket[0];
-  bucket[0] = entry;
-}
-
-void PieceCache::insert(Key key, const std::uint32_t* ids, std::size_t count) {
-  const std::size_t buckets = entries_.size() / 2;
-  if (++num_inserted_ > buckets && buckets < max_buckets) {
-    std::vector<Entry> old(entries_.size() * 2, Entry{});
-    old.swap(entries_);
-    --shift_;
-    num_inserted_ = 1;
-    for (std::size_t i = old.size(); i-- > 0;)  // the newer of a bucket last, so that it stays the newer
-      if (old[i].hi != 0) {
-        place(old[i]);
-        ++num_inserted_;
-      }
-  }
-  Entry entry{key.lo, key.hi, {0, 0, 0}, static_cast<std::uint32_t>(count)};
-  std::copy(ids, ids + count, entry.ids);
-  place(entry);
 }
 
 BpeModel::BpeModel(const BpeModelArgs& a)
@@ -57,17 +38,63 @@ BpeModel::BpeModel(const BpeModelArgs& a)
       id_of_rank_(a.id_of_rank, a.id_of_rank + a.R),
       byte_ids_(a.byte_ids, a.byte_ids + 256),
       byte_pair_rank_(256 * 256),
+      token_bytes_(a.token_data, a.token_data + a.token_offsets[a.V]),
+      token_offsets_(a.token_offsets, a.token_offsets + a.V + 1),
+      added_(a.added_data, a.added_offsets, a.added_ids, a.A),
       pattern_(a.pattern),
-      ignore_merges_(a.ignore_merges) {
+      cache_bytes_(a.cache_bytes) {
   for (std::size_t x = 0; x < 256; ++x)
     for (std::size_t y = 0; y < 256; ++y) byte_pair_rank_[x << 8 | y] = table_.rank(byte_ids_[x], byte_ids_[y]);
-  if (!ignore_merges_) return;
-  const auto bytes = static_cast<std::size_t>(a.token_offsets[a.V]);
-  token_bytes_.assign(a.token_data, a.token_data + bytes);
+  Worker w(0);
+  std::vector<std::uint32_t> ids;
+  std::unordered_set<std::string_view> seen;
+  decltype(whole_) whole;
   for (std::size_t v = 0; v < a.V; ++v) {
-    const auto begin = static_cast<std::size_t>(a.token_offsets[v]),
-               end = static_cast<std::size_t>(a.token_offsets[v + 1]);
-    if (end > begin) whole_.emplace(std::string_view(token_bytes_.data() + begin, end - begin), v);
+    const std::uint8_t* token = token_bytes_.data() + token_offsets_[v];
+    const auto bytes = static_cast<std::size_t>(token_offsets_[v + 1] - token_offsets_[v]);
+    if (bytes == 0) continue;
+    ids.resize(std::max(ids.size(), bytes));
+    const std::size_t left = merge(token, bytes, ids.data(), w, 2);
+    const std::uint32_t rank = left == 2 ? table_.rank(ids[0], ids[1]) : no_rank;
+    const bool is_own = bytes == 1 ? ids[0] == v : rank != no_rank && id_of_rank_[rank] == v;
+    if (is_own)
+      made_.push_back({static_cast<std::uint32_t>(v), ids[0], bytes == 1 ? 0 : ids[1], bytes == 1 ? 0 : rank + 1, token,
+                       static_cast<std::uint32_t>(bytes)});
+    const std::string_view text(reinterpret_cast<const char*>(token), bytes);
+    if (!seen.insert(text).second) continue;  // of equal tokens the first is the one that is emitted whole
+    if (a.ignore_merges && !is_own) whole.emplace(text, v);
+    if ((is_own || a.ignore_merges) && bytes <= PieceCache::short_bytes)
+      seeds_.push_back(static_cast<std::uint32_t>(v));
+  }
+  whole_ = std::move(whole);
+  add_cuts(a);
+}
+
+// Cuts are exact when all that merging makes is known by its bytes.
+void BpeModel::add_cuts(const BpeModelArgs& a) {
+  const auto text = [&](std::size_t v) {
+    return std::string_view(reinterpret_cast<const char*>(token_bytes_.data()) + token_offsets_[v],
+                            static_cast<std::size_t>(token_offsets_[v + 1] - token_offsets_[v]));
+  };
+  for (std::size_t b = 0; b < 256; ++b)
+    if (byte_ids_[b] >= a.V || text(byte_ids_[b]) != std::string(1, static_cast<char>(b))) return;
+  for (std::size_t m = 0; m < a.M; ++m) {
+    const std::size_t left = a.pairs[2 * m], right = a.pairs[2 * m + 1], made = id_of_rank_[a.ranks[m]];
+    if (left >= a.V || right >= a.V || made >= a.V) return;
+    const std::string_view l = text(left), r = text(right), both = text(made);
+    if (both.size() != l.size() + r.size() || both.substr(0, l.size()) != l || both.substr(l.size()) != r) return;
+  }
+  for (std::size_t v = 0; v < a.V; ++v)
+    cuts_.add_token(token_bytes_.data() + token_offsets_[v], text(v).size());
+  cuts_.enable();
+}
+
+void BpeModel::seed(PieceCache& cache) const {
+  for (const std::uint32_t id : seeds_) {
+    const std::int64_t begin = token_offsets_[id];
+    const auto bytes = static_cast<std::size_t>(token_offsets_[id + 1] - begin);
+    const PieceCache::Key key = PieceCache::short_key(token_bytes_.data() + begin, bytes);
+    cache.insert(key, PieceCache::hash(key), token_bytes_.data() + begin, bytes, &id, 1);
   }
 }
 
@@ -80,7 +107,9 @@ std::unique_ptr<BpeModel::Worker> BpeModel::take_worker() {
       return worker;
     }
   }
-  return std::make_unique<Worker>();
+  auto worker = std::make_unique<Worker>(cache_bytes_);
+  seed(worker->cache);
+  return worker;
 }
 
 void BpeModel::give_back(std::unique_ptr<Worker> worker) {
@@ -89,23 +118,41 @@ void BpeModel::give_back(std::unique_ptr<Worker> worker) {
 }
 
 std::size_t BpeModel::encode_piece(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w) const {
-  if (ignore_merges_) {
-    const auto it = whole_.find(std::string_view(reinterpret_cast<const char*>(piece), bytes));
-    if (it != whole_.end()) {
-      out[0] = it->second;
-      return 1;
-    }
+  if (const std::uint32_t id = whole(piece, bytes); id != no_rank) {
+    out[0] = id;
+    return 1;
   }
-  return bytes <= short_bytes ? merge_short(piece, bytes, out) : merge_long(piece, bytes, out, w);
+  // The tables of backtracking take some 50 ms to build for 100,000 tokens: they are for text that has enough of it.
+  if (bytes > short_bytes && (w.long_bytes += bytes) > enough_bytes)
+    if (const BpeBacktrack* b = backtrack()) return b->encode(table_, piece, bytes, out, w.backtrack);
+  return merge(piece, bytes, out, w, 1);
+}
+
+std::size_t BpeModel::merge(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w,
+                            std::size_t stop) const {
+  return bytes <= short_bytes ? merge_short(piece, bytes, out, stop) : merge_long(piece, bytes, out, w, stop);
+}
+
+// Like cuts it needs every token's bytes to be those of its parts.
+const BpeBacktrack* BpeModel::backtrack() const {
+  if (!cuts_.is_on()) return nullptr;
+  std::call_once(built_, [this] {
+    std::size_t bytes = 0;
+    for (const BpeBacktrack::Token& token : made_) bytes += token.bytes;
+    if (bytes < (1 << 24) - 256)  // what a node's number holds
+      backtrack_ = std::make_unique<const BpeBacktrack>(made_, token_offsets_.size() - 1);
+  });
+  return backtrack_.get();
 }
 
 // Merge the pair of lowest rank, the leftmost of equals, until none is left. `out` serves as the symbols.
-std::size_t BpeModel::merge_short(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out) const noexcept {
+std::size_t BpeModel::merge_short(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out,
+                                  std::size_t stop) const noexcept {
   std::uint32_t ranks[short_bytes];
   for (std::size_t i = 0; i < bytes; ++i) out[i] = byte_ids_[piece[i]];
   for (std::size_t i = 0; i + 1 < bytes; ++i) ranks[i] = byte_pair_rank_[std::size_t{piece[i]} << 8 | piece[i + 1]];
   std::size_t n = bytes;
-  while (n > 1) {
+  while (n > stop) {
     std::size_t best = 0;
     for (std::size_t i = 1; i + 1 < n; ++i)
       if (ranks[i] < ranks[best]) best = i;
@@ -121,7 +168,8 @@ std::size_t BpeModel::merge_short(const std::uint8_t* piece, std::size_t bytes, 
 }
 
 // The same in O(n log n): a linked list of symbols and a heap of (rank, position) whose stale entries are skipped.
-std::size_t BpeModel::merge_long(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w) const {
+std::size_t BpeModel::merge_long(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out, Worker& w,
+                                 std::size_t stop) const {
   constexpr std::uint32_t none = 0xFFFFFFFF;
   const auto n = static_cast<std::uint32_t>(bytes);
   w.ids.resize(n);
@@ -144,12 +192,13 @@ std::size_t BpeModel::merge_long(const std::uint8_t* piece, std::size_t bytes, s
     w.heap.push_back(std::uint64_t{w.ranks[i]} << 32 | i);
     std::push_heap(w.heap.begin(), w.heap.end(), later);
   };
-  while (!w.heap.empty()) {
+  for (std::size_t symbols = n; symbols > stop && !w.heap.empty();) {
     std::pop_heap(w.heap.begin(), w.heap.end(), later);
     const std::uint64_t top = w.heap.back();
     w.heap.pop_back();
     const auto i = static_cast<std::uint32_t>(top);
     if (w.ranks[i] != top >> 32) continue;  // merged away or changed since
+    --symbols;
     const std::uint32_t right = w.next[i];
     w.ids[i] = id_of_rank_[w.ranks[i]];
     w.next[i] = w.next[right];

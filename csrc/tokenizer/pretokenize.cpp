@@ -26,8 +26,10 @@ void pretokenize_scalar(const PretokenizeArgs& a) noexcept {
 
 std::span<const Impl<PretokenizeFn>> pretokenize_impls() {
 #if defined(__x86_64__)
-  static constexpr std::array<Impl<PretokenizeFn>, 2> impls{
-      {{"avx2", Isa::avx2, pretokenize_avx2}, {"scalar", Isa::any, pretokenize_scalar}}};
+  static constexpr std::array<Impl<PretokenizeFn>, 3> impls{
+      {{"avx512", Isa::avx512, pretokenize_avx512},
+       {"avx2", Isa::avx2, pretokenize_avx2},
+       {"scalar", Isa::any, pretokenize_scalar}}};
 #else
   static constexpr std::array<Impl<PretokenizeFn>, 1> impls{{{"scalar", Isa::any, pretokenize_scalar}}};
 #endif

@@ -10,9 +10,11 @@ namespace {
 FT_AVX2 std::int64_t cut(const UnicodeClasses& u, const Pattern& pattern, const std::uint8_t* start,
                          const std::uint8_t* end, std::int64_t* out) noexcept {
   std::int64_t count = 0;
+  const std::uint8_t* ends[avx2::batch_pieces];
   for (const std::uint8_t* p = start; p < end;) {
-    p = avx2::next_piece(u, pattern, p, end);
-    out[count++] = p - start;
+    const int n = avx2::cut_batch(u, pattern, p, end, ends);
+    for (int i = 0; i < n; ++i) out[count++] = ends[i] - start;
+    p = ends[n - 1];
   }
   return count;
 }

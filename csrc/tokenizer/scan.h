@@ -7,23 +7,39 @@
 
 namespace fasttrain::tokenizer {
 
-// A known pattern, as the choices in which the family differs (fasttrain/tokenizer/patterns.py holds the expressions).
+// How the patterns of a family cut; within one they differ in what Pattern says.
+enum class Family : std::uint8_t {
+  gpt2,      // ` ?` before letters, numbers and the rest; contractions in lower case only
+  cl100k,    // one sign before a word; a contraction is a piece
+  o200k,     // a word changes case at most once; a contraction belongs to the word before it
+  deepseek,  // three expressions, each applied to every piece that those before it left
+};
+
+// A known pattern (fasttrain/tokenizer/patterns.py holds the expressions).
 struct Pattern {
-  bool is_gpt2;            // ` ?` before letters, numbers and the rest; contractions in lower case only
+  Family family;
   int max_digits;          // \p{N}{1,max}
   bool joins_trailing_ws;  // `\s++$` before `\s*[\r\n]`: white space that ends the text is one piece
+  bool has_contractions;   // of the o200k family
 
-  // 0 cl100k, 1 llama3, 2 qwen2, 3 gpt2; the face knows the names.
+  static constexpr int count = 7;
+  // 0 cl100k, 1 llama3, 2 qwen2, 3 gpt2, 4 o200k, 5 tekken, 6 deepseek_v3; the face knows the names.
   static Pattern number(int which) noexcept {
     switch (which) {
       case 0:
-        return {false, 3, true};
+        return {Family::cl100k, 3, true, true};
       case 1:
-        return {false, 3, false};
+        return {Family::cl100k, 3, false, true};
       case 2:
-        return {false, 1, false};
+        return {Family::cl100k, 1, false, true};
+      case 3:
+        return {Family::gpt2, 0, true, true};
+      case 4:
+        return {Family::o200k, 3, false, true};
+      case 5:
+        return {Family::o200k, 1, false, false};
       default:
-        return {true, 0, true};
+        return {Family::deepseek, 3, false, false};
     }
   }
 };

@@ -16,12 +16,19 @@ struct Range {
 
 std::unique_ptr<const UnicodeClasses> build() {
   std::vector<std::uint8_t> flat(0x110000, other);
-  const auto fill = [&flat](const auto& ranges, Class cls) {
-    for (const Range& r : ranges) std::fill(flat.begin() + r.first, flat.begin() + r.last + 1, cls);
+  const auto fill = [&flat](const auto& ranges, std::uint8_t bits) {
+    for (const Range& r : ranges)
+      for (std::uint32_t c = r.first; c <= r.last; ++c) flat[c] |= bits;
   };
+  constexpr Range ranges_cjk[] = {{0x4E00, 0x9FA5}, {0x3040, 0x30FF}};
   fill(ranges_L, letter);
   fill(ranges_N, number);
   fill(ranges_S, space);
+  fill(ranges_UPPER, upper);
+  fill(ranges_LOWER, lower);
+  fill(ranges_MARK, mark);
+  fill(ranges_PUNCT, punct);
+  fill(ranges_cjk, cjk);
   auto table = std::make_unique<UnicodeClasses>();
   std::map<std::string, std::uint8_t> seen;  // 256 code points -> page number
   for (std::size_t p = 0; p < std::size(table->page); ++p) {

@@ -9,10 +9,13 @@ namespace {
 
 FT_AVX2 void count_text(const UnicodeClasses& u, const Pattern& pattern, const std::uint8_t* p, const std::uint8_t* end,
                         WordMap& map) {
+  const std::uint8_t* ends[avx2::batch_pieces];
   while (p < end) {
-    const std::uint8_t* q = avx2::next_piece(u, pattern, p, end);
-    map.add(p, static_cast<std::size_t>(q - p), 1);
-    p = q;
+    const int n = avx2::cut_batch(u, pattern, p, end, ends);
+    for (int i = 0; i < n; ++i) {
+      map.add(p, static_cast<std::size_t>(ends[i] - p), 1);
+      p = ends[i];
+    }
   }
 }
 

@@ -14,6 +14,7 @@ __all__: list[str] = [
     "BpeModel",
     "FasttextModel",
     "LineRules",
+    "SentencePieceModel",
     "WordCounter",
     "adamw",
     "adamw_cuda",
@@ -53,6 +54,8 @@ __all__: list[str] = [
     "pii_impls",
     "pretokenize",
     "pretokenize_impls",
+    "sentencepiece_bpe",
+    "sentencepiece_bpe_impls",
     "shingle",
     "shingle_impls",
     "sketch",
@@ -63,6 +66,8 @@ __all__: list[str] = [
     "sum_squares_impls",
     "text_stats",
     "text_stats_impls",
+    "unigram",
+    "unigram_impls",
     "url_list_find",
     "url_list_impls",
     "url_list_read",
@@ -106,8 +111,12 @@ class BpeModel:
         ranks: numpy.typing.NDArray[numpy.uint32],
         id_of_rank: numpy.typing.NDArray[numpy.uint32],
         byte_ids: numpy.typing.NDArray[numpy.uint32],
+        added_data: numpy.typing.NDArray[numpy.uint8],
+        added_offsets: numpy.typing.NDArray[numpy.int64],
+        added_ids: numpy.typing.NDArray[numpy.uint32],
         pattern: typing.SupportsInt | typing.SupportsIndex,
         ignore_merges: bool,
+        cache_bytes: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
 
 class WordCounter:
@@ -125,12 +134,25 @@ class WordCounter:
         offsets: numpy.typing.NDArray[numpy.int64],
         counts: numpy.typing.NDArray[numpy.int64],
     ) -> None: ...
+    def exceeds(self, num_words: typing.SupportsInt | typing.SupportsIndex) -> bool: ...
+    def merge(self, other: WordCounter, times: typing.SupportsInt | typing.SupportsIndex) -> None: ...
     def sizes(self) -> tuple[int, int]: ...
     def words(
         self,
         data: numpy.typing.NDArray[numpy.uint8],
         offsets: numpy.typing.NDArray[numpy.int64],
         counts: numpy.typing.NDArray[numpy.int64],
+    ) -> None: ...
+
+class SentencePieceModel:
+    def __init__(
+        self,
+        piece_data: numpy.typing.NDArray[numpy.uint8],
+        piece_offsets: numpy.typing.NDArray[numpy.int64],
+        scores: numpy.typing.NDArray[numpy.float32],
+        kinds: numpy.typing.NDArray[numpy.uint8],
+        byte_ids: numpy.typing.NDArray[numpy.uint32],
+        unk_id: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
 
 def adamw(
@@ -210,21 +232,25 @@ def bpe_encode(
     ids: numpy.typing.NDArray[numpy.uint32],
     ends: numpy.typing.NDArray[numpy.int64],
     eot: typing.SupportsInt | typing.SupportsIndex,
+    finds_added: bool,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
 def bpe_encode_impls() -> list[str]: ...
 def bpe_train(
-    word_data: numpy.typing.NDArray[numpy.uint8],
+    symbols: numpy.typing.NDArray[numpy.uint32],
     word_offsets: numpy.typing.NDArray[numpy.int64],
     word_counts: numpy.typing.NDArray[numpy.int64],
     token_data: numpy.typing.NDArray[numpy.uint8],
     token_offsets: numpy.typing.NDArray[numpy.int64],
-    byte_ids: numpy.typing.NDArray[numpy.uint32],
+    given: numpy.typing.NDArray[numpy.uint32],
+    token_sizes: numpy.typing.NDArray[numpy.uint32],
     pairs: numpy.typing.NDArray[numpy.uint32],
     ids: numpy.typing.NDArray[numpy.uint32],
     vocab_size: typing.SupportsInt | typing.SupportsIndex,
     min_frequency: typing.SupportsInt | typing.SupportsIndex,
+    reuses_ids: bool,
+    max_size: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> int: ...
 def bpe_train_impls() -> list[str]: ...
@@ -378,6 +404,16 @@ def pretokenize(
     impl: str,
 ) -> None: ...
 def pretokenize_impls() -> list[str]: ...
+def sentencepiece_bpe(
+    model: SentencePieceModel,
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    ids: numpy.typing.NDArray[numpy.uint32],
+    ends: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def sentencepiece_bpe_impls() -> list[str]: ...
 def shingle(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],
@@ -427,6 +463,16 @@ def text_stats(
     impl: str,
 ) -> None: ...
 def text_stats_impls() -> list[str]: ...
+def unigram(
+    model: SentencePieceModel,
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    ids: numpy.typing.NDArray[numpy.uint32],
+    ends: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def unigram_impls() -> list[str]: ...
 def url_list_find(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 
 from fasttrain.comm.group import SoloGroup
 from fasttrain.corpus.config import CorpusConfig
+from fasttrain.corpus.removals import Removals
 from fasttrain.corpus.stage import run, source_fingerprint
 from fasttrain.formats.document import SCHEMA, read_documents
 from fasttrain.formats.stage import run_stage
@@ -30,8 +31,9 @@ def config(sources, **limits):
     return CorpusConfig.load({"sources": sources, **limits}, where="corpus")
 
 
-def read(base, sources, out, world=None, **limits):
-    """Run the stage over `sources` (plain tables) below `base`."""
+def read(base, sources, out, world=None, *, removals=None, **limits):
+    """Run the stage over `sources` (plain tables) below `base`, without what `removals` lists."""
+    listed = removals or Removals()
     settings = config(sources, **limits)
     manifest = run_stage(
         "corpus",
@@ -39,8 +41,9 @@ def read(base, sources, out, world=None, **limits):
         config=settings,
         inputs=[],
         world=world or SoloGroup(),
-        body=lambda stage: run(stage, settings, base),
+        body=lambda stage: run(stage, settings, base, listed),
         source_fingerprint=source_fingerprint(settings, base),
+        revision=listed.revision,
     )
     return Outcome(out, manifest)
 

@@ -25,6 +25,7 @@ from fasttrain.corpus.extraction import Extractor
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile, Piece
 from fasttrain.corpus.reading import read_file
+from fasttrain.corpus.removals import Removal, Removals
 
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -250,6 +251,28 @@ def test_an_interrupted_file_goes_on(tmp_path, monkeypatch, victim):
     assert all(Counter(made)[piece] <= 1 for piece in before), "only those whose origins repeat are made again"
     assert again == 0, "the first piece has no piece before it"
     assert tree(tmp_path / "two") == tree(tmp_path / "one")
+
+
+def test_a_removal_costs_the_pieces_that_it_touches(tmp_path, monkeypatch):
+    base, sources = lake_of(tmp_path)
+    before = read_lake(base, sources, tmp_path / "out", part_bytes=20_000)
+    asked = next(d for d in before.documents if d["origin"] == "a.jsonl.gz#own-1000")
+    removals = Removals([Removal(request="r", doc_id=asked["doc_id"].hex())])
+    made = []
+    real = large_files.LargeFiles._read
+
+    def noted(self, part, piece, writer, taken=None):
+        made.append((part.files[0].path.name, piece["number"], taken is not None))
+        real(self, part, piece, writer, taken)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(large_files.LargeFiles, "_read", noted)
+        after = read_lake(base, sources, tmp_path / "out", part_bytes=20_000, removals=removals)
+    (name, number, _), *again = made
+    assert again in ([], [(name, number, True)])
+    assert len(after.documents) == len(before.documents) - 1
+    read_lake(base, sources, tmp_path / "anew", part_bytes=20_000, removals=removals)
+    assert tree(tmp_path / "out") == tree(tmp_path / "anew")
 
 
 def test_plain_data_alone_goes_between_ranks(tmp_path):

@@ -78,7 +78,8 @@ def test_one_rank_makes_every_piece_in_order(tmp_path):
     assert done.extra == {"numbers": [None, [0, 1, 2, 3], None, [0, 1]]}
     assert done.report.kept == 8
     assert large.most_files == 1, "a piece is gone before the next one is cut"
-    assert sorted(p.name for p in (tmp_path / "docs").glob("*.json")) == [f"part-0000{i}.json" for i in range(4)]
+    stems = [f"part-0000{i}" for i in range(4)] + [Path(name).stem for name in names if "-" in Path(name).stem[5:]]
+    assert sorted(p.stem for p in (tmp_path / "docs").glob("*.json")) == sorted(stems)
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -120,12 +121,22 @@ def test_pieces_that_are_there_are_not_made_again(tmp_path):
     assert left == right
 
 
-def test_markers_of_pieces_that_a_kill_left_beside_the_parts_go(tmp_path):
-    run(tmp_path, Large(), [3])
-    marker = tmp_path / "docs/part-00000.json"
-    (tmp_path / "docs/part-00000-00001.json").write_bytes(marker.read_bytes())
+def test_one_piece_alone_is_made_again(tmp_path):
+    run(tmp_path, Large(), [3, 1])
+    before = tree(tmp_path / "docs")
+    (tmp_path / "docs/part-00000-00001.json").unlink()
+    (tmp_path / "docs/part-00000.json").unlink()
     (tmp_path / "manifest.json").unlink()
     large = Large()
-    run(tmp_path, large, [3])
-    assert large.by == {}
-    assert [p.name for p in (tmp_path / "docs").glob("*.json")] == ["part-00000.json"]
+    run(tmp_path, large, [3, 1])
+    assert sorted(large.by[3]) == [1]
+    assert tree(tmp_path / "docs") == before
+
+
+@pytest.mark.parametrize("items", [[1, 1], [4], [2, 5, 1], [5, 2]])
+def test_of_other_items_nothing_stays(tmp_path, items):
+    run(tmp_path / "a", Large(), [3, 4])
+    (tmp_path / "a/manifest.json").unlink()
+    run(tmp_path / "a", Large(), items)
+    run(tmp_path / "b", Large(), items)
+    assert tree(tmp_path / "a/docs") == tree(tmp_path / "b/docs")

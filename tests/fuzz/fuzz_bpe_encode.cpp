@@ -7,6 +7,7 @@
 
 #include "fuzz.h"
 #include "tokenizer/bpe_train.h"
+#include "tokenizer/scan.h"
 
 using namespace fasttrain;
 using namespace fasttrain::tokenizer;
@@ -29,19 +30,17 @@ Vocabulary learn(const fuzz::Texts& texts, int pattern, std::size_t merges, std:
     WordCounter counter(pattern);
     impl.count({&counter, texts.data.data(), texts.offsets.data(), texts.N() / 2 + 1 < texts.N() ? texts.N() / 2 + 1 : texts.N(), 1});
     const WordMap& map = counter.whole();
-    std::vector<std::uint8_t> word_data;
-    std::vector<std::int64_t> word_offsets{0}, word_counts;
-    for (const WordMap::Word& word : map.sorted()) {
-      word_data.insert(word_data.end(), map.bytes_of(word), map.bytes_of(word) + word.bytes);
-      word_offsets.push_back(static_cast<std::int64_t>(word_data.size()));
-      word_counts.push_back(word.count);
-    }
-    word_data.shrink_to_fit();
+    std::vector<std::uint8_t> word_data(map.num_bytes());
+    std::vector<std::int64_t> word_offsets(map.size() + 1), word_counts(map.size());
+    map.write_sorted(word_data.data(), word_offsets.data(), word_counts.data());
+    std::vector<std::uint32_t> symbols;
+    for (const std::uint8_t byte : word_data) symbols.push_back(byte_ids[byte]);
+    symbols.shrink_to_fit();
     const std::size_t capacity = 4 * merges + 16;
     std::vector<std::uint32_t> pairs(2 * capacity), ids(capacity);
-    const std::int64_t M = impl.train({word_data.data(), word_offsets.data(), word_counts.data(), token_data.data(),
-                                       token_offsets.data(), byte_ids.data(), pairs.data(), ids.data(),
-                                       word_counts.size(), 256, 256 + merges, capacity, min_frequency});
+    const std::int64_t M = impl.train({symbols.data(), word_offsets.data(), word_counts.data(), token_data.data(),
+                                       token_offsets.data(), pairs.data(), ids.data(), nullptr, nullptr, word_counts.size(),
+                                       256, 0, 256 + merges, capacity, min_frequency, true, 0});
     FUZZ_REQUIRE(M >= -1 && M <= static_cast<std::int64_t>(capacity));
     pairs.resize(M < 0 ? 0 : 2 * static_cast<std::size_t>(M));
     ids.resize(pairs.size() / 2);
@@ -66,10 +65,11 @@ Vocabulary learn(const fuzz::Texts& texts, int pattern, std::size_t merges, std:
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   fuzz::Input in(bytes, size);
   const std::uint8_t choice = in.take();
-  const int pattern = choice % 4;
+  const int pattern = (choice >> 3) % Pattern::count;
   const bool ignore_merges = choice & 4;
   const std::size_t merges = in.take();
   const std::int64_t min_frequency = in.take() % 4u;
+  const std::size_t cache_bytes = std::size_t{1} << in.take() % 20u;
   const auto turn = static_cast<std::uint8_t>(in.take() | 1);
   const fuzz::Texts texts = in.texts();
   const std::size_t N = texts.N(), S = texts.data.size();
@@ -87,14 +87,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   std::vector<std::uint32_t> ranks(v.ids.size());
   for (std::size_t m = 0; m < ranks.size(); ++m) ranks[m] = static_cast<std::uint32_t>(m);
   const BpeModelArgs args{token_data.data(), token_offsets.data(), v.pairs.data(), ranks.data(), v.ids.data(),
-                          byte_ids.data(), v.tokens.size(), ranks.size(), ranks.size(), pattern, ignore_merges};
+                          byte_ids.data(), nullptr, nullptr, nullptr, v.tokens.size(), ranks.size(), ranks.size(), 0, pattern, ignore_merges, cache_bytes};
   fuzz::Agree<std::vector<std::uint32_t>> answers;
   fuzz::each(bpe_encode_impls(), [&](BpeEncodeFn fn) {
     BpeModel model(args);
     for (int again = 0; again < 2; ++again) {  // the second time from the caches
       std::vector<std::uint32_t> ids(S + N);
       std::vector<std::int64_t> ends(N + 1);
-      fn({&model, texts.data.data(), texts.offsets.data(), ids.data(), ends.data(), N, S, again == 0 ? -1 : 7, 1});
+      fn({&model, texts.data.data(), texts.offsets.data(), ids.data(), ends.data(), N, S, again == 0 ? -1 : 7, false, 1});
       std::vector<std::uint32_t> plain;
       FUZZ_REQUIRE(ends[0] == 0 && ends[N] <= static_cast<std::int64_t>(ids.size()));
       for (std::size_t n = 0; n < N; ++n) {

@@ -3,6 +3,7 @@
 #include "tokenizer/pretokenize.h"
 
 #include "fuzz.h"
+#include "tokenizer/scan.h"
 
 using namespace fasttrain;
 using namespace fasttrain::tokenizer;
@@ -10,7 +11,7 @@ using namespace fasttrain::tokenizer;
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   const fuzz::Texts texts = fuzz::Input(bytes, size).texts();
   const std::size_t N = texts.N();
-  for (int pattern = 0; pattern < 4; ++pattern) {
+  for (int pattern = 0; pattern < Pattern::count; ++pattern) {
     fuzz::Agree<std::vector<std::int64_t>> answers;
     fuzz::each(pretokenize_impls(), [&](PretokenizeFn fn) {
       std::vector<std::int64_t> ends(texts.data.size()), counts(N), all;

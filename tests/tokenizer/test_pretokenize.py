@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, pre_tokenizers
 
+from fasttrain.core import backend
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer import patterns, pretokenize_ref, unicode_ln
@@ -16,7 +17,11 @@ from tokenizer.scripts import SAMPLES, TEXT
 OP = "pretokenize"
 PATTERNS = list(patterns.NUMBER)
 ALSO = {e: pre_tokenizers.Split(Regex(e), "isolated") for e in patterns.ALSO_READ}
-SPLIT = {name: pre_tokenizers.Split(Regex(e), "isolated") for name, e in patterns.HUGGING_FACE.items()}
+SPLIT = {
+    name: pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(e), "isolated") for e in patterns.expressions(name)])
+    for name in PATTERNS
+}
+ONE = {name: pre_tokenizers.Split(Regex(e), "isolated") for name, e in patterns.HUGGING_FACE.items()}
 
 
 def cut(text, pattern="cl100k", **kw):
@@ -32,10 +37,46 @@ def cut(text, pattern="cl100k", **kw):
         ("llama3", ["It", "'s", " ", " ", "123", "456", "7", " a", "!?\n\n", "  \n", " ", "\tb", " \n", " "]),
         ("qwen2", ["It", "'s", " ", " ", *"1234567", " a", "!?\n\n", "  \n", " ", "\tb", " \n", " "]),
         ("gpt2", ["It", "'s", " ", " 1234567", " a", "!?", "\n\n  \n ", "\t", "b", " \n "]),
+        ("o200k", ["It's", " ", " ", "123", "456", "7", " a", "!?\n\n", "  \n", " ", "\tb", " \n", " "]),
+        ("tekken", ["It", "'s", " ", " ", *"1234567", " a", "!?\n\n", "  \n", " ", "\tb", " \n", " "]),
+        ("deepseek_v3", ["It", "'s", "  ", "123", "456", "7", " a", "!?\n\n", "  \n", " ", "\tb", " \n", " "]),
     ],
 )
 def test_by_hand(impl, pattern, pieces):
     assert [p.decode() for p in cut("It's  1234567 a!?\n\n  \n \tb \n ", pattern, impl=impl)] == pieces
+
+
+@pytest.mark.parametrize(
+    ("pattern", "pieces"),
+    [
+        ("o200k", ["fast", "Train", "LLM's", "ABcd'LL", "x", "//\n/", "a", ".b"]),
+        ("tekken", ["fast", "Train", "LLM", "'s", "ABcd", "'LLx", "//\n/", "a", ".b"]),
+        ("deepseek_v3", ["fastTrainLLM", "'sABcd", "'LLx", "//\n", "/a", ".b"]),
+    ],
+)
+def test_case_and_signs_by_hand(impl, pattern, pieces):
+    assert [p.decode() for p in cut("fastTrainLLM'sABcd'LLx//\n/a.b", pattern, impl=impl)] == pieces
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_every_kind_of_character_in_context_equals_tokenizers(pattern):
+    """Every character below U+3400, and those blocks above that hold more than ideographs and syllables."""
+    blocks = (
+        range(1, 0x3400),
+        range(0xA000, 0xAC00),
+        range(0xD7A4, 0xD800),
+        range(0xF900, 0x12000),
+        range(0x1D000, 0x1FC00),
+    )
+    points = [c for block in blocks for c in block]
+    texts = [
+        form.format(c=chr(c))
+        for form in ("aB{c}cD 1{c}2.{c}\n", " {c}{c}x'{c}s/\r\n{c}", "A{c}B  {c}'S{c}")
+        for c in points
+    ]
+    text = "|".join(texts)
+    wanted = [s for s, _ in SPLIT[pattern].pre_tokenize_str(text)]
+    assert [p.decode() for p in cut(text, pattern)] == wanted
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -49,22 +90,39 @@ def test_any_text_equals_tokenizers(text, pattern):
     wanted = [s for s, _ in SPLIT[pattern].pre_tokenize_str(text)]
     assert [p.decode() for p in cut(text, pattern)] == wanted
     assert [p.decode() for p in pretokenize_ref.pieces(text.encode(), pattern)] == wanted
+    assert [s for s, _ in ONE[pattern].pre_tokenize_str(text)] == wanted
 
 
 @given(TEXT, st.sampled_from(list(ALSO)))
 def test_other_spellings_are_the_pattern_that_they_are_read_as(text, expression):
     wanted = [s for s, _ in ALSO[expression].pre_tokenize_str(text)]
-    assert [p.decode() for p in cut(text, patterns.named(expression, "test"))] == wanted
+    assert [p.decode() for p in cut(text, patterns.named([expression], "test"))] == wanted
 
 
 @given(st.lists(TEXT, max_size=6), st.sampled_from(PATTERNS))
 def test_every_implementation_equals_the_reference(texts, pattern):
     column = columns.from_texts(texts)
     wanted = pretokenize(column, pattern=pattern, impl="reference")
-    for impl in ("scalar", None):
+    for impl in backend.implementations(OP)[:-1]:
         got = pretokenize(column, pattern=pattern, impl=impl)
         np.testing.assert_array_equal(got[0].offsets, wanted[0].offsets)
         np.testing.assert_array_equal(got[1], wanted[1])
+
+
+RUNS = st.lists(
+    st.tuples(
+        st.sampled_from("aB'sl \t\n\r0.!/é漢\u00a0\u0301—"), st.sampled_from([1, 1, 1, 2, 3, 61, 62, 63, 64, 65])
+    ),
+    max_size=24,
+).map(lambda runs: "".join(c * n for c, n in runs))
+
+
+@given(RUNS, st.sampled_from(PATTERNS))
+def test_what_lies_across_the_ends_of_windows_equals_the_reference(text, pattern):
+    """64 bytes are cut at a time: runs that end before, at and behind such an end."""
+    wanted = cut(text, pattern, impl="reference")
+    for impl in backend.implementations(OP)[:-1]:
+        assert cut(text, pattern, impl=impl) == wanted
 
 
 @given(st.binary(max_size=40), st.sampled_from(PATTERNS))
@@ -83,7 +141,18 @@ def test_the_tiktoken_spelling_is_the_same_language(text):
         assert [p.decode() for p in cut(text, pattern)] == regex.findall(expression, text)
 
 
-@pytest.mark.parametrize(("name", "expression"), [("L", r"\p{L}"), ("N", r"\p{N}"), ("S", r"\s")])
+@pytest.mark.parametrize(
+    ("name", "expression"),
+    [
+        ("L", r"\p{L}"),
+        ("N", r"\p{N}"),
+        ("S", r"\s"),
+        ("UPPER", r"[\p{Lu}\p{Lt}]"),
+        ("LOWER", r"\p{Ll}"),
+        ("MARK", r"\p{M}"),
+        ("PUNCT", r"[\p{P}\p{S}]"),
+    ],
+)
 def test_every_code_point_has_the_class_that_tokenizers_gives_it(name, expression):
     text = "".join(chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000)
     removed = pre_tokenizers.Split(Regex(expression + "+"), "removed").pre_tokenize_str(text)
@@ -116,7 +185,7 @@ def test_threads_and_slices_do_not_matter(threads):
 @pytest.mark.parametrize(
     ("column", "pattern", "error", "words"),
     [
-        (columns.from_texts(["a"]), "o200k", ValueError, "pattern must be one of cl100k, llama3, qwen2, gpt2, got 'o2"),
+        (columns.from_texts(["a"]), "p50k", ValueError, "pattern must be one of cl100k, llama3, qwen2, gpt2, o20"),
         (TextColumn(np.zeros(3, np.int8), np.array([0, 3])), "gpt2", TypeError, "data must have dtype uint8, got int8"),
         (TextColumn(np.zeros(3, np.uint8), np.array([0, 4])), "gpt2", ValueError, "offsets must rise from 0 to at mo"),
     ],

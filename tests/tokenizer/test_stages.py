@@ -11,7 +11,7 @@ from fasttrain.formats import document, manifest
 from fasttrain.formats.shards import open_shards
 from fasttrain.formats.stage import run_stage
 from fasttrain.text import columns
-from fasttrain.tokenizer import Tokenizer, TokenizerConfig, measure, shards, stage, train_bpe
+from fasttrain.tokenizer import Tokenizer, TokenizerConfig, bpe_train_ref, measure, shards, stage, train_bpe, weighting
 from tokenizer.split_stage import SOURCES, Nothing, make
 
 
@@ -35,10 +35,13 @@ def tokenise(split, tokenizer_folder, folder, world=None, config=None):
                      world=world or SoloGroup(), body=lambda s: shards.run(s, config, tokenizer))  # fmt: skip
 
 
+def train_rows(split, columns):
+    files = [split / f.path for f in manifest.read(split).files if f.path.startswith("train/")]
+    return [row for f in files for row in document.read_documents(f).select(columns).to_pylist()]
+
+
 def train_texts(split):
-    m = manifest.read(split)
-    files = [split / f.path for f in m.files if f.path.startswith("train/")]
-    return [t for f in files for t in document.read_documents(f).column("text").to_pylist()]
+    return [row["text"] for row in train_rows(split, ["text"])]
 
 
 def test_the_tokenizer_stage_gives_what_train_bpe_gives(split, tmp_path):
@@ -65,6 +68,72 @@ def test_the_sample_of_a_source_is_bounded_and_fixed(split, tmp_path):
     one, two = train(split, tmp_path / "a", config), train(split, tmp_path / "b", config)
     assert 0 < one.report.kept < len(train_texts(split))
     assert one.content_fingerprint == two.content_fingerprint
+
+
+def test_weights_make_the_share_in_training(split, tmp_path):
+    """Of the mixture or given, by source and language: the same as texts repeated that often."""
+    rows = train_rows(split, ["text", "source", "language"])
+    cells = {}
+    for row in rows:
+        cell = row["source"], row["language"]
+        cells[cell] = cells.get(cell, 0) + len(row["text"].encode())
+    size = {s: sum(n for (source, _), n in cells.items() if source == s) for s in SOURCES}
+    weights = {SOURCES[0]: 3.0, SOURCES[1]: 1.0}
+    times = weighting.multipliers(cells, weights, {"fr": 2.0})
+    texts = {f"{s}/{lang}": [r["text"] for r in rows if (r["source"], r["language"]) == (s, lang)] for s, lang in cells}
+    shares = {f"{s}/{lang}": times[s, lang] * n for (s, lang), n in cells.items()}
+    kw = {"vocab_size": 400, "language_weights": {"fr": 2.0}}
+    train(split, tmp_path / "given", TokenizerConfig(weights=weights, **kw))
+    found = Tokenizer.load(tmp_path / "given")
+    wanted = train_bpe(texts, vocab_size=400, min_frequency=2, pad_to_multiple=64, weights=shares)
+    assert found.fingerprint == wanted.fingerprint
+    config = TokenizerConfig(weights="mixture", **kw)
+    seen = []
+
+    def mixture(sizes):
+        seen.append(sizes)
+        return weights
+
+    run_stage("tokenizer", folder=tmp_path / "mixture", config=config, inputs=[split], world=SoloGroup(),
+              body=lambda s: stage.run(s, config, shares=mixture))  # fmt: skip
+    assert seen == [size]
+    assert Tokenizer.load(tmp_path / "mixture").fingerprint == found.fingerprint
+    for weights, words in (
+        ("mixture", "needs the recipe's mixture"),
+        ({"c": 1.0}, "tokenizer: weights must name a source"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            train(split, tmp_path / "refused", TokenizerConfig(weights=weights))
+
+
+def test_a_bound_on_words_takes_fewer_documents(split, tmp_path):
+    words = 60
+    config = TokenizerConfig(vocab_size=300, max_words=words)
+    m = train(split, tmp_path / "t", config)
+    taken = m.extra["documents_trained_on"]
+    level = int(taken.removeprefix("1/")).bit_length() - 1
+    assert level > 0
+    rows = train_rows(split, ["doc_id", "text"])
+    distinct = [
+        len(bpe_train_ref.count_words([r["text"].encode() for r in rows if r["doc_id"][7] >> (8 - k) == 0], "cl100k"))
+        for k in range(level + 1)
+    ]
+    assert distinct[level] <= words < distinct[level - 1]
+    kept = [r["text"] for r in rows if r["doc_id"][7] >> (8 - level) == 0]
+    wanted = train_bpe(kept, vocab_size=300, min_frequency=2, pad_to_multiple=64)
+    assert Tokenizer.load(tmp_path / "t").fingerprint == wanted.fingerprint
+    with pytest.raises(ConfigError, match="max_words = 1 is less than one document holds"):
+        train(split, tmp_path / "u", TokenizerConfig(vocab_size=300, max_words=1))
+
+
+def test_smaller_sizes_are_written_beside(split, tmp_path):
+    config = TokenizerConfig(vocab_size=400, also_sizes=(320, 300), pad_to_multiple=1, whitespace_runs=4)
+    m = train(split, tmp_path / "t", config)
+    assert [f.path for f in m.files] == ["tokenizer.json", "report.json", "tokenizer-300.json", "tokenizer-320.json"]
+    whole = Tokenizer.load(tmp_path / "t").vocabulary
+    for size in (300, 320):
+        found = Tokenizer.load(tmp_path / "t" / f"tokenizer-{size}.json").vocabulary
+        assert found.tokens == whole.tokens[:size]
 
 
 def test_shards_hold_each_document_and_its_end(split, tmp_path):
@@ -142,9 +211,13 @@ def test_measure_by_hand():
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"pattern": "o200k"}, "tokenizer: pattern must be one of cl100k, llama3, qwen2, gpt2"),
+        ({"pattern": "p50k"}, "tokenizer: pattern must be one of cl100k, llama3, qwen2, gpt2"),
         ({"special_tokens": ["<|pad|>"]}, "special_tokens must hold '<\\|endoftext\\|>'"),
         ({"vocab_size": 100}, "tokenizer.vocab_size: .*257"),
+        ({"vocab_size": 260, "whitespace_runs": 9}, "vocab_size must hold bytes, special and given tokens, 265 in all"),
+        ({"also_sizes": [100]}, "also_sizes must lie between 257 and vocab_size"),
+        ({"given_tokens": ["a b"]}, "given token 'a b' must be one piece of pattern cl100k"),
+        ({"tie_break": "x"}, "tokenizer.tie_break"),
         ({"vocab": 400}, "tokenizer.vocab: unknown key; did you mean 'vocab_size'"),
     ],
 )

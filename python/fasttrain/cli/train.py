@@ -1,5 +1,7 @@
 """`fasttrain train RUN`: token shards -> checkpoints."""
 
+from pathlib import Path
+
 import typer
 
 from fasttrain.cli.options import RunArgument, Session, Set, Verbose, reopen
@@ -24,7 +26,7 @@ def train(run: RunArgument, assignments: Set = None, verbose: Verbose = False) -
 
 def run_train(session: Session) -> None:
     """The training journey of a session. Exits when the run was asked to stop: everything is saved."""
-    from fasttrain.formats import manifest
+    from fasttrain.formats import atomic, manifest
     from fasttrain.mixture.plan import Mixture
     from fasttrain.train import loop
 
@@ -43,6 +45,7 @@ def run_train(session: Session) -> None:
         seed=recipe.seed,
         world=session.world,
         fingerprints={"data": shards.content_fingerprint, "recipe": recipe.identity_fingerprint()},
+        base=Path(atomic.read_json(folder.base)["base"]) if folder.base.exists() else session.base,
     )
     if not result.is_finished:
         if session.world.is_root:

@@ -35,8 +35,11 @@ class Intake:
         emit: Callable[[Any], None],
         reject: Callable[[Any], None],
         taken: "Taken | None" = None,
+        *,
+        max_batch_bytes: int | None = None,
     ) -> None:
         self.source, self.config = source, config
+        self._batch_bytes = min(_BYTES, max_batch_bytes or _BYTES)
         self.counts: Counter[str] = Counter()
         self._emit, self._reject = emit, reject
         self._taken = taken
@@ -72,7 +75,7 @@ class Intake:
             )
         )
         self._bytes += len(text)
-        if len(self._rows) >= _ROWS or self._bytes >= _BYTES:
+        if len(self._rows) >= _ROWS or self._bytes >= self._batch_bytes:
             self._flush_documents()
         return None
 

@@ -118,7 +118,7 @@ def extension(name: str) -> str:
     return os.path.splitext(_uncompressed(name))[1].lower()
 
 
-def _kind_of(name: str) -> str:
+def kind_of(name: str) -> str:
     """Kind of a file by its name; "" for one that `auto` does not know."""
     if _DUMP.search(_uncompressed(name)):
         return "wikitext"
@@ -159,12 +159,12 @@ def _files_of(source: SourceConfig, path: str, base: Path, where: str) -> tuple[
             folders.setdefault(name.rpartition("/")[0], []).append(file)
     stated = {folder: licences.of_folder(paths) for folder, paths in folders.items()}
     for file, name in found:
-        kind = _kind_of(name) if source.kind == "auto" else source.kind
+        kind = kind_of(name) if source.kind == "auto" else source.kind
         if not kind or (source.kind == "code" and extension(name) not in languages.EXTENSIONS and not source.include):
             continue
         if source.kind == "auto" and (extra := extraction.missing(kind)):
             for asked in (path, *source.include):
-                if _kind_of(asked.partition("?")[0] if remote.is_uri(asked) else asked) == kind:
+                if kind_of(asked.partition("?")[0] if remote.is_uri(asked) else asked) == kind:
                     raise _needs(extra, f"{where}: source {source.name!r}: {asked!r} names files that")
             passed_over[folder_as_written + name] = kind
             continue

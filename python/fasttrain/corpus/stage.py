@@ -45,9 +45,14 @@ def _key(part: lake.Part, config: CorpusConfig) -> list[Any]:
 
 
 def _drop_touched(stage: Stage, removals: Removals) -> None:
-    for index, piece in stage.made(PHASE):
+    made = stage.made(PHASE)
+    in_pieces = {index for index, piece in made if piece is not None}
+    for index, piece in made:
+        if piece is None and index in in_pieces:
+            continue  # only those of its pieces are made again that are touched
         if touched(stage.folder, stage.read_part(PHASE, index, piece), removals):
             stage.drop_part(PHASE, index, piece)
+            stage.marker(PHASE, index).unlink(missing_ok=True)
 
 
 def source_fingerprint(config: CorpusConfig, base: Path) -> Any:

@@ -5,8 +5,8 @@ themselves. A counter in an MPI window would do on one host; between hosts it st
 because Open MPI makes progress only inside its own calls. Claims say nothing of what is finished (markers do), are void
 when the phase begins anew, and go when it ends.
 
-Pieces of a part (pieces.py) are put up in the same folder: `offer-<name>` holds what the piece is, `taken-<name>` is
-the claim to it, `left-<rank>` says that a rank has no part of its own any more.
+Pieces of a part (pieces.py) are put up in the same folder: `offer-<name>` holds what the piece is until it is accepted,
+`left-<rank>` says that a rank has no part of its own any more.
 """
 
 import os
@@ -64,17 +64,23 @@ class Claims:
 
     def offers(self) -> list[str]:
         """What is up and not accepted yet, in order of the names."""
-        names = set(os.listdir(self._folder))
-        offered = sorted(name.removeprefix("offer-") for name in names if name.startswith("offer-"))
-        return [name for name in offered if f"taken-{name}" not in names]
+        names = os.listdir(self._folder)
+        return sorted(name.removeprefix("offer-") for name in names if name.startswith("offer-"))
 
     def is_open(self, name: str) -> bool:
         """Whether a piece that was put up is not accepted yet."""
-        return not (self._folder / f"taken-{name}").exists()
+        return (self._folder / f"offer-{name}").exists()
 
     def accept(self, name: str) -> dict[str, Any] | None:
         """The piece, for one rank; None for the others."""
-        return atomic.read_json(self._folder / f"offer-{name}") if self._claim(f"taken-{name}") else None
+        accepted = self._folder / f"accepted-{name}-{self._world.rank}"
+        try:
+            os.rename(self._folder / f"offer-{name}", accepted)  # one rank's succeeds
+        except FileNotFoundError:
+            return None
+        piece: dict[str, Any] = atomic.read_json(accepted)
+        accepted.unlink()
+        return piece
 
     def _claim(self, name: str) -> bool:
         try:

@@ -75,6 +75,7 @@ class Pieces(Generic[T]):
             return False
         key = fingerprint([self._phase, self._key(item)])
         if not stage.is_finished(self._phase, index, key, durable=self._durable):
+            stage.marker(self._phase, index).unlink(missing_ok=True)  # its pieces may be whole
             folder = stage.folder / self._phase / "cut" / f"{index:05d}"
             shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
             folder.mkdir(parents=True)
@@ -84,8 +85,6 @@ class Pieces(Generic[T]):
             report = self._joined(self._reports(index, count))
             stage.write_marker(self._phase, index, key, report, durable=self._durable)
             shutil.rmtree(folder)
-        for path in (stage.folder / self._phase).glob(f"part-{index:05d}-*.json"):
-            path.unlink()  # the part's own says all
         return True
 
     def help(self) -> None:
@@ -100,23 +99,29 @@ class Pieces(Generic[T]):
 
     def _make_pieces(self, index: int, folder: Path) -> int:
         """Go through the pieces; return how many there are, when all are finished."""
+        waiting: list[int] = []  # offered, not accepted yet
         offered: list[int] = []
-        count = 0
+        count = more = 0
         for count, piece in enumerate(self._cut.pieces(self._items[index], folder), 1):
             number = count - 1
+            waiting = [n for n in waiting if self._shared.is_open(f"{index}-{n}")]
             if self._is_finished(index, number):
                 self._cut.done(piece)
-            elif self._shared.helpers() > sum(self._shared.is_open(f"{index}-{n}") for n in offered):
+            elif self._shared.helpers() > len(waiting):
                 self._shared.offer(f"{index}-{number}", piece)
+                waiting.append(number)
                 offered.append(number)
             else:
                 self._make(index, number, piece)
             self._note(f"{count} pieces of part {index}")
-        for name in [f"{index}-{n}" for n in offered]:
-            self._accept(name)
+        for number in waiting:
+            self._accept(f"{index}-{number}")
         self._behind.wait()
         while not all(self._stage.marker(self._phase, index, n).exists() for n in offered):
             time.sleep(_WAIT_S)
+        while self._stage.marker(self._phase, index, count + more).exists():  # the file had more of them
+            self._stage.drop_part(self._phase, index, count + more)
+            more += 1
         return count
 
     def _accept(self, name: str) -> bool:

@@ -88,7 +88,7 @@ class Stage:
             self._output.append(phase)
         order = sorted(range(len(items)), key=lambda i: -weight(items[i])) if weight else range(len(items))
         if self.world.is_root:
-            self._drop_from(phase, len(items))
+            self._drop_stale(phase, lambda i: i < len(items), lambda i: cut is not None and cut.is_large(items[i]))
         start, busy, made = time.monotonic(), 0.0, 0
         with (
             progress(label or f"{self.name}/{phase}", len(items), "parts", enabled=self.world.is_root) as bar,
@@ -115,10 +115,10 @@ class Stage:
         self._reports[phase] = reports
         return reports
 
-    def _drop_from(self, phase: str, count: int) -> None:
-        """Remove finished parts that there are no more, of a run whose input had more parts."""
+    def _drop_stale(self, phase: str, exists: Callable[[int], bool], is_large: Callable[[int], bool]) -> None:
+        """Remove parts and pieces that there are no more, of a run whose input had others."""
         for index, piece in self.made(phase):
-            if index >= count:
+            if not exists(index) or (piece is not None and not is_large(index)):
                 if _is_json(self.marker(phase, index, piece)):
                     self.drop_part(phase, index, piece)
                 else:
@@ -131,6 +131,8 @@ class Stage:
         """Make a part, or a piece of one, unless it is there; what is still to be done to finish it."""
         if self.is_finished(phase, index, key, piece=piece, durable=durable):
             return lambda: None
+        if self.marker(phase, index, piece).exists():
+            self.drop_part(phase, index, piece)
         writer = PartWriter(self.folder, phase, index, piece=piece, durable=durable)
         try:
             work(writer)
@@ -146,17 +148,14 @@ class Stage:
         return finish
 
     def is_finished(self, phase: str, index: int, key: str, *, piece: int | None = None, durable: bool) -> bool:
-        """Whether a part, or a piece, is there under this key, its files whole; what is there otherwise is removed."""
+        """Whether a part, or a piece, is there under this key, its files whole."""
         marker = self.marker(phase, index, piece)
         if not durable and marker.exists() and not _is_json(marker):  # cut off with the power
             marker.unlink()
         if not marker.exists():
             return False
         found = atomic.read_json(marker)
-        if found["key"] == key and all(_is_whole(self.folder, FileEntry.load(f)) for f in found["files"]):
-            return True
-        self.drop_part(phase, index, piece)
-        return False
+        return found["key"] == key and all(_is_whole(self.folder, FileEntry.load(f)) for f in found["files"])
 
     def write_marker(
         self, phase: str, index: int, key: str, report: PartReport, *, piece: int | None = None, durable: bool
@@ -165,7 +164,7 @@ class Stage:
         atomic.write_json(self.marker(phase, index, piece), {"key": key, **report.to_dict()}, durable=durable)
 
     def made(self, phase: str) -> list[tuple[int, int | None]]:
-        """What was finished before, under whatever key: parts, and pieces of unfinished parts (index, piece)."""
+        """(index, piece) of what was finished before, under whatever key: parts, behind each its pieces."""
         found = (_MARKER.fullmatch(path.name) for path in (self.folder / phase).glob("part-*.json"))
         pairs = [(int(m[1]), int(m[2]) if m[2] else None) for m in found if m]
         return sorted(pairs, key=lambda pair: (pair[0], -1 if pair[1] is None else pair[1]))
@@ -182,7 +181,7 @@ class Stage:
         return self.folder / phase / f"{part_stem(index, piece)}.json"
 
     def read_part(self, phase: str, index: int, piece: int | None = None) -> PartReport:
-        """The report of a finished part, or of a finished piece of an unfinished one."""
+        """The report of a finished part or piece."""
         data = atomic.read_json(self.marker(phase, index, piece))
         del data["key"]
         return PartReport.load(data)

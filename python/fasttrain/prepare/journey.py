@@ -32,7 +32,7 @@ from fasttrain.formats.run_folder import RunFolder
 from fasttrain.formats.shards import open_shards
 from fasttrain.formats.stage import Stage, run_stage
 from fasttrain.mixture.plan import MixtureConfig, plan
-from fasttrain.tokenizer import shards
+from fasttrain.tokenizer import given, shards
 from fasttrain.tokenizer import stage as tokenizer
 from fasttrain.tokenizer.shards import ShardsConfig
 from fasttrain.tokenizer.stage import TokenizerConfig
@@ -43,6 +43,7 @@ log = logging.getLogger("fasttrain.prepare")
 C = TypeVar("C", bound=Settings)
 
 STAGES = ("corpus", "filter", "dedup", "passages", "decontam", "split", "tokenizer", "shards", "mixture")
+_BYTES_OF_TOKEN = 4  # what the mixture's cap on epochs takes a token for, before there is a tokenizer
 
 
 class PrepareConfig(Settings):
@@ -116,7 +117,12 @@ def run(
                                    partial(decontam.run, base=base), benchmarks.fingerprints(config.decontam, base),
                                    by_part=True),
         "split": lambda: _stage("split", folder, config.split, ("decontam",), world, split.run),
-        "tokenizer": lambda: _stage("tokenizer", folder, config.tokenizer, ("split",), world, tokenizer.run),
+        "tokenizer": lambda: _stage("tokenizer", folder, config.tokenizer, ("split",), world,
+                                    partial(tokenizer.run, base=base, shares=lambda sizes: plan(
+                                        config.mixture, sizes, total_tokens * _BYTES_OF_TOKEN).weights),
+                                    [given.fingerprint(config.tokenizer.path, base),
+                                     [config.mixture.to_dict(), total_tokens]
+                                     if config.tokenizer.weights == "mixture" else None]),
         "shards": lambda: _stage("shards", folder, config.shards, ("split", "tokenizer"), world,
                                  lambda stage, c: shards.run(stage, c, Tokenizer.load(folder.tokenizer))),
         "mixture": lambda: _mixture(folder, config.mixture, total_tokens, world),

@@ -5,7 +5,7 @@ what stands in a document can load nothing.
 """
 
 import importlib.resources
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,26 +74,29 @@ def render(data: RunData) -> str:
     """The whole page."""
     figures = Figures()
     name = str(data.recipe.get("name") or data.run.root.resolve().name)
-    bodies = [
-        tag("section", tag("h2", title), make(data, figures) or _missing(missing), id=anchor)
-        for anchor, title, make, missing in SECTIONS
-    ]
-    contents = tag("ol", *(tag("li", tag("a", title, href=f"#{anchor}")) for anchor, title, _, _ in SECTIONS))
+    sections = [(anchor, title, make(data, figures) or _missing(missing)) for anchor, title, make, missing in SECTIONS]
+    notes = [tag("p", f"Damaged and left out: {d}", class_="missing") for d in data.damaged]
+    return document(name, f"{name}: fasttrain report", join([_header(data, name), *notes]), sections)
+
+
+def document(name: str, title: str, header: Html, sections: Sequence[tuple[str, str, Html]]) -> str:
+    """A page of its own: contents, header, sections (anchor, title, body), with style, script and plotly inside."""
+    bodies = [tag("section", tag("h2", heading), body, id=anchor) for anchor, heading, body in sections]
+    contents = tag("ol", *(tag("li", tag("a", heading, href=f"#{anchor}")) for anchor, heading, _ in sections))
     folder = importlib.resources.files("fasttrain.report")
     style, script = (Html((folder / f).read_text(encoding="utf-8")) for f in ("style.css", "page.js"))
-    notes = [tag("p", f"Damaged and left out: {d}", class_="missing") for d in data.damaged]
     page = join([
         Html("<!doctype html>\n"),
         tag("html",
             tag("head", tag("meta", charset="utf-8"),
                 tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
                 tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-                tag("title", f"{name}: fasttrain report"), tag("style", style)),
+                tag("title", title), tag("style", style)),
             tag("body",
                 tag("a", "Skip to the report", href="#main", class_="skip"),
                 tag("div",
                     tag("nav", tag("strong", name), contents, aria_label="Sections"),
-                    tag("main", _header(data, name), *notes, *bodies, id="main"), class_="layout"),
+                    tag("main", header, *bodies, id="main"), class_="layout"),
                 tag("script", Html(get_plotlyjs())), tag("script", script)),
             lang="en"),
     ])  # fmt: skip
@@ -114,30 +117,30 @@ def _header(data: RunData, name: str) -> Html:
         others = ", ".join(
             f"{n} {b['all']['bpb']:.3f}" for n, b in (data.eval.get("baselines") or {}).items() if "all" in b
         )
-        cards.append(_card("bits per byte, probe set", f"{score:.3f}", others))
+        cards.append(card("bits per byte, probe set", f"{score:.3f}", others))
     gates = data.eval.get("gates") or []
     if gates:
         passed = sum(g["passed"] for g in gates)
-        cards.append(_card("gates", eval_sections.pill(passed == len(gates)), f"{passed} of {len(gates)} hold"))
+        cards.append(card("gates", eval_sections.pill(passed == len(gates)), f"{passed} of {len(gates)} hold"))
     if trained:
         loss = trained.get("loss")
         shown = f"last loss {loss:.3f}" if isinstance(loss, (int, float)) else ""
         cards.append(
-            _card("tokens trained on", number(trained.get("tokens", 0)), f"{data.curves.num_steps:,} steps, {shown}")
+            card("tokens trained on", number(trained.get("tokens", 0)), f"{data.curves.num_steps:,} steps, {shown}")
         )
     params = data.curves.start.get("num_params")
     if isinstance(params, int):
-        cards.append(_card("parameters", number(params), f"{params:,}"))
+        cards.append(card("parameters", number(params), f"{params:,}"))
     corpus = data.manifests.get("corpus")
     if corpus is not None:
         last = [m for n, m in data.manifests.items() if n in ("filter", "dedup", "passages", "decontam")]
         kept = last[-1].report.kept if last else corpus.report.kept
-        cards.append(_card("documents", f"{kept:,}", f"kept of {corpus.report.kept:,} read"))
+        cards.append(card("documents", f"{kept:,}", f"kept of {corpus.report.kept:,} read"))
     seconds = data.seconds()
     if seconds:
         longest = max(seconds, key=lambda k: seconds[k])
         cards.append(
-            _card(
+            card(
                 "time",
                 duration(data.wall_seconds() or sum(seconds.values())),
                 f"most of it {longest}, {duration(seconds[longest])}",
@@ -147,6 +150,6 @@ def _header(data: RunData, name: str) -> Html:
     return join([tag("h1", name), tag("p", lead, class_="lead"), tag("div", *cards, class_="cards")])
 
 
-def _card(name: str, value: Any, more: str) -> Html:
+def card(name: str, value: Any, more: str) -> Html:
     parts = (("name", name), ("value", value), ("more", more))
     return tag("div", *(tag("div", text, class_=kind) for kind, text in parts), class_="card")

@@ -1,6 +1,6 @@
 """Texts to token ids: the native encoder and the vocabulary that it works on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,9 @@ from fasttrain.text.columns import TextColumn, from_texts
 from fasttrain.tokenizer import bpe_encode_ref, patterns
 
 _MAX_ID, _MAX_RANK = (1 << 21) - 2, (1 << 22) - 2  # what a slot of the native pair table holds
+
+CACHE_BYTES = 1 << 27
+"""Of each thread: a corpus of 100 MB has about 700,000 different pieces, which fill half of it."""
 
 
 class BpeModel:
@@ -27,17 +30,21 @@ class BpeModel:
         byte_ids: npt.NDArray[np.uint32],
         pattern: str,
         ignore_merges: bool = False,
+        added: Mapping[bytes, int] | None = None,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         """Check and keep the parts.
 
         Args:
-            tokens: V byte strings by id; read only when ignore_merges ("" is never emitted whole).
+            tokens: V byte strings by id ("" is never emitted whole); what a new cache starts with.
             pairs: (M, 2) uint32. Left and right id of each merge.
             ranks: (M,) uint32. Its priority, lower first; equal ranks give the same id.
             id_of_rank: (R,) uint32. The id that a merge of that rank gives.
             byte_ids: (256,) uint32. Id of each byte.
             pattern: the pretokenizer's.
             ignore_merges: a piece that is a token is that token, whatever the merges say.
+            added: texts that are tokens wherever they occur, when `bpe_encode` is asked to look for them.
+            cache_bytes: what each thread may keep of pieces already encoded. The ids do not depend on it.
         Raises: TypeError, ValueError: a wrong dtype, shape, id, rank or pattern.
         """
         op = "bpe_encode"
@@ -51,6 +58,12 @@ class BpeModel:
                 raise ValueError(f"{op}: {name} must hold ids up to {_MAX_ID}, got {int(value.max())}")
         if num and int(ranks.max()) >= min(len(id_of_rank), _MAX_RANK):
             raise ValueError(f"{op}: ranks must be below {min(len(id_of_rank), _MAX_RANK)}, got {int(ranks.max())}")
+        if cache_bytes < 0:
+            raise ValueError(f"{op}: cache_bytes must be at least 0, got {cache_bytes}")
+        self.cache_bytes = cache_bytes
+        self.added = dict(added or {})
+        if b"" in self.added or any(not 0 <= i <= _MAX_ID for i in self.added.values()):
+            raise ValueError(f"{op}: added must be texts of at least a byte with ids up to {_MAX_ID}")
         self.number = patterns.number(op, pattern)
         self.tokens, self.pairs, self.ranks, self.id_of_rank = tuple(tokens), pairs, ranks, id_of_rank
         self.byte_ids, self.pattern, self.ignore_merges = byte_ids, pattern, ignore_merges
@@ -58,10 +71,11 @@ class BpeModel:
     @cached_property
     def handle(self) -> Any:
         """The native model, which also keeps each worker's cache warm between calls."""
-        column = from_texts(self.tokens if self.ignore_merges else ())
+        column, added = from_texts(self.tokens), from_texts(self.added)
+        added_ids = np.array(list(self.added.values()), np.uint32)
         return backend.native("BpeModel")(
             column.data, column.offsets, self.pairs, self.ranks, self.id_of_rank, self.byte_ids,
-            self.number, self.ignore_merges,
+            added.data, added.offsets, added_ids, self.number, self.ignore_merges, self.cache_bytes,
         )  # fmt: skip
 
     @cached_property
@@ -79,6 +93,7 @@ def bpe_encode(
     column: TextColumn,
     *,
     eot: int | None = None,
+    finds_added: bool = False,
     threads: int | None = None,
     impl: str | None = None,
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
@@ -88,12 +103,13 @@ def bpe_encode(
     Args:
         column: N texts.
         eot: appended to each text's ids; None: nothing is.
+        finds_added: the model's added tokens are looked for first, leftmost, of those the longest.
         threads: at most so many; backend.num_threads() when None. The ids do not depend on it.
         impl: an implementation's name; the fastest that runs here when None.
     Returns: (T,) uint32 and (N+1,) int64: text n is ids[offsets[n]:offsets[n + 1]].
     Raises: TypeError: another dtype. ValueError: a wrong shape, offsets that fall or leave the data, or an impl.
     Cost: O(S) for the scan, O(P log P) for a piece of P bytes that no cache holds; 4 (S + N) bytes of address space,
-        of which about 4 T are touched; at most 17 MiB of cache a thread, kept with the model.
+        of which about 4 T are touched; at most the model's cache_bytes a thread, kept with it.
     Source: Sennrich et al. 2016, over bytes; merge semantics of Hugging Face tokenizers.
     """
     op = "bpe_encode"
@@ -105,12 +121,13 @@ def bpe_encode(
     offsets = np.zeros(len(column) + 1, np.int64)
     if impl == "reference":
         tail = [] if eot is None else [eot]
-        texts = [bpe_encode_ref.encode(column[n], *model.reference) + tail for n in range(len(column))]
+        added = model.added if finds_added else {}
+        texts = [bpe_encode_ref.encode(column[n], *model.reference, added) + tail for n in range(len(column))]
         np.cumsum([len(t) for t in texts], out=offsets[1:])
         return np.array([i for t in texts for i in t], np.uint32), offsets
     ids = np.empty(column.num_bytes + len(column), np.uint32)
     backend.native(op)(
-        model.handle, column.data, column.offsets, ids, offsets, -1 if eot is None else eot,
+        model.handle, column.data, column.offsets, ids, offsets, -1 if eot is None else eot, finds_added,
         threads or backend.num_threads(), impl,
     )  # fmt: skip
     ids.resize(int(offsets[-1]), refcheck=False)  # gives the untouched address space back, moves nothing

@@ -1,5 +1,6 @@
 """BPE encoding in plain Python: the definition that every other implementation must equal id for id."""
 
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 
@@ -23,8 +24,16 @@ def encode(
     byte_ids: list[int],
     merges: Mapping[tuple[int, int], tuple[int, int]],
     whole: Mapping[bytes, int],
+    added: Mapping[bytes, int],
 ) -> list[int]:
-    """Ids of one text. `whole`: pieces that are emitted as they are (empty unless ignore_merges)."""
+    """Ids of one text. `whole`: pieces that are emitted as they are (empty unless ignore_merges). `added`: texts that
+    are cut out first, leftmost, of those the longest; what lies between is a text of its own."""
+    if added:
+        found = re.search(b"|".join(re.escape(t) for t in sorted(added, key=len, reverse=True)), text)
+        if found:
+            before = encode(text[: found.start()], pattern, byte_ids, merges, whole, {})
+            rest = encode(text[found.end() :], pattern, byte_ids, merges, whole, added)
+            return [*before, added[found.group()], *rest]
     ids: list[int] = []
     for piece in pretokenize_ref.pieces(text, pattern):
         ids += [whole[piece]] if piece in whole else merge(piece, byte_ids, merges)

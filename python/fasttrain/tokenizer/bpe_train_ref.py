@@ -1,7 +1,7 @@
 """BPE learning in plain Python, every count kept naively: the definition that the native trainer must equal."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from fasttrain.tokenizer import pretokenize_ref
@@ -13,25 +13,39 @@ def count_words(texts: Sequence[bytes], pattern: str) -> Counter[bytes]:
 
 
 def learn(
-    words: Mapping[bytes, int], tokens: Sequence[bytes], byte_ids: Sequence[int], vocab_size: int, min_frequency: int
+    words: Sequence[Sequence[int]],
+    counts: Sequence[int],
+    tokens: Sequence[bytes],
+    vocab_size: int,
+    *,
+    min_frequency: int = 0,
+    reuses_ids: bool = True,
+    given: Sequence[tuple[int, int, int]] = (),
+    token_sizes: Sequence[int] = (),
+    max_size: int = 0,
 ) -> list[tuple[int, int, int]]:
-    """Merges (left id, right id, id of both), in order. `tokens`: the initial vocabulary by id.
+    """Merges (left id, right id, id of both), in order. `words`: their symbols; `tokens`: the vocabulary by id.
 
-    A candidate is (count, pair, the words in which the pair was formed). The one with the highest count is taken, of
-    equals the smallest pair; when the pair's count has changed since, the candidate goes back with the count of now.
-    Its merge touches its words only, and a pair that a merge forms is a candidate (again).
+    Before learning every word goes through the `given` merges, one after another. A candidate is (count, pair, the
+    words in which the pair was formed). The one with the highest count is taken, of equals the smallest pair; when the
+    pair's count has changed since, the candidate goes back with the count of now. Its merge touches its words only, and
+    a pair that a merge forms is a candidate (again). With `token_sizes` no pair larger than `max_size` is a candidate.
     """
+    sizes = list(token_sizes)
     vocabulary, id_of = list(tokens), {t: i for i, t in enumerate(tokens) if t}
-    symbols = [[byte_ids[b] for b in word] for word in words]
-    counts = list(words.values())
+    symbols = [list(word) for word in words]
     total: Counter[tuple[int, int]] = Counter()
     candidates: list[tuple[int, tuple[int, int], set[int]]] = []
 
     def offer(formed: dict[tuple[int, int], set[int]]) -> None:
-        candidates.extend((total[pair], pair, places) for pair, places in formed.items() if total[pair] > 0)
+        for pair, places in formed.items():
+            if total[pair] > 0 and (not sizes or sizes[pair[0]] + sizes[pair[1]] <= max_size):
+                candidates.append((total[pair], pair, places))
 
     formed: dict[tuple[int, int], set[int]] = {}
     for w, s in enumerate(symbols):
+        for left, right, merged in given:
+            _merge(s, (left, right), merged, 0, w, Counter(), {})
         for pair in pairwise(s):
             total[pair] += counts[w]
             formed.setdefault(pair, set()).add(w)
@@ -46,9 +60,11 @@ def learn(
         if count < max(1, min_frequency):
             break
         token = vocabulary[left] + vocabulary[right]
-        merged = id_of.setdefault(token, len(vocabulary))
+        merged = id_of.get(token, len(vocabulary)) if reuses_ids else len(vocabulary)
         if merged == len(vocabulary):
             vocabulary.append(token)
+            id_of[token] = merged
+            sizes += [sizes[left] + sizes[right]] if sizes else []
         merges.append((left, right, merged))
         formed = {}
         for w in places:

@@ -16,7 +16,7 @@ def pretokenize(
     Shapes: N texts, P pieces.
     Args:
         column: N texts, UTF-8; a byte that starts no valid sequence is a symbol of its own.
-        pattern: cl100k, llama3, qwen2 or gpt2.
+        pattern: a name of patterns.NUMBER (cl100k, o200k, ...).
         threads: at most so many; backend.num_threads() when None.
         impl: an implementation's name; the fastest that runs here when None.
     Returns: P pieces (sharing the column's bytes) and (N+1,) int64: text n is pieces[start[n]:start[n + 1]].

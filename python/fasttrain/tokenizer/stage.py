@@ -2,16 +2,15 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
-from fasttrain.comm.threads import threads_of_rank
 from fasttrain.core.config import Settings
 from fasttrain.core.errors import ConfigError
 from fasttrain.formats import atomic
@@ -20,26 +19,47 @@ from fasttrain.formats.manifest import Report
 from fasttrain.formats.part import PartReport, PartWriter
 from fasttrain.formats.stage import Stage
 from fasttrain.text import columns
-from fasttrain.tokenizer import measure, patterns
-from fasttrain.tokenizer.bpe_train import WordCounter
+from fasttrain.tokenizer import given, given_tokens, learn_bpe, measure, patterns, weighting
+from fasttrain.tokenizer.stage_words import Counted, count_words, sampled
 from fasttrain.tokenizer.tokenizer import Tokenizer
-from fasttrain.tokenizer.train_bpe import EOT, from_words
+from fasttrain.tokenizer.train_bpe import EOT
 
 log = logging.getLogger("fasttrain.tokenizer")
-_WORDS = pa.schema([pa.field("word", pa.large_binary(), nullable=False), pa.field("count", pa.int64(), nullable=False)])
+Shares = Callable[[Mapping[str, int]], Mapping[str, float]]
+"""From the bytes of each source to its share."""
 
 
 class TokenizerConfig(Settings):
     """Settings of the tokenizer stage."""
 
+    path: str = ""
+    """An existing tokenizer to use as it is (one that `tokenizer extend` wrote, say): tokenizer.json or its folder,
+    relative to the recipe. vocab_size must then be its size, and the keys of training mean nothing."""
     vocab_size: int = Field(default=32768, ge=257)
     """Tokens in all: special ones, 256 bytes and merges. Fewer come out when the text has no more pairs."""
     pattern: str = "cl100k"
     """How text is cut before merging: cl100k, llama3, qwen2 or gpt2."""
     special_tokens: tuple[str, ...] = (EOT,)
     """Ids from 0 on. Must hold <|endoftext|>, which ends every document in the token shards."""
+    tie_break: Literal["hf", "rustbpe"] = "hf"
+    """Whose vocabulary comes out, byte for byte: Hugging Face tokenizers' or rustbpe's; they break ties otherwise."""
+    given_tokens: tuple[str, ...] = ()
+    """Texts that shall be one token each, such as "->" or "\t\t": ordinary tokens, merged before all learnt ones."""
+    whitespace_runs: int = Field(default=1, ge=1, le=256)
+    """Every run of 2 to so many spaces is a token."""
+    split_digits: bool = False
+    """No merge ever joins two digits."""
     min_frequency: int = Field(default=2, ge=0)
     """A pair that occurs less often does not merge."""
+    weights: Literal["size", "mixture"] | dict[str, float] = "size"
+    """Share of each source in the training: by its text, as in the recipe's mixture (a token taken as 4 bytes), or
+    given in any unit; then a source that is not named is left out."""
+    language_weights: dict[str, float] = Field(default_factory=dict)
+    """How much more than others the text of a language counts within its source; 1 where it is not named."""
+    max_words: int = Field(default=1 << 24, ge=1)
+    """Distinct pretokens held, about 300 bytes each. Beyond it a half, a quarter, ... of the documents is taken."""
+    also_sizes: tuple[int, ...] = ()
+    """Smaller vocabularies of the same training, written beside tokenizer.json as tokenizer-<size>.json."""
     max_bytes_per_source: int = Field(default=1 << 30, ge=1)
     """Train on at most about so many bytes of a source; which documents depends on their ids alone."""
     pad_to_multiple: int = Field(default=64, ge=1)
@@ -55,61 +75,109 @@ class TokenizerConfig(Settings):
             raise ValueError(f"special_tokens must hold {EOT!r}, got {list(self.special_tokens)}")
         if len(set(self.special_tokens)) != len(self.special_tokens) or "" in self.special_tokens:
             raise ValueError(f"special_tokens must be distinct and not empty, got {list(self.special_tokens)}")
-        if self.vocab_size < 256 + len(self.special_tokens):
-            raise ValueError(f"vocab_size must hold 256 bytes and the special tokens, got {self.vocab_size}")
+        spelled = [bytes([b]) for b in range(256)]
+        given_tokens.merges(spelled, self.given_tokens, self.whitespace_runs, self.pattern)
+        least = len(spelled) + len(self.special_tokens)
+        if self.vocab_size < least:
+            raise ValueError(
+                f"vocab_size must hold bytes, special and given tokens, {least} in all, got {self.vocab_size}"
+            )
+        if any(not least <= size <= self.vocab_size for size in self.also_sizes):
+            raise ValueError(f"also_sizes must lie between {least} and vocab_size, got {list(self.also_sizes)}")
         return self
 
 
-def run(stage: Stage, config: TokenizerConfig) -> Report:
+def run(stage: Stage, config: TokenizerConfig, base: Path = Path(), *, shares: Shares | None = None) -> Report:
     """Train on phase `train` of input 0 and measure; writes tokenizer.json and report.json into the stage's folder.
 
     Pretokens are counted part by part on every rank; the root learns the merges. The bytes do not depend on ranks.
-    Raises: ConfigError: there is no text to train on.
+    With `config.path` (below `base`) nothing is trained.
+    Args:
+        shares: the mixture; for weights = "mixture".
+    Raises: ConfigError: there is no text to train on, weights name no source of it, or `config.path` is not what the
+        recipe needs.
     """
     parts = stage.input_parts(0, "train")
     total = _sizes(stage.map_parts("sizes", parts, _count_bytes, key=_name, output=False))
     if not sum(total.values()):
         raise ConfigError("tokenizer: there is no text in phase train of its input; check the filters of the recipe")
-    sample = _shares(total, config.max_bytes_per_source)
-
-    def count(path: Path, writer: PartWriter) -> None:
-        counter = WordCounter(config.pattern)
-        for batch in iter_documents(path, ["doc_id", "text", "source"], rows=1024):
-            kept = batch.filter(pa.array(sampled(batch, sample)))
-            column = columns.from_arrow(kept.column("text"))
-            counter.add(column, threads=threads_of_rank())
-            writer.kept += len(column)
-            writer.bytes_in += column.num_bytes
-        words, counts = counter.words()
-        array = pa.Array.from_buffers(
-            pa.large_binary(), len(words), [None, pa.py_buffer(words.offsets), pa.py_buffer(words.data)]
-        )
-        writer.write(pa.RecordBatch.from_arrays([array, pa.array(counts)], schema=_WORDS))
-
-    counted = stage.map_parts(
-        "words", parts, count, key=lambda p: [_name(p), sample, config.pattern], output=False, label="tokenizer/count"
-    )
     path = stage.folder / "tokenizer.json"
-    stage.on_root(lambda: _learn(stage.folder, counted, config, path))
+    if config.path:
+        stage.on_root(lambda: given.take(base / config.path, path, config.vocab_size, EOT))
+        counted = Counted([], [], 0)
+    else:
+        counted = _train(stage, config, parts, total, shares)
     tokenizer = Tokenizer.load(path)
     figures = _report(stage, tokenizer, parts, _shares(total, config.report_bytes_per_source))
     stage.on_root(lambda: atomic.write_json(stage.folder / "report.json", figures))
     stage.add_file(path, tokenizer.vocab_size)
     stage.add_file(stage.folder / "report.json", 1)
+    for size in () if config.path else sorted(set(config.also_sizes)):
+        stage.add_file(_smaller(stage, size), size)
     stage.extra = {"vocab_size": tokenizer.vocab_size, "fingerprint": tokenizer.fingerprint, "total": figures["total"]}
+    if counted.level:
+        stage.extra["documents_trained_on"] = f"1/{1 << counted.level}"
     return Report(
-        kept=sum(p.report.kept for p in counted),
-        bytes_in=sum(p.report.bytes_in for p in counted),
+        kept=sum(p.report.kept for p in counted.reports),
+        bytes_in=sum(p.report.bytes_in for p in counted.reports),
         bytes_out=path.stat().st_size,
         counts={"vocab_size": tokenizer.vocab_size, "merges": len(tokenizer.vocabulary.pairs)},
     )
 
 
-def sampled(batch: Any, share: dict[str, float]) -> npt.NDArray[np.bool_]:
-    """(N,) bool. Whether each document is in the sample: its doc_id, a uniform hash, lies below its source's share."""
-    ids = np.frombuffer(b"".join(batch.column("doc_id").to_pylist()), "<u8")[::2]
-    limits = np.array([share[s] for s in batch.column("source").to_pylist()], np.float64)
-    return np.asarray((ids >> np.uint64(11)) * 2.0**-53 < limits)
+def _train(
+    stage: Stage, config: TokenizerConfig, parts: list[Path], total: dict[str, int], shares: Shares | None
+) -> Counted:
+    """Write tokenizer.json and those of smaller sizes; return what was counted."""
+    wanted = _wanted(config, total, shares)
+    is_weighted = wanted is not None or bool(config.language_weights)
+
+    def multipliers(sizes: Mapping[weighting.Cell, int]) -> dict[weighting.Cell, int]:
+        try:
+            return weighting.multipliers(sizes, wanted, config.language_weights)
+        except ValueError as e:
+            raise ConfigError(str(e).replace("bpe_train", "tokenizer", 1)) from e
+
+    counted = count_words(
+        stage, parts, _shares(total, config.max_bytes_per_source), pattern=config.pattern, max_words=config.max_words,
+        multipliers=multipliers if is_weighted else None,
+    )  # fmt: skip
+
+    def learn() -> None:
+        learned = learn_bpe.learn(
+            *counted.words.pop().words(),
+            pattern=config.pattern,
+            vocab_size=config.vocab_size,
+            special_tokens=config.special_tokens,
+            tie_break=config.tie_break,
+            given=config.given_tokens,
+            whitespace_runs=config.whitespace_runs,
+            split_digits=config.split_digits,
+            min_frequency=config.min_frequency * (weighting.UNIT if is_weighted else 1),
+        )
+        if learned.size < config.vocab_size:
+            log.info("tokenizer: the text has pairs for %d tokens only, %d were asked", learned.size, config.vocab_size)
+        smaller = {size: _smaller(stage, size) for size in config.also_sizes}
+        for size, file in {**smaller, config.vocab_size: stage.folder / "tokenizer.json"}.items():
+            learned.tokenizer(size, pad_to_multiple=config.pad_to_multiple).save(file)
+
+    stage.on_root(learn)
+    return counted
+
+
+def _smaller(stage: Stage, size: int) -> Path:
+    return stage.folder / f"tokenizer-{size}.json"
+
+
+def _wanted(config: TokenizerConfig, sizes: Mapping[str, int], shares: Shares | None) -> Mapping[str, float] | None:
+    """The share of each source; None: by size."""
+    if isinstance(config.weights, dict):
+        return config.weights
+    if config.weights == "size":
+        return None
+    if shares is None:
+        raise ConfigError('tokenizer: weights = "mixture" needs the recipe\'s mixture; give the weights themselves')
+    return shares({s: n for s, n in sizes.items() if n})
 
 
 def _count_bytes(path: Path, writer: PartWriter) -> None:
@@ -131,27 +199,6 @@ def _sizes(reports: list[PartReport]) -> dict[str, int]:
 
 def _shares(total: dict[str, int], limit: int) -> dict[str, float]:
     return {source: min(1.0, limit / size) if size else 1.0 for source, size in total.items()}
-
-
-def _learn(folder: Path, counted: list[PartReport], config: TokenizerConfig, path: Path) -> None:
-    counter = WordCounter(config.pattern)
-    for part in counted:
-        for file in part.files:
-            table = pq.read_table(folder / file.path)
-            for batch in table.to_batches():
-                words = columns.from_arrow(batch.column("word").cast(pa.large_string(), safe=False))
-                counter.add_counted(words, np.ascontiguousarray(batch.column("count").to_numpy()))
-    tokenizer = from_words(
-        counter,
-        vocab_size=config.vocab_size,
-        special_tokens=config.special_tokens,
-        min_frequency=config.min_frequency,
-        pad_to_multiple=config.pad_to_multiple,
-    )
-    if len(tokenizer.vocabulary.tokens) < config.vocab_size:
-        log.info("tokenizer: the text has pairs for %d tokens only, %d were asked", tokenizer.vocab_size,
-                 config.vocab_size)  # fmt: skip
-    tokenizer.save(path)
 
 
 def _report(stage: Stage, tokenizer: Tokenizer, parts: list[Path], share: dict[str, float]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The tokenizer: a vocabulary that encodes, decodes, and is kept in files that other libraries read."""
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from fasttrain.core.errors import FormatError
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer import patterns, tiktoken_file, tokenizer_json
+from fasttrain.tokenizer import spans as spans_
 from fasttrain.tokenizer.bpe_encode import BpeModel, bpe_encode
+from fasttrain.tokenizer.decode_stream import DecodeStream
 from fasttrain.tokenizer.vocabulary import Vocabulary
 
 Ids = npt.NDArray[np.uint32]
@@ -32,16 +34,16 @@ class Tokenizer:
 
     def __init__(self, vocabulary: Vocabulary, where: str = "tokenizer") -> None:
         self.vocabulary = vocabulary
+        special = set(vocabulary.special.values())
         self._model = BpeModel(
-            tokens=[b"" if i in set(vocabulary.special.values()) else t for i, t in enumerate(vocabulary.tokens)]
-            if vocabulary.ignore_merges
-            else (),
+            tokens=[b"" if i in special else t for i, t in enumerate(vocabulary.tokens)],
             pairs=vocabulary.pairs,
             ranks=vocabulary.ranks,
             id_of_rank=vocabulary.id_of_rank,
             byte_ids=vocabulary.byte_ids(where),
             pattern=vocabulary.pattern,
             ignore_merges=vocabulary.ignore_merges,
+            added={text.encode(): i for text, i in vocabulary.special.items() if text},
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -58,7 +60,7 @@ class Tokenizer:
 
         Args:
             path: the file, or a folder that holds tokenizer.json.
-            pattern: cl100k, llama3, qwen2 or gpt2; must be given for .tiktoken, and for that only.
+            pattern: a name of patterns.NUMBER (cl100k, o200k, ...); must be given for .tiktoken, and for that only.
             special_tokens: name -> id, for .tiktoken only (the file holds none).
         Raises: FormatError: the file is missing, damaged, or means something that is not supported here; nothing is
             guessed. ValueError: `pattern` missing, unknown, or given where the file names its own.
@@ -100,7 +102,7 @@ class Tokenizer:
         Args:
             texts: strings or UTF-8 bytes, a TextColumn, or a pyarrow string column (zero-copy).
             add_eot: append `eot_id` to each text.
-            allow_special: special tokens that a text spells out become their ids. Off: a text is text, whatever it
+            allow_special: added tokens that a text spells out become their ids. Off: a text is text, whatever it
                 says, so no document can end itself.
             threads: at most so many. The ids do not depend on it.
             impl: an implementation's name; the fastest that runs here when None.
@@ -109,9 +111,7 @@ class Tokenizer:
         """
         column = _column(texts)
         eot = self.eot_id if add_eot else None
-        if allow_special and self.vocabulary.special:
-            return self._encode_special(column, eot, threads, impl)
-        return bpe_encode(self._model, column, eot=eot, threads=threads, impl=impl)
+        return bpe_encode(self._model, column, eot=eot, finds_added=allow_special, threads=threads, impl=impl)
 
     def encode(self, text: str, *, allow_special: bool = False) -> Ids:
         """Return (T,) uint32: the ids of one text. See `encode_batch`."""
@@ -119,7 +119,7 @@ class Tokenizer:
 
     def decode_bytes(self, ids: Iterable[int] | npt.NDArray[Any], *, skip_special: bool = False) -> bytes:
         """The bytes that the ids stand for. Raises ValueError for an id that is no token."""
-        tokens, skipped = self.vocabulary.tokens, set(self.vocabulary.special.values()) if skip_special else set()
+        tokens, skipped = self.vocabulary.tokens, self._skipped if skip_special else frozenset()
         flat = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
         for i in set(flat):
             if not 0 <= i < len(tokens) or not tokens[i]:
@@ -129,6 +129,42 @@ class Tokenizer:
     def decode(self, ids: Iterable[int] | npt.NDArray[Any], *, skip_special: bool = False) -> str:
         """The text that the ids stand for; bytes that are no UTF-8 (ids cut inside a character) become U+FFFD."""
         return self.decode_bytes(ids, skip_special=skip_special).decode("utf-8", "replace")
+
+    def decode_batch(
+        self, ids: npt.NDArray[Any], offsets: npt.NDArray[Any], *, skip_special: bool = False
+    ) -> list[str]:
+        """The texts of what `encode_batch` returned. See `decode`."""
+        flat, bounds = ids.tolist(), offsets.tolist()
+        return [self.decode(flat[a:b], skip_special=skip_special) for a, b in pairwise(bounds)]
+
+    def decode_stream(self, *, skip_special: bool = False) -> DecodeStream:
+        """Decode ids as they arrive, whole characters at a time."""
+        return DecodeStream(lambda ids: self.decode_bytes(ids, skip_special=skip_special))
+
+    def spans(
+        self, texts: Iterable[str | bytes] | TextColumn | Any, ids: Ids, offsets: Offsets, *, unit: str = "bytes"
+    ) -> spans_.Spans:
+        """Where in its text each id of `encode_batch(texts)` lies: first place and one behind the last.
+
+        Args:
+            texts: what was encoded.
+            ids, offsets: what came back.
+            unit: "bytes" or "characters"; a character that several tokens share lies in the spans of all.
+        Returns: (T, 2) int64. What `add_eot` appended has no extent.
+        Raises: ValueError: an unknown unit, or ids that are not those of the texts.
+        """
+        if unit not in ("bytes", "characters"):
+            raise ValueError(f"spans: unit must be 'bytes' or 'characters', got {unit!r}")
+        column = _column(texts)
+        sizes = np.array([len(t) for t in self.vocabulary.tokens], np.int64)
+        lengths, bounds = np.diff(column.offsets), np.asarray(offsets)
+        found = spans_.byte_spans(ids, bounds, sizes)
+        if not spans_.clip(found, ids, bounds, lengths, [i for t, i in self.special_tokens.items() if t in _EOT_NAMES]):
+            raise ValueError("spans: ids must be those of the texts, got others")
+        if unit == "bytes":
+            return found
+        views = [column.data[column.offsets[n] : column.offsets[n + 1]] for n in range(len(column))]
+        return spans_.character_spans(found, bounds, views)
 
     @property
     def vocab_size(self) -> int:
@@ -142,7 +178,7 @@ class Tokenizer:
 
     @property
     def special_tokens(self) -> dict[str, int]:
-        """Special tokens and their ids, by id."""
+        """Added tokens, special ones and others, and their ids, by id."""
         return dict(self.vocabulary.special)
 
     @property
@@ -157,39 +193,13 @@ class Tokenizer:
         )
 
     @cached_property
+    def _skipped(self) -> frozenset[int]:
+        return frozenset(i for text, i in self.vocabulary.special.items() if text not in self.vocabulary.plain)
+
+    @cached_property
     def fingerprint(self) -> str:
         """128 bits of the content, in hex."""
         return self.vocabulary.fingerprint
-
-    def _encode_special(
-        self, column: TextColumn, eot: int | None, threads: int | None, impl: str | None
-    ) -> tuple[Ids, Offsets]:
-        """Cut every text at special tokens (leftmost, longest), encode what lies between, put their ids in."""
-        names = sorted(self.vocabulary.special, key=len, reverse=True)
-        cut = re.compile(b"|".join(re.escape(name.encode()) for name in names))
-        bounds, ids, texts = [int(column.offsets[0])], [], [0]
-        for n in range(len(column)):
-            start = int(column.offsets[n])
-            for found in cut.finditer(column[n]):
-                bounds += [start + found.start(), start + found.end()]
-                ids += [-1, self.vocabulary.special[found.group().decode()]]
-            bounds.append(int(column.offsets[n + 1]))
-            ids.append(-1)
-            texts.append(len(ids))
-        flat, at = bpe_encode(
-            self._model, TextColumn(column.data, np.array(bounds, np.int64)), threads=threads, impl=impl
-        )
-        parts: list[Ids] = []
-        offsets = np.zeros(len(texts), np.int64)
-        for n in range(len(texts) - 1):
-            mine = [
-                np.array([ids[k]], np.uint32) if ids[k] >= 0 else flat[at[k] : at[k + 1]]
-                for k in range(texts[n], texts[n + 1])
-            ]
-            mine += [] if eot is None else [np.array([eot], np.uint32)]
-            offsets[n + 1] = offsets[n] + sum(len(m) for m in mine)
-            parts += mine
-        return np.concatenate([np.zeros(0, np.uint32), *parts]), offsets
 
 
 def _column(texts: Any) -> TextColumn:

@@ -9,6 +9,7 @@ import numpy as np
 from fasttrain.core.errors import FormatError
 from fasttrain.formats import atomic
 from fasttrain.tokenizer import byte_level, patterns
+from fasttrain.tokenizer.tokenizer_json_check import check
 from fasttrain.tokenizer.vocabulary import Vocabulary, from_merges
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
@@ -24,6 +25,10 @@ def to_json(v: Vocabulary) -> dict[str, Any]:
     """The file's content. Ranks that merges share (tiktoken) become a list, in the order of (rank, left, right)."""
     name = {i: t for t, i in v.special.items()}
     texts = [name.get(i, byte_level.to_text(t)) for i, t in enumerate(v.tokens)]
+    first: dict[str, int] = {}
+    for i, t in enumerate(texts):
+        if t and first.setdefault(t, i) != i:
+            raise FormatError(f"tokenizer.json: token {i} is written {t!r}, as token {first[t]} is; one would be lost")
     order = np.lexsort((v.pairs[:, 1], v.pairs[:, 0], v.ranks))
     return {
         "version": "1.0",
@@ -37,7 +42,7 @@ def to_json(v: Vocabulary) -> dict[str, Any]:
                 "lstrip": False,
                 "rstrip": False,
                 "normalized": False,
-                "special": True,
+                "special": t not in v.plain,
             }
             for t, i in v.special.items()
         ],
@@ -54,7 +59,7 @@ def to_json(v: Vocabulary) -> dict[str, Any]:
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": v.ignore_merges,
-            "vocab": {t: i for i, t in enumerate(texts) if t},
+            "vocab": first,
             "merges": [[texts[a], texts[b]] for a, b in v.pairs[order].tolist()],
         },
     }
@@ -63,11 +68,11 @@ def to_json(v: Vocabulary) -> dict[str, Any]:
 def _pre_tokenizer(pattern: str) -> dict[str, Any]:
     if pattern == "gpt2":
         return {**_BYTE_LEVEL, "use_regex": True}
-    split = {"type": "Split", "pattern": {"Regex": patterns.HUGGING_FACE[pattern]}, "behavior": "Isolated"}
-    return {
-        "type": "Sequence",
-        "pretokenizers": [{**split, "invert": False}, {**_BYTE_LEVEL, "use_regex": False}],
-    }
+    splits = [
+        {"type": "Split", "pattern": {"Regex": e}, "behavior": "Isolated", "invert": False}
+        for e in patterns.expressions(pattern)
+    ]
+    return {"type": "Sequence", "pretokenizers": [*splits, {**_BYTE_LEVEL, "use_regex": False}]}
 
 
 def read(path: Path) -> Vocabulary:
@@ -81,27 +86,32 @@ def read(path: Path) -> Vocabulary:
     model = data.get("model") if isinstance(data, dict) else None
     if not isinstance(model, dict) or "vocab" not in model or "merges" not in model:
         raise FormatError(f"{where}: must be a tokenizer.json with a BPE model, got no vocabulary and merges")
+    check(data, where)
     wanted: list[tuple[str, Any, tuple[Any, ...]]] = [
         ("model.type", model.get("type", "BPE"), ("BPE",)),
         ("model.dropout", model.get("dropout"), (None, 0.0)),
         ("model.byte_fallback", model.get("byte_fallback", False), (False,)),
         ("model.continuing_subword_prefix", model.get("continuing_subword_prefix"), (None, "")),
         ("model.end_of_word_suffix", model.get("end_of_word_suffix"), (None, "")),
-        ("normalizer", data.get("normalizer"), (None,)),
+        ("normalizer", data.get("normalizer"), (None, {"type": "Sequence", "normalizers": []})),
     ]
     for name, value, known in wanted:
         if value not in known:
             raise FormatError(f"{where}: {name} must be {known[0]!r}, got {value!r}; this is not supported")
     pattern = _pattern(data.get("pre_tokenizer"), where)
-    special = {}
+    special, plain = {}, set()
     for token in data.get("added_tokens") or []:
-        if not token["special"] or token.get("lstrip") or token.get("rstrip") or token.get("single_word"):
-            raise FormatError(f"{where}: added token {token['content']!r} must be special and strip nothing")
+        if token.get("lstrip") or token.get("rstrip") or token.get("single_word"):
+            raise FormatError(f"{where}: added token {token['content']!r} must strip nothing and be no single_word")
         special[token["content"]] = int(token["id"])
-    return _vocabulary(model, special, pattern, where)
+        if not token["special"]:
+            plain.add(token["content"])
+    return _vocabulary(model, special, frozenset(plain), pattern, where)
 
 
-def _vocabulary(model: dict[str, Any], special: dict[str, int], pattern: str, where: str) -> Vocabulary:
+def _vocabulary(
+    model: dict[str, Any], special: dict[str, int], plain: frozenset[str], pattern: str, where: str
+) -> Vocabulary:
     vocab: dict[str, int] = model["vocab"]
     tokens = [b""] * (1 + max([*vocab.values(), *special.values()], default=0))
     for text, i in vocab.items():
@@ -125,6 +135,7 @@ def _vocabulary(model: dict[str, Any], special: dict[str, int], pattern: str, wh
         np.array(ids, np.uint32),
         pattern,
         ignore_merges=bool(model.get("ignore_merges", False)),
+        plain=plain,
     )
 
 
@@ -136,15 +147,18 @@ def _pattern(pre: Any, where: str) -> str:
         raise FormatError(f"{where}: pre_tokenizer must end in ByteLevel without a prefix space, got {last!r}")
     if len(steps) == 1 and last.get("use_regex", True):
         return "gpt2"
-    split = steps[0]
+    splits = steps[:-1]
     is_known = (
-        len(steps) == 2
+        splits
         and not last.get("use_regex", True)
-        and split.get("type") == "Split"
-        and split.get("behavior") == "Isolated"
-        and not split.get("invert")
-        and "Regex" in split.get("pattern", {})
+        and all(
+            split.get("type") == "Split"
+            and split.get("behavior") == "Isolated"
+            and not split.get("invert")
+            and "Regex" in split.get("pattern", {})
+            for split in splits
+        )
     )
     if not is_known:
-        raise FormatError(f"{where}: pre_tokenizer must be one Split by a regex, isolated, then ByteLevel; got {pre!r}")
-    return patterns.named(split["pattern"]["Regex"], where)
+        raise FormatError(f"{where}: pre_tokenizer must be Splits by a regex, isolated, then ByteLevel; got {pre!r}")
+    return patterns.named([split["pattern"]["Regex"] for split in splits], where)

@@ -17,7 +17,7 @@ class Vocabulary:
     tokens: tuple[bytes, ...]
     """By id: the bytes of an ordinary token, the UTF-8 of a special one, b"" where there is none."""
     special: Mapping[str, int]
-    """Special tokens and their ids, by id."""
+    """Added tokens, special ones and others, and their ids, by id."""
     pairs: npt.NDArray[np.uint32]
     """(M, 2): left and right id of each merge."""
     ranks: npt.NDArray[np.uint32]
@@ -28,6 +28,8 @@ class Vocabulary:
     """The pretokenizer's name (patterns.py)."""
     ignore_merges: bool = False
     """A pretoken that is a token is that token, whatever the merges say."""
+    plain: frozenset[str] = frozenset()
+    """Those of `special` that are text: decoding keeps them when special tokens are left out."""
 
     def byte_ids(self, where: str) -> npt.NDArray[np.uint32]:
         """(256,) ids of the single bytes. Raises FormatError when one is missing."""
@@ -40,6 +42,7 @@ class Vocabulary:
     @property
     def fingerprint(self) -> str:
         """128 bits of the content, in hex: equal vocabularies give equal ids on every machine."""
+        plain = [sorted(self.plain)] if self.plain else []
         return fingerprint(
             [
                 [t.hex() for t in self.tokens],
@@ -49,6 +52,7 @@ class Vocabulary:
                 self.id_of_rank.tolist(),
                 self.pattern,
                 self.ignore_merges,
+                *plain,
             ]
         )
 
@@ -61,6 +65,7 @@ def from_merges(
     pattern: str,
     *,
     ignore_merges: bool = False,
+    plain: frozenset[str] = frozenset(),
 ) -> Vocabulary:
     """A merge-list vocabulary: the order of `pairs` is the priority.
 
@@ -77,4 +82,5 @@ def from_merges(
         id_of_rank=np.ascontiguousarray(ids[kept]),
         pattern=pattern,
         ignore_merges=ignore_merges,
+        plain=plain,
     )

@@ -32,6 +32,12 @@ class TrainConfig(Settings):
     """Whether gradients are summed over replicas while backward still runs; the result has the same bits."""
     peak_flops: float | None = Field(None, gt=0.0)
     """Peak FLOP/s of one rank's device for MFU; absent: known for the card, or measured."""
+    init_from: str = ""
+    """Begin from the weights of this checkpoint: a run folder (its newest) or a step-* folder, relative to the recipe.
+    Optimizer, schedule and batches start afresh. Empty: random weights."""
+    init_pieces: str = ""
+    """old_pieces.json of `tokenizer extend`, when the checkpoint's vocabulary was extended since: each new row begins
+    as the mean of its old pieces' rows."""
     tensorboard: bool = True
     """Whether to write TensorBoard files beside metrics.jsonl, where TensorBoard is installed."""
 

@@ -32,6 +32,7 @@ from fasttrain.monitor.metrics import MetricsLog, read_lines
 from fasttrain.monitor.throughput import MFU_FORMULA, Throughput, memory_bytes, peak_flops
 from fasttrain.optim.config import OptimConfig, learning_rate
 from fasttrain.parallel.engine import Engine, Sums
+from fasttrain.train import initial
 from fasttrain.train.config import TrainConfig
 from fasttrain.train.feed import cut_probe, probe_rows, training_rows
 from fasttrain.train.machine import (
@@ -88,6 +89,7 @@ def run(
     seed: int,
     world: Group,
     fingerprints: Mapping[str, str],
+    base: Path = Path(),
 ) -> Result:
     """Train on the token shards of a run folder, or go on where an interrupted run was; called by every rank.
 
@@ -96,6 +98,7 @@ def run(
         layout: how ranks share the work; may change between start and resume.
         mixture: weights by source.
         fingerprints: of what the run depends on (data, recipe); a checkpoint with others is refused.
+        base: the folder that relative paths of the settings start from.
     Raises: ConfigError: settings that do not fit the ranks, the data or the checkpoint. TrainingHalted: the guard.
     """
     keep_pages()
@@ -125,6 +128,7 @@ def run(
             device=device,
             precision=precision,
             stop=stop,
+            base=base,
         )
         with loop:
             return loop.run()
@@ -151,7 +155,9 @@ class Loop:
         device: torch.device,
         precision: Precision,
         stop: StopSignal,
+        base: Path,
     ) -> None:
+        self.seed, self.base = seed, base
         self.folder, self.world, self.device, self.stop = folder, world, device, stop
         self.model, self.optim, self.train, self.precision = model, optim, train, precision
         self.num_steps = train.resolve_steps(batch)
@@ -221,6 +227,8 @@ class Loop:
         newest = self.keeper.newest()
         if newest is not None:
             self._load(newest)
+        elif (weights := initial.read(self.train, self.model, self.folder, self.base, self.seed)) is not None:
+            self.engine.load(weights, optimizer_steps=None)
         self._begin_metrics(is_resumed=newest is not None)
         if newest is None and self.guard.config.policy == "rollback":
             self._save()  # somewhere to go back to
@@ -413,6 +421,7 @@ class Loop:
                     mfu_formula=MFU_FORMULA,
                     flops_formula=FLOPS_FORMULA,
                     flops_per_token=flops,
+                    **({"init_from": self.train.init_from} if self.train.init_from else {}),
                     **about,
                 )
             if is_resumed:

@@ -1,0 +1,81 @@
+#pragma once /* part of bpe_encode */
+// What a worker remembers of pieces already encoded: piece -> ids. Bounded by `max_bytes`, whatever the text.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "tokenizer/huge_array.h"
+
+namespace fasttrain::tokenizer {
+
+// Two entries of 32 bytes a bucket, one cache line. A piece of at most 15 bytes is its own key and up to 3 ids stand in
+// the entry; longer pieces are keyed by 120 bits of hash and length, and their bytes, like further ids, lie in `spill`.
+class PieceCache {
+ public:
+  struct Key {
+    std::uint64_t lo, hi;  // length in the top byte of hi, never 0
+  };
+  struct Entry {
+    std::uint64_t lo, hi;
+    std::uint32_t ids[3];  // count > 3 or a long piece: ids[0] is the place in `spill` of the ids, then the bytes
+    std::uint32_t count;
+  };
+  static constexpr std::size_t short_bytes = 15, short_ids = 3, long_bytes = 255, long_ids = 64;
+
+  explicit PieceCache(std::size_t max_bytes);
+
+  static std::uint64_t hash(Key key) noexcept {
+    std::uint64_t h = key.lo * 0x9E3779B97F4A7C15ULL ^ key.hi * 0xC2B2AE3D27D4EB4FULL;
+    h ^= h >> 32;
+    return h * 0xD6E8FEB86659FD93ULL;
+  }
+  // The key of a piece of 1 to short_bytes bytes: its bytes, zero-padded.
+  static Key short_key(const std::uint8_t* piece, std::size_t bytes) noexcept {
+    std::uint64_t words[2] = {0, 0};
+    std::memcpy(words, piece, bytes);
+    return {words[0], words[1] | std::uint64_t{bytes} << 56};
+  }
+  // The key of a piece of 16 to long_bytes bytes. Pieces that share it are told apart by their bytes.
+  static Key long_key(const std::uint8_t* piece, std::size_t bytes) noexcept {
+    std::uint64_t a = bytes, b = ~std::uint64_t{bytes};
+    for (std::size_t i = 0; i + 8 < bytes; i += 8) mix(a, b, piece + i);
+    mix(a, b, piece + bytes - 8);
+    return {a, (b & (~std::uint64_t{0} >> 8)) | std::uint64_t{bytes} << 56};
+  }
+  void prefetch(std::uint64_t hash) const noexcept { __builtin_prefetch(entries_.get() + 2 * (hash >> shift_)); }
+  // Without a branch on which of the two it is: real text takes either one half the time.
+  const Entry* find(Key key, std::uint64_t hash) const noexcept {
+    const Entry* bucket = entries_.get() + 2 * (hash >> shift_);
+    const bool first = bucket[0].lo == key.lo && bucket[0].hi == key.hi;
+    const bool second = bucket[1].lo == key.lo && bucket[1].hi == key.hi;
+    return (first | second) ? bucket + (first ? 0 : 1) : nullptr;
+  }
+  const std::uint32_t* spilled(const Entry& entry) const noexcept { return spill_.data() + entry.ids[0]; }
+  bool holds_long(const Entry& entry, const std::uint8_t* piece, std::size_t bytes) const noexcept {
+    return std::memcmp(spilled(entry) + entry.count, piece, bytes) == 0;
+  }
+  void insert(Key key, std::uint64_t hash, const std::uint8_t* piece, std::size_t bytes, const std::uint32_t* ids,
+              std::size_t count);
+
+ private:
+  static void mix(std::uint64_t& a, std::uint64_t& b, const std::uint8_t* p) noexcept {
+    std::uint64_t v;
+    std::memcpy(&v, p, 8);
+    a = (a ^ v) * 0x9E3779B97F4A7C15ULL;
+    a ^= a >> 29;
+    b = (b ^ v) * 0xC2B2AE3D27D4EB4FULL;
+    b ^= b >> 31;
+  }
+  void set_buckets(std::size_t buckets);
+  void grow();
+  void place(const Entry& entry, std::uint64_t hash) noexcept;
+
+  HugeArray<Entry> entries_;
+  std::vector<std::uint32_t> spill_;
+  std::size_t buckets_ = 0, max_buckets_, max_spill_, num_inserted_ = 0;
+  int shift_ = 0;
+};
+
+}  // namespace fasttrain::tokenizer

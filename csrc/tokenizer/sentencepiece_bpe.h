@@ -1,0 +1,24 @@
+#pragma once
+// Normalised texts to the ids of a SentencePiece BPE model.            N texts, S bytes, T ids, V pieces.
+//
+//   while two neighbouring symbols together are a piece, the pair of the highest score, the leftmost of equals, becomes
+//   one symbol; symbols are characters and user-defined symbols at first, and the latter never merge
+//
+// Where no piece goes on behind a character into U+2581, words are encoded one by one and remembered: merges never cross
+// into a new word. Source: sentencepiece's bpe_model.cc (Kudo and Richardson 2018).
+// Reference: fasttrain/tokenizer/sentencepiece_bpe_ref.py. No CUDA file, for the reason in bpe_encode.h.
+
+#include <span>
+
+#include "core/impl.h"
+#include "tokenizer/sentencepiece_model.h"
+
+namespace fasttrain::tokenizer {
+
+using SentencePieceFn = void (*)(const SentencePieceArgs&) noexcept;
+
+void sentencepiece_bpe_scalar(const SentencePieceArgs&) noexcept;
+
+std::span<const Impl<SentencePieceFn>> sentencepiece_bpe_impls();  // best first
+
+}  // namespace fasttrain::tokenizer

@@ -1,0 +1,136 @@
+#include "tokenizer/sentencepiece_model.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "core/parallel.h"
+#include "tokenizer/sentencepiece_worker.h"
+
+namespace fasttrain::tokenizer {
+
+namespace {
+constexpr std::uint8_t space[3] = {0xE2, 0x96, 0x81};  // U+2581
+
+// Whether U+2581 stands behind another character somewhere in the piece.
+bool has_inner_space(const std::uint8_t* at, const std::uint8_t* end) {
+  while (end - at >= 3 && std::memcmp(at, space, 3) == 0) at += 3;
+  return std::search(at, end, space, space + 3) != end;
+}
+}  // namespace
+
+SentencePieceModel::SentencePieceModel(const SentencePieceModelArgs& a)
+    : scores(a.scores, a.scores + a.V),
+      kinds(a.kinds, a.kinds + a.V),
+      unk_id(a.unk_id),
+      min_score(0),
+      data_(a.piece_data, a.piece_data + a.piece_offsets[a.V]),
+      offsets_(a.piece_offsets, a.piece_offsets + a.V + 1) {
+  if (a.byte_ids != nullptr) byte_ids.assign(a.byte_ids, a.byte_ids + 256);
+  bool first = true;
+  for (std::size_t i = 0; i < a.V; ++i) {
+    const std::size_t size = offsets_[i + 1] - offsets_[i];
+    if (size == 0) continue;
+    longest = std::max(longest, size);
+    opens_with_space = opens_with_space && !has_inner_space(data_.data() + offsets_[i], data_.data() + offsets_[i + 1]);
+    has_unused = has_unused || kinds[i] == unused;
+    if (kinds[i] == user_defined) symbol_sizes_.push_back(size);
+    if (kinds[i] != 1) continue;
+    min_score = first ? scores[i] : std::min(min_score, scores[i]);
+    first = false;
+  }
+  std::sort(symbol_sizes_.begin(), symbol_sizes_.end(), std::greater<>());
+  symbol_sizes_.erase(std::unique(symbol_sizes_.begin(), symbol_sizes_.end()), symbol_sizes_.end());
+  index_pieces();
+  make_trie();
+}
+
+SentencePieceModel::~SentencePieceModel() = default;
+
+void SentencePieceModel::index_pieces() {
+  slots_.assign(std::bit_ceil(std::max<std::size_t>(16, 2 * kinds.size())), Slot{0, none});
+  mask_ = slots_.size() - 1;
+  for (std::size_t i = 0; i < kinds.size(); ++i) {
+    const std::size_t size = offsets_[i + 1] - offsets_[i];
+    if (size == 0) continue;
+    const std::uint64_t h = hash(data_.data() + offsets_[i], size);
+    std::size_t at = h & mask_;
+    while (slots_[at].id != none) at = (at + 1) & mask_;
+    slots_[at] = {static_cast<std::uint32_t>(h >> 32), static_cast<std::uint32_t>(i)};
+  }
+}
+
+void SentencePieceModel::make_trie() {
+  edges_.assign(std::bit_ceil(std::max<std::size_t>(16, 2 * data_.size() + 2)), Edge{~std::uint64_t{0}, 0});
+  edge_mask_ = edges_.size() - 1;
+  edge_shift_ = 64 - std::countr_zero(edges_.size());
+  piece_of_node_.assign(1, none);
+  for (std::size_t i = 0; i < kinds.size(); ++i) {
+    if (offsets_[i] == offsets_[i + 1] || kinds[i] == unused) continue;
+    std::uint32_t node = 0;
+    for (std::size_t k = offsets_[i]; k < offsets_[i + 1]; ++k) {
+      std::uint32_t next = child(node, data_[k]);
+      if (next == 0) {
+        next = static_cast<std::uint32_t>(piece_of_node_.size());
+        add_edge(node, data_[k], next);
+        piece_of_node_.push_back(none);
+      }
+      node = next;
+    }
+    piece_of_node_[node] = static_cast<std::uint32_t>(i);
+  }
+}
+
+void SentencePieceModel::add_edge(std::uint32_t node, std::uint8_t byte, std::uint32_t next) noexcept {
+  const std::uint64_t key = std::uint64_t{node} << 8 | byte;
+  std::size_t i = (key * 0x9E3779B97F4A7C15ULL) >> edge_shift_;
+  while (edges_[i].child != 0) i = (i + 1) & edge_mask_;
+  edges_[i] = {key, next};
+}
+
+std::size_t SentencePieceModel::symbol(const std::uint8_t* at, const std::uint8_t* end) const noexcept {
+  for (const std::size_t size : symbol_sizes_) {
+    if (size > static_cast<std::size_t>(end - at)) continue;
+    const std::uint32_t id = find(at, size);
+    if (id != none && kinds[id] == user_defined) return size;
+  }
+  return 0;
+}
+
+std::unique_ptr<SentencePieceModel::Worker> SentencePieceModel::take() {
+  const std::lock_guard lock(mutex_);
+  if (idle_.empty()) return std::make_unique<Worker>();
+  auto worker = std::move(idle_.back());
+  idle_.pop_back();
+  return worker;
+}
+
+void SentencePieceModel::give_back(std::unique_ptr<Worker> worker) {
+  const std::lock_guard lock(mutex_);
+  idle_.push_back(std::move(worker));
+}
+
+void encode_sentences(const SentencePieceArgs& a, EncodeSentence one) noexcept {
+  const SentencePieceModel& m = *a.model;
+  const std::int64_t base = a.offsets[0];
+  parallel_ranges(a.N, 16, a.threads, [&](std::size_t begin, std::size_t stop) {
+    auto worker = a.model->take();
+    for (std::size_t n = begin; n < stop; ++n) {
+      std::uint32_t* out = a.ids + (a.offsets[n] - base);
+      std::size_t count = one(m, *worker, a.data + a.offsets[n], a.data + a.offsets[n + 1], out);
+      if (m.byte_ids.empty()) {  // a run of unknown pieces is one
+        const auto last = std::unique(out, out + count, [&](auto x, auto y) { return x == m.unk_id && y == x; });
+        count = static_cast<std::size_t>(last - out);
+      }
+      a.ends[n + 1] = static_cast<std::int64_t>(count);
+    }
+    a.model->give_back(std::move(worker));
+  });
+  a.ends[0] = 0;
+  for (std::size_t n = 0; n < a.N; ++n) {
+    const std::int64_t count = a.ends[n + 1];
+    std::memmove(a.ids + a.ends[n], a.ids + (a.offsets[n] - base), static_cast<std::size_t>(count) * sizeof *a.ids);
+    a.ends[n + 1] = a.ends[n] + count;
+  }
+}
+
+}  // namespace fasttrain::tokenizer

@@ -1,0 +1,145 @@
+#pragma once /* part of sentencepiece_bpe */
+// A SentencePiece model made ready for encoding: pieces by their bytes, and a trie of them.   V pieces.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace fasttrain::tokenizer {
+
+struct SentencePieceModelArgs {
+  const std::uint8_t* piece_data;     // (S,)    bytes of the pieces that text can be; others are empty
+  const std::int64_t* piece_offsets;  // (V+1,)
+  const float* scores;                // (V,)
+  const std::uint8_t* kinds;          // (V,)    1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
+  const std::uint32_t* byte_ids;      // (256,)  or null: no byte fallback
+  std::size_t V;
+  std::uint32_t unk_id;
+};
+
+class SentencePieceModel {
+ public:
+  static constexpr std::uint8_t user_defined = 4, unused = 5;
+  static constexpr std::uint32_t none = 0xFFFFFFFF;
+
+  explicit SentencePieceModel(const SentencePieceModelArgs&);
+  ~SentencePieceModel();
+
+  // Id of the piece of these bytes; none.
+  std::uint32_t find(const std::uint8_t* bytes, std::size_t size) const noexcept {
+    if (size > longest) return none;
+    const std::uint64_t h = hash(bytes, size);
+    for (std::size_t i = h & mask_;; i = (i + 1) & mask_) {
+      const Slot& slot = slots_[i];
+      if (slot.id == none) return none;
+      if (slot.hash == static_cast<std::uint32_t>(h >> 32) && offsets_[slot.id + 1] - offsets_[slot.id] == size &&
+          std::memcmp(data_.data() + offsets_[slot.id], bytes, size) == 0)
+        return slot.id;
+    }
+  }
+
+  // The node behind `node` by a byte; 0 when no piece goes on so (0 is the root, which is behind nothing).
+  std::uint32_t child(std::uint32_t node, std::uint8_t byte) const noexcept {
+    const std::uint64_t key = std::uint64_t{node} << 8 | byte;
+    for (std::size_t i = (key * 0x9E3779B97F4A7C15ULL) >> edge_shift_;; i = (i + 1) & edge_mask_) {
+      const Edge& edge = edges_[i];
+      if (edge.key == key) return edge.child;
+      if (edge.child == 0) return 0;
+    }
+  }
+  std::uint32_t piece_at(std::uint32_t node) const noexcept { return piece_of_node_[node]; }
+
+  // Bytes of the user-defined symbol that begins here (the longest); 0.
+  std::size_t symbol(const std::uint8_t* at, const std::uint8_t* end) const noexcept;
+
+  // What one thread keeps between calls: its scratch, and the ids of stretches that it met.
+  struct Worker;
+  std::unique_ptr<Worker> take();
+  void give_back(std::unique_ptr<Worker> worker);
+
+  static std::uint64_t hash(const std::uint8_t* bytes, std::size_t size) noexcept {
+    std::uint64_t h = size * 0x9E3779B97F4A7C15ULL;
+    std::size_t i = 0;
+    for (; i + 8 <= size; i += 8) h = mix(h, load(bytes + i, 8));
+    return mix(h, load(bytes + i, size - i));
+  }
+
+  std::vector<float> scores;
+  std::vector<std::uint8_t> kinds;
+  std::vector<std::uint32_t> byte_ids;  // empty: no byte fallback
+  std::uint32_t unk_id;
+  float min_score;          // of normal pieces
+  std::size_t longest = 0;     // bytes
+  bool has_unused = false;
+  bool opens_with_space = true;  // U+2581 stands only in front of other characters, so no piece crosses into a new word
+
+ private:
+  struct Slot {
+    std::uint32_t hash, id;
+  };
+  struct Edge {
+    std::uint64_t key;
+    std::uint32_t child;
+  };
+  static std::uint64_t load(const std::uint8_t* bytes, std::size_t size) noexcept {
+    std::uint64_t value = 0;
+    std::memcpy(&value, bytes, size);
+    return value;
+  }
+  static std::uint64_t mix(std::uint64_t h, std::uint64_t value) noexcept {
+    h = (h ^ value) * 0xD6E8FEB86659FD93ULL;
+    return h ^ h >> 32;
+  }
+  void index_pieces();
+  void make_trie();
+  void add_edge(std::uint32_t node, std::uint8_t byte, std::uint32_t child) noexcept;
+
+  std::vector<std::uint8_t> data_;
+  std::vector<std::size_t> offsets_;
+  std::vector<Slot> slots_;
+  std::size_t mask_ = 0;
+  std::vector<Edge> edges_;
+  std::size_t edge_mask_ = 0;
+  int edge_shift_ = 0;
+  std::vector<std::uint32_t> piece_of_node_;
+  std::vector<std::size_t> symbol_sizes_;  // of user-defined pieces, falling
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Worker>> idle_;
+};
+
+// Bytes of the character that begins here, as its first byte says, inside [at, end).
+inline std::size_t char_bytes(const std::uint8_t* at, const std::uint8_t* end) noexcept {
+  const std::size_t size = *at < 0xC0 ? 1 : *at < 0xE0 ? 2 : *at < 0xF0 ? 3 : 4;
+  return size < static_cast<std::size_t>(end - at) ? size : static_cast<std::size_t>(end - at);
+}
+
+struct SentencePieceArgs {
+  SentencePieceModel* model;
+  const std::uint8_t* data;     // (S',)   the column's whole buffer
+  const std::int64_t* offsets;  // (N+1,)  text n is data[offsets[n], offsets[n+1])
+  std::uint32_t* ids;           // (S,)    out: the ids, one text after another
+  std::int64_t* ends;           // (N+1,)  out: text n is ids[ends[n], ends[n+1])
+  std::size_t N;
+  int threads;
+};
+
+// Ids of the text [at, end) at `out`; returns their number, at most one a byte.
+using EncodeSentence = std::size_t (*)(const SentencePieceModel&, SentencePieceModel::Worker&, const std::uint8_t* at,
+                                       const std::uint8_t* end, std::uint32_t* out);
+void encode_sentences(const SentencePieceArgs&, EncodeSentence one) noexcept;
+
+// Ids of one piece at `out`: its own, or its bytes, or the unknown. Returns their number.
+inline std::size_t emit_piece(const SentencePieceModel& m, std::uint32_t id, const std::uint8_t* bytes,
+                              std::size_t size, std::uint32_t* out) noexcept {
+  if (id != m.unk_id || m.byte_ids.empty()) {
+    *out = id;
+    return 1;
+  }
+  for (std::size_t i = 0; i < size; ++i) out[i] = m.byte_ids[bytes[i]];
+  return size;
+}
+
+}  // namespace fasttrain::tokenizer

@@ -1,0 +1,25 @@
+#pragma once
+// Normalised texts to the ids of a SentencePiece Unigram model: the best path through the pieces, by Viterbi.
+//                                                                      N texts, S bytes, T ids, V pieces.
+//
+//   best(end) = max over pieces text[start, end) of float32(score + best(start)); the first of equals, from the left
+//
+// Sums go on in float32 from the text's begin, as sentencepiece has them: which of two paths that differ by less than
+// that rounding is taken depends on everything before, so no word can be encoded alone or remembered. Below -100,000 they
+// count on from zero, as sentencepiece 0.2.3 does (its version 0.2.1 does not, and sums in float64: ids differ in a
+// document of thousands). Source: unigram_model.cc's EncodeOptimized (Kudo 2018). Reference: fasttrain/tokenizer/unigram_ref.py.
+
+#include <span>
+
+#include "core/impl.h"
+#include "tokenizer/sentencepiece_model.h"
+
+namespace fasttrain::tokenizer {
+
+using UnigramFn = void (*)(const SentencePieceArgs&) noexcept;
+
+void unigram_scalar(const SentencePieceArgs&) noexcept;
+
+std::span<const Impl<UnigramFn>> unigram_impls();  // best first
+
+}  // namespace fasttrain::tokenizer
