@@ -111,3 +111,15 @@ def test_the_order_of_the_input_changes_nothing(folder):
     stable = ("origin", "reason", "score", "evidence")
     told = [{o: [row[k] for k in stable] for o, row in dropped(f).items()} for f in (first, second)]
     assert told[0] == told[1]
+
+
+def test_documents_of_one_name_are_in_one_order_wherever_they_lie(tmp_path):
+    """Two dumps of one page: one doc_id, texts of one length."""
+    words = [f"{a}{b}{a}" for a in "abcdefgh" for b in "klmnopqr"]
+    rows = [("s", "page", " ".join([*words, last])) for last in ("aaaa", "bbbb", "cccc")]
+    kept = []
+    for k, some in enumerate([rows, rows[::-1], [rows[1], rows[0], rows[2]]]):
+        dedup(tmp_path, some, parts=1 + k, name=f"out{k}")
+        kept.append([d["text"] for d in documents_of(tmp_path / f"out{k}")])
+    assert len(kept[0]) == 1
+    assert kept[0] == kept[1] == kept[2]

@@ -5,8 +5,8 @@
     ranks      each part: the rank of each of its documents
 
 The documents of indexes come first, by number: they always stay. Those of the input follow by their policy keys, whose
-last words are the doc_id, so that ranks do not depend on parts or on the order of the input. Policy keys are cut into
-ranges by a sample, each range is sorted alone, and its ranks go back to the parts.
+last words are the doc_id and the text's hash, so that ranks do not depend on parts or on the order of the input. Policy
+keys are cut into ranges by a sample, each range is sorted alone, and its ranks go back to the parts.
 """
 
 from collections.abc import Sequence

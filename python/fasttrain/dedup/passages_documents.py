@@ -60,8 +60,8 @@ class Documents:
             for batch in iter_documents(self.paths[i], ["doc_id", "text_hash", "source", "origin"]):
                 row = np.zeros(len(batch), ROW)
                 row["id"] = ids_of(batch.column("doc_id"))
-                keys = policy_keys(batch, row, self._preference)
-                np.concatenate([keys, ids_of(batch.column("text_hash"))], axis=1).tofile(policy)
+                row["hash"] = ids_of(batch.column("text_hash"))
+                policy_keys(batch, row, self._preference).tofile(policy)
                 source = batch.column("source").dictionary_encode()
                 number = [sources.setdefault(s, len(sources)) for s in source.dictionary.to_pylist()]
                 np.array(number, np.int64)[source.indices.to_numpy(zero_copy_only=False)].tofile(of)

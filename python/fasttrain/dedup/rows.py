@@ -137,7 +137,10 @@ def meta_values(meta: Any, key: str) -> list[Any]:
 
 
 def policy_keys(batch: Any, row: npt.NDArray[Any], config: DedupConfig) -> Words:
-    """(n, W) numbers of which the smaller, compared word by word, belongs to the document to keep first."""
+    """(n, W) numbers of which the smaller, compared word by word, belongs to the document to keep first.
+
+    The last words are the text's hash: documents of one name (a page in two dumps) are in one order wherever they lie.
+    """
     keys: list[Words] = []
     for name in (*config.order, *(("id",) if "id" not in config.order else ())):
         if name == "priority":
@@ -155,6 +158,7 @@ def policy_keys(batch: Any, row: npt.NDArray[Any], config: DedupConfig) -> Words
             keys.append(np.where(time.is_null().to_numpy(zero_copy_only=False), ~np.uint64(0), value))
         elif name == "id":
             keys += [row["id"][:, 0], row["id"][:, 1]]
+    keys += [row["hash"][:, 0], row["hash"][:, 1]]
     return np.stack(keys, axis=1)
 
 
