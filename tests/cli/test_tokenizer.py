@@ -58,7 +58,7 @@ def test_report_measures_every_source_and_writes_both_files(app, files):
     (row,) = data["tokenizers"]
     tokenizer = Tokenizer.load(files / "tokenizer.json")
     joined = "\n".join(TEXTS)
-    assert row["by_source"]["plain"]["tokens"] == len(tokenizer.encode(joined))
+    assert row["by_source"]["plain.txt"]["tokens"] == len(tokenizer.encode(joined))
     assert row["by_source"]["rows"]["tokens"] == len(tokenizer.encode_batch(TEXTS)[0])
     assert {"en", "fr"} <= set(row["by_language"])
     assert row["by_language"]["fr"]["docs"] == 9
@@ -164,7 +164,7 @@ def test_a_sentencepiece_model_is_measured_and_neither_extended_nor_converted(ap
     run(app, "report", "m.model", "tokenizer.json", "-t", "plain.txt", "--terms", "terms.txt", "--json", "f.json")
     row = json.loads((files / "f.json").read_text())["tokenizers"][0]
     assert (row["name"], row["pattern"], row["vocab_size"]) == ("m", "sentencepiece unigram", 31)
-    assert row["by_source"]["plain"]["bytes"] == len("\n".join(TEXTS).encode())
+    assert row["by_source"]["plain.txt"]["bytes"] == len("\n".join(TEXTS).encode())
     words = "m.model: a SentencePiece model is measured here, but neither extended nor converted"
     refused(app, ConfigError, words, "extend", "m.model", "--out", "new", "-t", "plain.txt")
     refused(app, ConfigError, words, "convert", "m.model", "a.json")

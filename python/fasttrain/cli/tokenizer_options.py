@@ -124,7 +124,7 @@ def _sources(name: str, text: str) -> tuple[list[SourceConfig], Path]:
             known = ", ".join(dict.fromkeys(s.name for s in resolved.corpus.sources))
             raise ConfigError(f"--text {text}: the recipe has no source {source!r}; it has {known}")
         return found, base
-    plain = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "-" for c in name or _stem(text))
+    plain = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "-" for c in name or _file_name(text))
     data = {"name": plain.strip("-.") or "text", "path": text, "language_field": "language"}
     if Path(text).is_file() and _is_unknown(text):
         data["kind"] = "text"  # a file that is named is read, whatever it ends in
@@ -137,8 +137,10 @@ def _is_unknown(path: str) -> bool:
     return not lake.kind_of(Path(path).name)
 
 
-def _stem(text: str) -> str:
-    return Path(text).name.split(".")[0].strip("*?") or "text"
+def _file_name(text: str) -> str:
+    """With its extension: a.txt and a.md are two texts. Of a glob its folder's."""
+    path = Path(text)
+    return path.parent.name if set("*?[") & set(path.name) else path.name
 
 
 def _languages(batch: Any) -> list[str]:
