@@ -8,6 +8,7 @@ void bind_dedup_passages(pybind11::module_&);
 void bind_decontam(pybind11::module_&);
 void bind_tokenizer(pybind11::module_&);
 void bind_nn(pybind11::module_&);
+void bind_nn_fused(pybind11::module_&);
 void bind_optim(pybind11::module_&);
 
 PYBIND11_MODULE(_native, m) {
@@ -20,5 +21,6 @@ PYBIND11_MODULE(_native, m) {
   bind_decontam(m);
   bind_tokenizer(m);
   bind_nn(m);
+  bind_nn_fused(m);
   bind_optim(m);
 }

@@ -53,6 +53,10 @@ __all__: list[str] = [
     "pii_impls",
     "pretokenize",
     "pretokenize_impls",
+    "rms_norm",
+    "rms_norm_backward",
+    "rms_norm_impls",
+    "rms_norm_parts",
     "shingle",
     "shingle_impls",
     "sketch",
@@ -378,6 +382,34 @@ def pretokenize(
     impl: str,
 ) -> None: ...
 def pretokenize_impls() -> list[str]: ...
+def rms_norm(
+    x: numpy.ndarray,
+    residual: numpy.ndarray | None,
+    weight: numpy.typing.NDArray[numpy.float32],
+    r: numpy.ndarray | None,
+    y: numpy.ndarray,
+    rstd: numpy.typing.NDArray[numpy.float32],
+    eps: typing.SupportsFloat | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def rms_norm_backward(
+    dy: numpy.ndarray,
+    dr: numpy.ndarray | None,
+    r: numpy.ndarray,
+    weight: numpy.typing.NDArray[numpy.float32],
+    rstd: numpy.typing.NDArray[numpy.float32],
+    dresidual: numpy.ndarray,
+    dx: numpy.ndarray | None,
+    dweight: numpy.typing.NDArray[numpy.float32],
+    parts: numpy.typing.NDArray[numpy.float32],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def rms_norm_impls() -> list[str]: ...
+def rms_norm_parts(
+    N: typing.SupportsInt | typing.SupportsIndex, C: typing.SupportsInt | typing.SupportsIndex
+) -> int: ...
 def shingle(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

@@ -14,7 +14,7 @@ from fasttrain.model.context import Cache, Context
 from fasttrain.nn.attention import attention
 from fasttrain.nn.dropout import DropoutKey, dropout
 from fasttrain.nn.loss import IGNORED, token_loss
-from fasttrain.nn.norm import RMSNorm
+from fasttrain.nn.rms_norm import RMSNorm
 from fasttrain.nn.rope import positions, rope, rope_tables
 from fasttrain.nn.segments import check_segments
 from fasttrain.nn.swiglu import swiglu
@@ -75,8 +75,9 @@ class Block(nn.Module):
     def forward(self, x_BTC: Tensor, context: Context) -> Tensor:
         """Shapes: x (B, T, C) -> (B, T, C)."""
         key = context.dropout
-        x = x_BTC + dropout(self.attn(self.attn_norm(x_BTC), context), self.dropout, key, self.layer, "attn")
-        return x + dropout(self.ffn(self.ffn_norm(x)), self.dropout, key, self.layer, "ffn")
+        branch = dropout(self.attn(self.attn_norm(x_BTC), context), self.dropout, key, self.layer, "attn")
+        normed, x = self.ffn_norm.of_sum(branch, x_BTC)
+        return x + dropout(self.ffn(normed), self.dropout, key, self.layer, "ffn")
 
 
 class Head(nn.Module):
