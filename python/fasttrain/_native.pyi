@@ -15,6 +15,7 @@ __all__: list[str] = [
     "FasttextModel",
     "LineRules",
     "WordCounter",
+    "accumulate",
     "adamw",
     "adamw_cuda",
     "adamw_impls",
@@ -44,6 +45,8 @@ __all__: list[str] = [
     "line_edit_impls",
     "line_hashes",
     "line_hashes_impls",
+    "linear_cross_entropy",
+    "linear_cross_entropy_impls",
     "minhash",
     "minhash_impls",
     "ngram_overlap",
@@ -136,6 +139,16 @@ class WordCounter:
         offsets: numpy.typing.NDArray[numpy.int64],
         counts: numpy.typing.NDArray[numpy.int64],
     ) -> None: ...
+
+def accumulate(
+    part: numpy.typing.NDArray[numpy.uint16],
+    sum: numpy.typing.NDArray[numpy.float32],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None:
+    """
+    sum += part (bf16).
+    """
 
 def adamw(
     param: numpy.typing.NDArray[numpy.float32],
@@ -327,6 +340,19 @@ def line_hashes(
     impl: str,
 ) -> None: ...
 def line_hashes_impls() -> list[str]: ...
+def linear_cross_entropy(
+    logits: numpy.ndarray,
+    targets: numpy.typing.NDArray[numpy.int64],
+    dnll: numpy.typing.NDArray[numpy.float32] | None,
+    dz2: numpy.typing.NDArray[numpy.float32] | None,
+    nll: numpy.typing.NDArray[numpy.float32],
+    z2: numpy.typing.NDArray[numpy.float32],
+    z_loss: typing.SupportsFloat | typing.SupportsIndex,
+    gradient: bool,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def linear_cross_entropy_impls() -> list[str]: ...
 def minhash(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

@@ -13,7 +13,8 @@ from fasttrain.model.config import ModelConfig
 from fasttrain.model.context import Cache, Context
 from fasttrain.nn.attention import attention
 from fasttrain.nn.dropout import DropoutKey, dropout
-from fasttrain.nn.loss import IGNORED, token_loss
+from fasttrain.nn.linear_cross_entropy import linear_token_loss
+from fasttrain.nn.loss import IGNORED
 from fasttrain.nn.rms_norm import RMSNorm
 from fasttrain.nn.rope import positions, rope, rope_tables
 from fasttrain.nn.segments import check_segments
@@ -85,6 +86,7 @@ class Head(nn.Module):
 
     def __init__(self, config: ModelConfig, embed: nn.Embedding) -> None:
         super().__init__()
+        self.z_loss = config.z_loss
         weight = None if config.tied_embeddings else nn.Parameter(torch.empty(config.vocab_size, config.dim))
         self.register_parameter("weight", weight)
         self._tied = [embed] if weight is None else []  # in a list, so that the embedding is not registered twice
@@ -101,7 +103,7 @@ class Head(nn.Module):
 
     def forward(self, x_BTC: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (nll, z2), each (B, T) fp32: -log p(target) and logsumexp(logits)^2; 0 where target is -100."""
-        return token_loss(self.logits(x_BTC), targets_BT)
+        return linear_token_loss(x_BTC, self.matrix(), targets_BT, z_loss=self.z_loss)
 
 
 class Transformer(nn.Module):
