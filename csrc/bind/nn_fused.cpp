@@ -4,6 +4,7 @@
 #include "bind/arrays.h"
 #include "nn/linear_cross_entropy.h"
 #include "nn/rms_norm.h"
+#include "nn/swiglu.h"
 
 namespace py = pybind11;
 using namespace py::literals;
@@ -88,9 +89,39 @@ void bind_linear_cross_entropy(py::module_& m) {
       "part"_a.noconvert(), "sum"_a.noconvert(), "threads"_a, "impl"_a, "sum += part (bf16).");
 }
 
+void bind_swiglu(py::module_& m) {
+  m.def("swiglu_impls", [] { return runnable(nn::swiglu_impls()); });
+  m.def(
+      "swiglu",
+      [](const py::array& gate, const py::array& up, py::array& out, int threads, const std::string& impl) {
+        const auto fn = pick(nn::swiglu_impls(), "swiglu", impl);
+        nn::SwigluArgs p{};
+        p.gate = gate.data(), p.up = up.data(), p.out = out.mutable_data();
+        p.N = static_cast<std::size_t>(gate.size()), p.bf16 = bind::is_bf16(gate, "swiglu"), p.threads = threads;
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "gate"_a.noconvert(), "up"_a.noconvert(), "out"_a.noconvert(), "threads"_a, "impl"_a);
+  m.def(
+      "swiglu_backward",
+      [](const py::array& dout, const py::array& gate, const py::array& up, py::array& dgate, py::array& dup,
+         int threads, const std::string& impl) {
+        const auto fn = pick(nn::swiglu_backward_impls(), "swiglu", impl);
+        nn::SwigluArgs p{};
+        p.gate = gate.data(), p.up = up.data(), p.dout = dout.data();
+        p.dgate = dgate.mutable_data(), p.dup = dup.mutable_data();
+        p.N = static_cast<std::size_t>(gate.size()), p.bf16 = bind::is_bf16(gate, "swiglu"), p.threads = threads;
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "dout"_a.noconvert(), "gate"_a.noconvert(), "up"_a.noconvert(), "dgate"_a.noconvert(), "dup"_a.noconvert(),
+      "threads"_a, "impl"_a);
+}
+
 }  // namespace
 
 void bind_nn_fused(py::module_& m) {
   bind_rms_norm(m);
   bind_linear_cross_entropy(m);
+  bind_swiglu(m);
 }

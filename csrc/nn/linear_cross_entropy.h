@@ -4,8 +4,8 @@
 //   lse = log sum exp(logits), nll = lse - logits[target], z2 = lse^2; both 0 where target = -100
 //   dlogits = softmax (dnll + 2 lse dz2) - onehot(target) dnll, written over the logits; 0 where target = -100
 //
-// logits are fp32 or bf16, arithmetic is fp32. A row is read from memory once and written once: its later passes find it
-// in L2. What is not finite stays so in its row. The bits do not depend on the number of threads.
+// logits are fp32 or bf16, arithmetic is fp32. A row is read from memory once and written once: its later passes find
+// it in L2. What is not finite stays so in its row. The bits do not depend on the number of threads.
 //
 // Reference: fasttrain/nn/linear_cross_entropy_ref.py. The face has checked shapes, types and 0 <= target < V.
 

@@ -1,21 +1,25 @@
 #pragma once /* part of rms_norm */
 // The algorithm, written once over the vectors of vector_*.h, for x of type X and a stream of type S.
 
+#include "nn/vector_part.h"
+
 constexpr std::size_t K = 4;  // independent sums: one chain of additions would wait for each
 
-FT_INLINE V load_n(const float* p, std::size_t n) noexcept { return n < W ? load_part(p, n) : load(p); }
-FT_INLINE V load_n(const Bf16* p, std::size_t n) noexcept { return n < W ? load_part(p, n) : load(p); }
-FT_INLINE void store_n(float* p, V v, std::size_t n) noexcept { n < W ? store_part(p, v, n) : store(p, v); }
-FT_INLINE void store_n(Bf16* p, V v, std::size_t n) noexcept { n < W ? store_part(p, v, n) : store(p, v); }
-
-// r[0:n] = x + residual; returns r as it was rounded.
-template <typename X, typename S>
+// r[0:n] = x + residual when there is a residual, and x otherwise; returns r as it was rounded.
+template <bool whole, typename X, typename S>
 FT_INLINE V sum_into(S* r, const X* x, const S* residual, std::size_t n) noexcept {
-  store_n(r, add(load_n(x, n), load_n(residual, n)), n);
-  return load_n(static_cast<const S*>(r), n);
+  const V v = load_n<whole>(x, n);
+  if (!residual) return v;
+  store_n<whole>(r, add(v, load_n<whole>(residual, n)), n);
+  return load_n<whole>(static_cast<const S*>(r), n);
 }
 
-// Sum of r^2, where r = x + residual is written when there is a residual, and is x otherwise.
+template <typename T>
+FT_INLINE T* at(T* p, std::size_t i) noexcept {
+  return p ? p + i : nullptr;
+}
+
+// Sum of r^2.
 template <typename X, typename S>
 FT_KERNEL float sum_squares(const X* x, const S* residual, S* r, std::size_t C) noexcept {
   V sums[K] = {zero(), zero(), zero(), zero()};
@@ -23,25 +27,40 @@ FT_KERNEL float sum_squares(const X* x, const S* residual, S* r, std::size_t C) 
   for (; c + K * W <= C; c += K * W)
 #pragma GCC unroll 4
     for (std::size_t k = 0; k < K; ++k) {
-      const std::size_t i = c + k * W;
-      const V v = residual ? sum_into(r + i, x + i, residual + i, W) : load(x + i);
+      const V v = sum_into<true>(at(r, c + k * W), x + c + k * W, at(residual, c + k * W), W);
       sums[k] = fma(v, v, sums[k]);
     }
-  for (; c < C; c += W) {
-    const std::size_t n = C - c < W ? C - c : W;
-    const V v = residual ? sum_into(r + c, x + c, residual + c, n) : load_n(x + c, n);
+  for (; c + W <= C; c += W) {
+    const V v = sum_into<true>(at(r, c), x + c, at(residual, c), W);
     sums[0] = fma(v, v, sums[0]);
   }
+  if (c < C) {
+    const V v = sum_into<false>(at(r, c), x + c, at(residual, c), C - c);
+    sums[1] = fma(v, v, sums[1]);
+  }
   return hsum(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
+}
+
+template <bool whole, typename S>
+FT_INLINE void scale_step(const S* r, const float* weight, V rstd, S* y, std::size_t n) noexcept {
+  store_n<whole>(y, mul(mul(load_n<whole>(r, n), rstd), load_n<whole>(weight, n)), n);
 }
 
 template <typename S>
 FT_KERNEL void scale(const S* r, const float* weight, float rstd, S* y, std::size_t C) noexcept {
   const V s = set1(rstd);
-  for (std::size_t c = 0; c < C; c += W) {
-    const std::size_t n = C - c < W ? C - c : W;
-    store_n(y + c, mul(mul(load_n(r + c, n), s), load_n(weight + c, n)), n);
-  }
+  std::size_t c = 0;
+  for (; c + W <= C; c += W) scale_step<true>(r + c, weight + c, s, y + c, W);
+  if (c < C) scale_step<false>(r + c, weight + c, s, y + c, C - c);
+}
+
+// Returns sum + dy weight r; dweight += dy r rstd.
+template <bool whole, typename S>
+FT_INLINE V product_step(const S* dy, const S* r, const float* weight, V rstd, float* dweight, V sum,
+                         std::size_t n) noexcept {
+  const V product = mul(load_n<whole>(dy, n), load_n<whole>(r, n));
+  store_n<whole>(dweight, fma(product, rstd, load_n<whole>(static_cast<const float*>(dweight), n)), n);
+  return fma(product, load_n<whole>(weight, n), sum);
 }
 
 // Sum of dy weight r; dweight += dy r rstd.
@@ -55,17 +74,21 @@ FT_KERNEL float sum_products(const S* dy, const S* r, const float* weight, float
 #pragma GCC unroll 4
     for (std::size_t k = 0; k < K; ++k) {
       const std::size_t i = c + k * W;
-      const V product = mul(load(dy + i), load(r + i));
-      sums[k] = fma(product, load(weight + i), sums[k]);
-      store(dweight + i, fma(product, s, load(dweight + i)));
+      sums[k] = product_step<true>(dy + i, r + i, weight + i, s, dweight + i, sums[k], W);
     }
-  for (; c < C; c += W) {
-    const std::size_t n = C - c < W ? C - c : W;
-    const V product = mul(load_n(dy + c, n), load_n(r + c, n));
-    sums[0] = fma(product, load_n(weight + c, n), sums[0]);
-    store_n(dweight + c, fma(product, s, load_n(static_cast<const float*>(dweight) + c, n)), n);
-  }
+  for (; c + W <= C; c += W) sums[0] = product_step<true>(dy + c, r + c, weight + c, s, dweight + c, sums[0], W);
+  if (c < C) sums[1] = product_step<false>(dy + c, r + c, weight + c, s, dweight + c, sums[1], C - c);
   return hsum(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
+}
+
+template <bool whole, typename X, typename S>
+FT_INLINE void gradient_step(const S* dy, const S* r, const S* dr, const float* weight, V rstd, V minus_k, S* dresidual,
+                             X* dx, std::size_t n) noexcept {
+  const V g = mul(load_n<whole>(dy, n), load_n<whole>(weight, n));
+  V d = fma(g, rstd, mul(load_n<whole>(r, n), minus_k));
+  if (dr) d = add(d, load_n<whole>(dr, n));
+  store_n<whole>(dresidual, d, n);
+  if (dx) store_n<whole>(dx, d, n);
 }
 
 // dresidual = rstd dy weight - k r + dr, and dx the same in its own type.
@@ -73,14 +96,11 @@ template <typename X, typename S>
 FT_KERNEL void gradient(const S* dy, const S* r, const S* dr, const float* weight, float rstd, float k, S* dresidual,
                         X* dx, std::size_t C) noexcept {
   const V s = set1(rstd), minus_k = set1(-k);
-  for (std::size_t c = 0; c < C; c += W) {
-    const std::size_t n = C - c < W ? C - c : W;
-    const V g = mul(load_n(dy + c, n), load_n(weight + c, n));
-    V d = fma(g, s, mul(load_n(r + c, n), minus_k));
-    if (dr) d = add(d, load_n(dr + c, n));
-    store_n(dresidual + c, d, n);
-    if (dx) store_n(dx + c, d, n);
-  }
+  std::size_t c = 0;
+  for (; c + W <= C; c += W)
+    gradient_step<true>(dy + c, r + c, at(dr, c), weight + c, s, minus_k, dresidual + c, at(dx, c), W);
+  if (c < C)
+    gradient_step<false>(dy + c, r + c, at(dr, c), weight + c, s, minus_k, dresidual + c, at(dx, c), C - c);
 }
 
 template <typename T>

@@ -68,6 +68,9 @@ __all__: list[str] = [
     "suffix_array_impls",
     "sum_squares",
     "sum_squares_impls",
+    "swiglu",
+    "swiglu_backward",
+    "swiglu_impls",
     "text_stats",
     "text_stats_impls",
     "url_list_find",
@@ -471,6 +474,23 @@ def sum_squares(
     impl: str,
 ) -> None: ...
 def sum_squares_impls() -> list[str]: ...
+def swiglu(
+    gate: numpy.ndarray,
+    up: numpy.ndarray,
+    out: numpy.ndarray,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def swiglu_backward(
+    dout: numpy.ndarray,
+    gate: numpy.ndarray,
+    up: numpy.ndarray,
+    dgate: numpy.ndarray,
+    dup: numpy.ndarray,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def swiglu_impls() -> list[str]: ...
 def text_stats(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],
