@@ -145,7 +145,6 @@ def _run(
 ) -> None:
     matrix = weight.to(x.dtype)
     gradient = dx is not None or dweight is not None
-    sums = None if dweight is None else dweight.zero_()
     buffer = x.new_empty((_chunk_rows(x, weight), len(weight)))
     for rows in _slices(len(x), len(buffer)):
         chunk, logits = x[rows], buffer[: rows.stop - rows.start]
@@ -164,21 +163,26 @@ def _run(
         )
         if dx is not None:
             torch.mm(logits, matrix, out=dx[rows])
-        if sums is not None:
-            _add_product(sums, logits, chunk, impl)
+        if dweight is not None:
+            _add_product(dweight, logits, chunk, rows.start == 0, impl)
+    if dweight is not None and len(x) == 0:
+        dweight.zero_()
 
 
-def _add_product(sums: Tensor, dlogits: Tensor, chunk: Tensor, impl: str) -> None:
-    """sums (V,C) fp32 += dlogits^T chunk, whose products in bf16 are rounded once a chunk."""
+def _add_product(sums: Tensor, dlogits: Tensor, chunk: Tensor, is_first: bool, impl: str) -> None:
+    """sums (V,C) fp32 = or += dlogits^T chunk, whose products in bf16 are rounded once a chunk."""
     if chunk.dtype == torch.float32:
-        sums.addmm_(dlogits.t(), chunk)
+        torch.addmm(sums, dlogits.t(), chunk, beta=0 if is_first else 1, out=sums)
         return
     height = max(1, _TILE_BYTES // max(1, 2 * chunk.shape[1]))
     tile = chunk.new_empty((min(height, len(sums)), chunk.shape[1]))
     for words in _slices(len(sums), height):
         part = tile[: words.stop - words.start]
         torch.mm(dlogits[:, words].t(), chunk, out=part)
-        backend.native("accumulate")(array(part), array(sums[words]), torch.get_num_threads(), impl)
+        if is_first:
+            sums[words].copy_(part)
+        else:
+            backend.native("accumulate")(array(part), array(sums[words]), torch.get_num_threads(), impl)
 
 
 def _chunk_rows(x: Tensor, weight: Tensor) -> int:
