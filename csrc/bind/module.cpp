@@ -9,6 +9,7 @@ void bind_decontam(pybind11::module_&);
 void bind_tokenizer(pybind11::module_&);
 void bind_tokenizer_sentencepiece(pybind11::module_&);
 void bind_nn(pybind11::module_&);
+void bind_nn_fused(pybind11::module_&);
 void bind_optim(pybind11::module_&);
 
 PYBIND11_MODULE(_native, m) {
@@ -22,5 +23,6 @@ PYBIND11_MODULE(_native, m) {
   bind_tokenizer(m);
   bind_tokenizer_sentencepiece(m);
   bind_nn(m);
+  bind_nn_fused(m);
   bind_optim(m);
 }

@@ -1,4 +1,4 @@
-// The portable implementation: vectors of four floats that every compiler lowers to what its target has (SSE2, NEON).
+// The portable implementation.
 
 #include "nn/attention.h"
 
@@ -6,38 +6,14 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/bf16.h"
 #include "core/parallel.h"
 
 namespace fasttrain::nn {
 namespace {
 
-#define FT_KERNEL
-typedef float V __attribute__((vector_size(16)));
-typedef std::int32_t I __attribute__((vector_size(16)));
-constexpr int W = 4, NV = 2;
-
-inline V load(const float* p) noexcept {
-  V v;
-  std::memcpy(&v, p, sizeof(v));
-  return v;
-}
-inline void store(float* p, V v) noexcept { std::memcpy(p, &v, sizeof(v)); }
-inline V set1(float x) noexcept { return V{x, x, x, x}; }
-inline V zero() noexcept { return V{}; }
-inline V fma(V a, V b, V c) noexcept { return a * b + c; }
-inline V add(V a, V b) noexcept { return a + b; }
-inline V mul(V a, V b) noexcept { return a * b; }
-inline V max(V a, V b) noexcept { return a > b ? a : b; }
-inline float hmax(V v) noexcept {
-  const float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];
-  return a > b ? a : b;
-}
-inline float hsum(V v) noexcept { return (v[0] + v[1]) + (v[2] + v[3]); }
-inline V exp_nonpositive(V x) noexcept {  // libm: correctness over speed where nothing else runs
-  for (int i = 0; i < W; ++i) x[i] = std::exp(x[i] > 0.0f ? 0.0f : x[i]);
-  return x;
-}
-
+#include "nn/vector_scalar.h"
+constexpr int NV = 2;
 #include "nn/attention_body.h"
 
 }  // namespace

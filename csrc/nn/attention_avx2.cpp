@@ -6,52 +6,14 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/bf16.h"
 #include "core/parallel.h"
 
 namespace fasttrain::nn {
 namespace {
 
-#define FT_KERNEL FT_AVX2
-#define FT_INLINE FT_AVX2 inline __attribute__((always_inline))
-using V = __m256;
-constexpr int W = 8, NV = 2;  // 12 accumulators, 2 vectors of B, one broadcast: 15 of 16 registers
-
-FT_INLINE V load(const float* p) noexcept { return _mm256_loadu_ps(p); }
-FT_INLINE void store(float* p, V v) noexcept { _mm256_storeu_ps(p, v); }
-FT_INLINE V set1(float x) noexcept { return _mm256_set1_ps(x); }
-FT_INLINE V zero() noexcept { return _mm256_setzero_ps(); }
-FT_INLINE V fma(V a, V b, V c) noexcept { return _mm256_fmadd_ps(a, b, c); }
-FT_INLINE V add(V a, V b) noexcept { return _mm256_add_ps(a, b); }
-FT_INLINE V mul(V a, V b) noexcept { return _mm256_mul_ps(a, b); }
-FT_INLINE V max(V a, V b) noexcept { return _mm256_max_ps(a, b); }
-FT_INLINE float hmax(V v) noexcept {
-  __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
-  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
-}
-FT_INLINE float hsum(V v) noexcept {
-  __m128 m = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  m = _mm_add_ps(m, _mm_movehl_ps(m, m));
-  return _mm_cvtss_f32(_mm_add_ss(m, _mm_movehdup_ps(m)));
-}
-
-// exp(min(x, 0)) within 2 ulp: 2^n * poly(r), |r| <= ln2 / 2 (Cephes' coefficients); exactly 0 below -87, NaN stays.
-FT_INLINE V exp_nonpositive(V x) noexcept {
-  x = _mm256_min_ps(zero(), x);  // the second operand is the one that a NaN comes back from
-  const V alive = _mm256_cmp_ps(x, set1(-87.0f), _CMP_NLT_UQ);
-  const V n = _mm256_round_ps(mul(x, set1(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const V r = fma(n, set1(2.12194440e-4f), fma(n, set1(-0.693359375f), x));
-  V p = set1(1.9875691500e-4f);
-  p = fma(p, r, set1(1.3981999507e-3f));
-  p = fma(p, r, set1(8.3334519073e-3f));
-  p = fma(p, r, set1(4.1665795894e-2f));
-  p = fma(p, r, set1(1.6666665459e-1f));
-  p = fma(p, r, set1(5.0000001201e-1f));
-  p = add(fma(mul(r, r), p, r), set1(1.0f));
-  const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
-  return _mm256_and_ps(alive, mul(p, _mm256_castsi256_ps(power)));
-}
-
+#include "nn/vector_avx2.h"
+constexpr int NV = 2;  // 12 accumulators, 2 vectors of B, one broadcast: 15 of 16 registers
 #include "nn/attention_body.h"
 
 }  // namespace

@@ -1,8 +1,7 @@
 #pragma once /* part of attention */
 // The algorithm, written once over a vector type; included by attention.cpp, attention_avx2.cpp and
-// attention_avx512.cpp inside a namespace of their own, after they define FT_KERNEL (the functions' target), V (the
-// vector), W (its floats), NV (vectors of an accumulator row) and load, store, set1, zero, fma, add, mul, max, hmax,
-// hsum, exp_nonpositive.
+// attention_avx512.cpp inside a namespace of their own, after their vectors (vector_*.h) and NV (vectors of an
+// accumulator row).
 //
 // One micro-kernel does every product: C (M x N) (+)= A (M x K) B (K x N), M <= 6 rows of A broadcast value by value
 // from any strides, B read by vectors along N. So P^T and dS^T need no transposition; only keys (and, backward, values)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fasttrain.dedup.minhash import minhash as minhash
     from fasttrain.filter.text_stats import text_stats as text_stats
     from fasttrain.nn.attention import attention as attention
+    from fasttrain.nn.linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
     from fasttrain.optim.adamw import AdamW as AdamW
     from fasttrain.text.hash128 import hash128 as hash128
     from fasttrain.text.shingle import shingle as shingle
@@ -21,13 +22,24 @@ _ROOM = {
     "Tokenizer": "fasttrain.tokenizer.tokenizer",
     "attention": "fasttrain.nn.attention",
     "hash128": "fasttrain.text.hash128",
+    "linear_cross_entropy": "fasttrain.nn.linear_cross_entropy",
     "minhash": "fasttrain.dedup.minhash",
     "shingle": "fasttrain.text.shingle",
     "train_bpe": "fasttrain.tokenizer.train_bpe",
     "text_stats": "fasttrain.filter.text_stats",
 }
 
-__all__ = ["AdamW", "Tokenizer", "attention", "hash128", "minhash", "shingle", "text_stats", "train_bpe"]
+__all__ = [
+    "AdamW",
+    "Tokenizer",
+    "attention",
+    "hash128",
+    "linear_cross_entropy",
+    "minhash",
+    "shingle",
+    "text_stats",
+    "train_bpe",
+]
 
 
 def __getattr__(name: str) -> Any:

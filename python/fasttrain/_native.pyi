@@ -16,6 +16,7 @@ __all__: list[str] = [
     "LineRules",
     "SentencePieceModel",
     "WordCounter",
+    "accumulate",
     "adamw",
     "adamw_cuda",
     "adamw_impls",
@@ -45,6 +46,8 @@ __all__: list[str] = [
     "line_edit_impls",
     "line_hashes",
     "line_hashes_impls",
+    "linear_cross_entropy",
+    "linear_cross_entropy_impls",
     "minhash",
     "minhash_impls",
     "ngram_overlap",
@@ -54,6 +57,10 @@ __all__: list[str] = [
     "pii_impls",
     "pretokenize",
     "pretokenize_impls",
+    "rms_norm",
+    "rms_norm_backward",
+    "rms_norm_impls",
+    "rms_norm_parts",
     "sentencepiece_bpe",
     "sentencepiece_bpe_impls",
     "shingle",
@@ -64,6 +71,9 @@ __all__: list[str] = [
     "suffix_array_impls",
     "sum_squares",
     "sum_squares_impls",
+    "swiglu",
+    "swiglu_backward",
+    "swiglu_impls",
     "text_stats",
     "text_stats_impls",
     "unigram",
@@ -154,6 +164,16 @@ class SentencePieceModel:
         byte_ids: numpy.typing.NDArray[numpy.uint32],
         unk_id: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
+
+def accumulate(
+    part: numpy.typing.NDArray[numpy.uint16],
+    sum: numpy.typing.NDArray[numpy.float32],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None:
+    """
+    sum += part (bf16).
+    """
 
 def adamw(
     param: numpy.typing.NDArray[numpy.float32],
@@ -349,6 +369,19 @@ def line_hashes(
     impl: str,
 ) -> None: ...
 def line_hashes_impls() -> list[str]: ...
+def linear_cross_entropy(
+    logits: numpy.ndarray,
+    targets: numpy.typing.NDArray[numpy.int64],
+    dnll: numpy.typing.NDArray[numpy.float32] | None,
+    dz2: numpy.typing.NDArray[numpy.float32] | None,
+    nll: numpy.typing.NDArray[numpy.float32],
+    z2: numpy.typing.NDArray[numpy.float32],
+    z_loss: typing.SupportsFloat | typing.SupportsIndex,
+    gradient: bool,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def linear_cross_entropy_impls() -> list[str]: ...
 def minhash(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],
@@ -404,6 +437,34 @@ def pretokenize(
     impl: str,
 ) -> None: ...
 def pretokenize_impls() -> list[str]: ...
+def rms_norm(
+    x: numpy.ndarray,
+    residual: numpy.ndarray | None,
+    weight: numpy.typing.NDArray[numpy.float32],
+    r: numpy.ndarray | None,
+    y: numpy.ndarray,
+    rstd: numpy.typing.NDArray[numpy.float32],
+    eps: typing.SupportsFloat | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def rms_norm_backward(
+    dy: numpy.ndarray,
+    dr: numpy.ndarray | None,
+    r: numpy.ndarray,
+    weight: numpy.typing.NDArray[numpy.float32],
+    rstd: numpy.typing.NDArray[numpy.float32],
+    dresidual: numpy.ndarray,
+    dx: numpy.ndarray | None,
+    dweight: numpy.typing.NDArray[numpy.float32],
+    parts: numpy.typing.NDArray[numpy.float32],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def rms_norm_impls() -> list[str]: ...
+def rms_norm_parts(
+    N: typing.SupportsInt | typing.SupportsIndex, C: typing.SupportsInt | typing.SupportsIndex
+) -> int: ...
 def sentencepiece_bpe(
     model: SentencePieceModel,
     data: numpy.typing.NDArray[numpy.uint8],
@@ -449,6 +510,23 @@ def sum_squares(
     impl: str,
 ) -> None: ...
 def sum_squares_impls() -> list[str]: ...
+def swiglu(
+    gate: numpy.ndarray,
+    up: numpy.ndarray,
+    out: numpy.ndarray,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def swiglu_backward(
+    dout: numpy.ndarray,
+    gate: numpy.ndarray,
+    up: numpy.ndarray,
+    dgate: numpy.ndarray,
+    dup: numpy.ndarray,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def swiglu_impls() -> list[str]: ...
 def text_stats(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from fasttrain.nn.dropout import DropoutKey, dropout
 from fasttrain.nn.loss import token_loss
-from fasttrain.nn.norm import RMSNorm, rms_norm
+from fasttrain.nn.rms_norm import RMSNorm, rms_norm
 from fasttrain.nn.rope import positions, rope, rope_tables
 from fasttrain.nn.segments import key_ranges
 from fasttrain.nn.swiglu import swiglu

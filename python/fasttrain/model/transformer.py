@@ -13,8 +13,9 @@ from fasttrain.model.config import ModelConfig
 from fasttrain.model.context import Cache, Context
 from fasttrain.nn.attention import attention
 from fasttrain.nn.dropout import DropoutKey, dropout
-from fasttrain.nn.loss import IGNORED, token_loss
-from fasttrain.nn.norm import RMSNorm
+from fasttrain.nn.linear_cross_entropy import linear_token_loss
+from fasttrain.nn.loss import IGNORED
+from fasttrain.nn.rms_norm import RMSNorm
 from fasttrain.nn.rope import positions, rope, rope_tables
 from fasttrain.nn.segments import check_segments
 from fasttrain.nn.swiglu import swiglu
@@ -75,8 +76,9 @@ class Block(nn.Module):
     def forward(self, x_BTC: Tensor, context: Context) -> Tensor:
         """Shapes: x (B, T, C) -> (B, T, C)."""
         key = context.dropout
-        x = x_BTC + dropout(self.attn(self.attn_norm(x_BTC), context), self.dropout, key, self.layer, "attn")
-        return x + dropout(self.ffn(self.ffn_norm(x)), self.dropout, key, self.layer, "ffn")
+        branch = dropout(self.attn(self.attn_norm(x_BTC), context), self.dropout, key, self.layer, "attn")
+        normed, x = self.ffn_norm.of_sum(branch, x_BTC)
+        return x + dropout(self.ffn(normed), self.dropout, key, self.layer, "ffn")
 
 
 class Head(nn.Module):
@@ -84,6 +86,7 @@ class Head(nn.Module):
 
     def __init__(self, config: ModelConfig, embed: nn.Embedding) -> None:
         super().__init__()
+        self.z_loss = config.z_loss
         weight = None if config.tied_embeddings else nn.Parameter(torch.empty(config.vocab_size, config.dim))
         self.register_parameter("weight", weight)
         self._tied = [embed] if weight is None else []  # in a list, so that the embedding is not registered twice
@@ -100,7 +103,7 @@ class Head(nn.Module):
 
     def forward(self, x_BTC: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (nll, z2), each (B, T) fp32: -log p(target) and logsumexp(logits)^2; 0 where target is -100."""
-        return token_loss(self.logits(x_BTC), targets_BT)
+        return linear_token_loss(x_BTC, self.matrix(), targets_BT, z_loss=self.z_loss)
 
 
 class Transformer(nn.Module):

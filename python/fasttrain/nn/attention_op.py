@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend
+from fasttrain.nn.arrays import array
 
 
 @torch.library.custom_op("fasttrain::attention", mutates_args=(), device_types="cpu")
@@ -19,7 +20,7 @@ def attention_op(
 ) -> tuple[Tensor, Tensor]:
     """Return (out (B,Tq,H,D), stats (B,H,Tq,2)); lo and hi (B or 1, Tq) int32 are the keys that each query sees."""
     out, stats = _like_forward(q)
-    arrays = [_array(x) for x in (q, k, v, lo, hi, out, stats)]
+    arrays = [array(x) for x in (q, k, v, lo, hi, out, stats)]
     backend.native("attention")(*arrays, _work(q, k, backward=False), scale, torch.get_num_threads(), impl)
     return out, stats
 
@@ -44,7 +45,7 @@ def attention_backward_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (dq, dk, dv)."""
     gradients = _like_backward(q, k, v)
-    arrays = [_array(x) for x in (q, k, v, lo, hi, out, stats, dout.contiguous(), *gradients)]
+    arrays = [array(x) for x in (q, k, v, lo, hi, out, stats, dout.contiguous(), *gradients)]
     backend.native("attention_backward")(*arrays, _work(q, k, backward=True), scale, torch.get_num_threads(), impl)
     return gradients
 
@@ -86,11 +87,6 @@ def _like_forward(q: Tensor) -> tuple[Tensor, Tensor]:
 
 def _like_backward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
-
-
-def _array(x: Tensor) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = x.detach().numpy()
-    return array
 
 
 def _work(q: Tensor, k: Tensor, *, backward: bool) -> npt.NDArray[np.float32]:

@@ -1,9 +1,51 @@
-"""SwiGLU (Shazeer 2020): silu(gate) * up."""
+"""SwiGLU's product (Shazeer 2020): the face."""
 
+import os
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fasttrain.core import backend
+from fasttrain.nn import swiglu_ref
+from fasttrain.nn.swiglu_op import swiglu_op
 
-def swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    """Return silu(gate) * up; both (..., F)."""
-    return F.silu(gate) * up
+_IMPLS = backend.implementations("swiglu")  # here, because torch.compile warns of a cached function inside
+_NATIVE_DTYPES = (torch.float32, torch.bfloat16)
+
+
+def swiglu(gate: Tensor, up: Tensor, *, impl: str | None = None) -> Tensor:
+    """Return silu(gate) * up, computed in fp32; differentiable. Of both only the inputs are kept for backward.
+
+    Shapes: gate, up (..., F), one dtype -> (..., F), contiguous.
+    Args:
+        impl: "reference" (by definition), "torch" (F.silu) or a native name (CPU, fp32 and bf16); when None, what
+            FASTTRAIN_IMPL names, else the fastest that runs here.
+    Raises: ValueError: a wrong shape or impl. TypeError: two dtypes.
+    """
+    if gate.shape != up.shape:
+        raise ValueError(f"swiglu: up must have shape {tuple(gate.shape)}, got {tuple(up.shape)}")
+    if gate.dtype != up.dtype:
+        raise TypeError(f"swiglu: gate and up must have one dtype, got {gate.dtype} and {up.dtype}")
+    impl = _choose(gate, impl)
+    if impl == "torch":
+        return F.silu(gate) * up
+    if impl == "reference":
+        return swiglu_ref.swiglu(gate, up)
+    out: Tensor = swiglu_op(gate.contiguous(), up.contiguous(), impl)
+    return out
+
+
+def _choose(gate: Tensor, impl: str | None) -> str:
+    is_native = gate.device.type == "cpu" and gate.dtype in _NATIVE_DTYPES
+    impl = impl or os.environ.get("FASTTRAIN_IMPL")
+    if impl is None:
+        return _IMPLS[0] if is_native and _IMPLS[0] != "reference" else "torch"
+    if impl not in ("torch", *_IMPLS):
+        raise ValueError(f"swiglu: impl {impl!r} cannot run here; choose from {['torch', *_IMPLS]}")
+    if impl not in ("torch", "reference") and not is_native:
+        raise ValueError(
+            f"swiglu: impl {impl!r} takes fp32 or bf16 on the CPU, got {gate.dtype} on {gate.device.type}; "
+            "use impl='torch'"
+        )
+    return impl

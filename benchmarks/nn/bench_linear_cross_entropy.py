@@ -1,0 +1,93 @@
+"""Workload: the loss of 4096 tokens, C 768, V 32000, with z-loss, bf16 products, forward and backward, one thread.
+
+Rivals, torch 2.13: a plain linear and `cross_entropy`, with the z-loss and without (which is less work), and the three
+matrix products alone, in halves, which no loss can undercut. Memory is kept by malloc for all. The chunked
+`F.linear_cross_entropy` is no rival here: with its default options 256 tokens did not end within 100 s of a busy core.
+GFLOP/s count the three products, 6 N C V.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import fasttrain
+from fasttrain.core.malloc import keep_pages
+
+OP = "linear_cross_entropy"
+N, C, V, Z_LOSS = 4096, 768, 32000, 1e-4
+
+
+def draw(num_tokens=N, seed=1):
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(num_tokens, C, generator=g).bfloat16().requires_grad_()
+    weight = (torch.randn(V, C, generator=g) * 0.03).bfloat16().requires_grad_()
+    targets = torch.randint(0, V, (num_tokens,), generator=g)
+    targets[:: N // 16] = -100
+    return x, weight, targets
+
+
+def ours(x, weight, targets, **keys):
+    return fasttrain.linear_cross_entropy(x, weight, targets, **keys)
+
+
+def plain(x, weight, targets, z_loss=0.0):
+    logits = F.linear(x, weight)
+    loss = F.cross_entropy(logits, targets)
+    if z_loss:
+        kept = targets != -100
+        loss = loss + z_loss * (logits.float().logsumexp(-1).square() * kept).sum() / kept.sum()
+    return loss
+
+
+def both_ways(loss, leaves, **keys):
+    value = loss(*leaves, **keys)
+    return (value.detach(), *torch.autograd.grad(value, leaves[:2]))
+
+
+def products(x, weight, logits):
+    """A half of the tokens at a time: the whole (tokens x vocabulary) buffer would only cost the rival memory."""
+    for half in x.detach().chunk(2):
+        torch.mm(half, weight.detach().t(), out=logits)
+        torch.mm(logits, weight.detach())
+        torch.mm(logits.t(), half)
+
+
+RIVALS = {  # rival, z-loss, tokens, times its speed
+    "plain": (plain, Z_LOSS, N, 0.7),
+    "plain without z-loss": (plain, 0.0, N, 0.5),
+}
+
+
+def bench_linear_cross_entropy(benchmark, record, impl):
+    torch.set_num_threads(1)
+    keep_pages()
+    leaves = draw(N // 16)
+    benchmark.pedantic(both_ways, (ours, leaves), {"z_loss": Z_LOSS, "impl": impl}, rounds=5, warmup_rounds=1)
+    record("GFLOP_per_s", 6 * N // 16 * C * V / 1e9)
+
+
+@pytest.mark.parametrize("rival", RIVALS)
+def bench_gate_linear_cross_entropy(gate, record, rival):
+    torch.set_num_threads(1)
+    keep_pages()
+    theirs, z_loss, num_tokens, at_least = RIVALS[rival]
+    leaves = draw(num_tokens)
+    for x, y in zip(both_ways(ours, leaves, z_loss=z_loss), both_ways(theirs, leaves, z_loss=z_loss), strict=True):
+        # In norm: roundings to bf16 of logits, of their gradient, and of the result, on both sides.
+        assert (x.double() - y.double()).norm() <= 3 * torch.finfo(torch.bfloat16).eps * y.double().norm()
+    gate(
+        lambda: both_ways(theirs, leaves, z_loss=z_loss),
+        lambda: both_ways(ours, leaves, z_loss=z_loss),
+        at_least,
+        runs=5,
+    )
+    record("GFLOP_per_s", 6 * num_tokens * C * V / 1e9)
+
+
+def bench_gate_products_alone(gate, record):
+    torch.set_num_threads(1)
+    keep_pages()
+    leaves = draw()
+    logits = torch.randn(N // 2, V).bfloat16()
+    gate(lambda: products(*leaves[:2], logits), lambda: both_ways(ours, leaves, z_loss=Z_LOSS), 0.5, runs=5)
+    record("GFLOP_per_s", 6 * N * C * V / 1e9)

@@ -1,0 +1,127 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "bind/arrays.h"
+#include "nn/linear_cross_entropy.h"
+#include "nn/rms_norm.h"
+#include "nn/swiglu.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+using namespace fasttrain;
+
+namespace {
+
+using Floats = bind::Array<float>;
+using Maybe = std::optional<py::array>;  // None, or fp32 or bf16
+
+std::size_t dim(const py::array& a, int i) { return static_cast<std::size_t>(a.shape(i)); }
+
+// Shapes come from y or dy; the face has checked that the others agree.
+nn::RmsNormArgs rms_norm_arguments(const py::array& x, const py::array& stream, const Floats& weight, int threads) {
+  nn::RmsNormArgs p{};
+  p.N = dim(stream, 0), p.C = dim(stream, 1);
+  p.x_bf16 = bind::is_bf16(x, "rms_norm"), p.r_bf16 = bind::is_bf16(stream, "rms_norm");
+  p.weight = weight.data(), p.threads = threads;
+  return p;
+}
+
+void bind_rms_norm(py::module_& m) {
+  m.def("rms_norm_impls", [] { return runnable(nn::rms_norm_impls()); });
+  m.def("rms_norm_parts", &nn::rms_norm_parts, "N"_a, "C"_a);
+  m.def(
+      "rms_norm",
+      [](const py::array& x, const Maybe& residual, const Floats& weight, Maybe r, py::array& y, Floats& rstd,
+         float eps, int threads, const std::string& impl) {
+        const auto fn = pick(nn::rms_norm_impls(), "rms_norm", impl);
+        nn::RmsNormArgs p = rms_norm_arguments(x, y, weight, threads);
+        p.x = x.data(), p.residual = bind::data(residual), p.r = bind::mutable_data(r), p.y = y.mutable_data();
+        p.rstd = rstd.mutable_data(), p.eps = eps;
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "x"_a.noconvert(), "residual"_a.noconvert(), "weight"_a.noconvert(), "r"_a.noconvert(), "y"_a.noconvert(),
+      "rstd"_a.noconvert(), "eps"_a, "threads"_a, "impl"_a);
+  m.def(
+      "rms_norm_backward",
+      [](const py::array& dy, const Maybe& dr, py::array& r, const Floats& weight, Floats& rstd, py::array& dresidual,
+         Maybe dx, Floats& dweight, Floats& parts, int threads, const std::string& impl) {
+        const auto fn = pick(nn::rms_norm_backward_impls(), "rms_norm", impl);
+        nn::RmsNormArgs p = rms_norm_arguments(dx ? *dx : dy, dy, weight, threads);
+        p.dy = dy.data(), p.dr = bind::data(dr), p.r = r.mutable_data(), p.rstd = rstd.mutable_data();
+        p.dresidual = dresidual.mutable_data(), p.dx = bind::mutable_data(dx);
+        p.dweight = dweight.mutable_data(), p.parts = parts.mutable_data();
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "dy"_a.noconvert(), "dr"_a.noconvert(), "r"_a.noconvert(), "weight"_a.noconvert(), "rstd"_a.noconvert(),
+      "dresidual"_a.noconvert(), "dx"_a.noconvert(), "dweight"_a.noconvert(), "parts"_a.noconvert(), "threads"_a,
+      "impl"_a);
+}
+
+void bind_linear_cross_entropy(py::module_& m) {
+  m.def("linear_cross_entropy_impls", [] { return runnable(nn::linear_cross_entropy_impls()); });
+  m.def(
+      "linear_cross_entropy",
+      [](py::array& logits, const bind::Array<std::int64_t>& targets, const std::optional<Floats>& dnll,
+         const std::optional<Floats>& dz2, Floats& nll, Floats& z2, float z_loss, bool gradient, int threads,
+         const std::string& impl) {
+        const auto fn = pick(nn::linear_cross_entropy_impls(), "linear_cross_entropy", impl);
+        nn::LinearCrossEntropyArgs p{};
+        p.bf16 = bind::is_bf16(logits, "linear_cross_entropy");
+        p.logits = logits.mutable_data(), p.targets = targets.data(), p.N = dim(logits, 0), p.V = dim(logits, 1);
+        p.dnll = dnll ? dnll->data() : nullptr, p.dz2 = dz2 ? dz2->data() : nullptr;
+        p.nll = nll.mutable_data(), p.z2 = z2.mutable_data();
+        p.z_loss = z_loss, p.gradient = gradient, p.threads = threads;
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "logits"_a.noconvert(), "targets"_a.noconvert(), "dnll"_a.noconvert(), "dz2"_a.noconvert(), "nll"_a.noconvert(),
+      "z2"_a.noconvert(), "z_loss"_a, "gradient"_a, "threads"_a, "impl"_a);
+  m.def(
+      "accumulate",
+      [](const bind::Array<std::uint16_t>& part, Floats& sum, int threads, const std::string& impl) {
+        const auto fn = pick(nn::accumulate_impls(), "linear_cross_entropy", impl);
+        const nn::AccumulateArgs p{part.data(), sum.mutable_data(), static_cast<std::size_t>(part.size()), threads};
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "part"_a.noconvert(), "sum"_a.noconvert(), "threads"_a, "impl"_a, "sum += part (bf16).");
+}
+
+void bind_swiglu(py::module_& m) {
+  m.def("swiglu_impls", [] { return runnable(nn::swiglu_impls()); });
+  m.def(
+      "swiglu",
+      [](const py::array& gate, const py::array& up, py::array& out, int threads, const std::string& impl) {
+        const auto fn = pick(nn::swiglu_impls(), "swiglu", impl);
+        nn::SwigluArgs p{};
+        p.gate = gate.data(), p.up = up.data(), p.out = out.mutable_data();
+        p.N = static_cast<std::size_t>(gate.size()), p.bf16 = bind::is_bf16(gate, "swiglu"), p.threads = threads;
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "gate"_a.noconvert(), "up"_a.noconvert(), "out"_a.noconvert(), "threads"_a, "impl"_a);
+  m.def(
+      "swiglu_backward",
+      [](const py::array& dout, const py::array& gate, const py::array& up, py::array& dgate, py::array& dup,
+         int threads, const std::string& impl) {
+        const auto fn = pick(nn::swiglu_backward_impls(), "swiglu", impl);
+        nn::SwigluArgs p{};
+        p.gate = gate.data(), p.up = up.data(), p.dout = dout.data();
+        p.dgate = dgate.mutable_data(), p.dup = dup.mutable_data();
+        p.N = static_cast<std::size_t>(gate.size()), p.bf16 = bind::is_bf16(gate, "swiglu"), p.threads = threads;
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "dout"_a.noconvert(), "gate"_a.noconvert(), "up"_a.noconvert(), "dgate"_a.noconvert(), "dup"_a.noconvert(),
+      "threads"_a, "impl"_a);
+}
+
+}  // namespace
+
+void bind_nn_fused(py::module_& m) {
+  bind_rms_norm(m);
+  bind_linear_cross_entropy(m);
+  bind_swiglu(m);
+}

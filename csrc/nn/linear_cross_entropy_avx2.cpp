@@ -1,0 +1,24 @@
+#include "nn/linear_cross_entropy.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "core/bf16.h"
+#include "core/parallel.h"
+
+namespace fasttrain::nn {
+namespace {
+
+#include "nn/vector_avx2.h"
+#include "nn/linear_cross_entropy_body.h"
+
+}  // namespace
+
+void linear_cross_entropy_avx2(const LinearCrossEntropyArgs& p) noexcept { rows(p); }
+void accumulate_avx2(const AccumulateArgs& p) noexcept { accumulate(p); }
+
+}  // namespace fasttrain::nn
+#endif

@@ -1,0 +1,25 @@
+#include "nn/linear_cross_entropy.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "core/bf16.h"
+#include "core/parallel.h"
+
+namespace fasttrain::nn {
+namespace {
+
+#define FT_HAS_BF16
+#include "nn/vector_avx512.h"
+#include "nn/linear_cross_entropy_body.h"
+
+}  // namespace
+
+void linear_cross_entropy_avx512bf16(const LinearCrossEntropyArgs& p) noexcept { rows(p); }
+void accumulate_avx512bf16(const AccumulateArgs& p) noexcept { accumulate(p); }
+
+}  // namespace fasttrain::nn
+#endif

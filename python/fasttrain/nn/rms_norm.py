@@ -1,0 +1,101 @@
+"""RMSNorm (Zhang & Sennrich 2019), alone and of a sum: the faces and the module."""
+
+import os
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fasttrain.core import backend
+from fasttrain.nn import rms_norm_ref
+from fasttrain.nn.rms_norm_op import rms_norm_op, rms_norm_residual_op
+
+_IMPLS = backend.implementations("rms_norm")  # here, because torch.compile warns of a cached function inside
+_NATIVE_DTYPES = (torch.float32, torch.bfloat16)
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str | None = None) -> Tensor:
+    """Return x / sqrt(mean(x^2) + eps) * weight, the mean over the last dim, computed in fp32; differentiable.
+
+    Shapes: x (..., C), weight (C,) -> (..., C) in x's dtype.
+    Args:
+        impl: "reference" (by definition), "torch" (F.rms_norm) or a native name (CPU, fp32 and bf16); when None, what
+            FASTTRAIN_IMPL names, else the fastest that runs here.
+    Raises: ValueError: a wrong shape or impl.
+    """
+    impl = _choose(x, None, weight, impl)
+    if impl == "reference":
+        return rms_norm_ref.rms_norm(x, None, weight, eps)[0]
+    if impl == "torch":
+        return _torch(x, weight, eps)
+    y, _ = rms_norm_op(_rows(x, x.dtype), weight.float().contiguous(), eps, impl)
+    normed: Tensor = y.view(x.shape)
+    return normed
+
+
+def rms_norm_residual(
+    x: Tensor, residual: Tensor, weight: Tensor, eps: float, *, impl: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return (y, r): r = x + residual and y = rms_norm(r), in one pass over memory, and in one pass backward.
+
+    Shapes: x, residual (..., C), weight (C,) -> (..., C) twice, in the dtype that x + residual has.
+    Args and errors: those of `rms_norm`.
+    """
+    impl = _choose(x, residual, weight, impl)
+    if impl == "reference":
+        return rms_norm_ref.rms_norm(x, residual, weight, eps)
+    if impl == "torch":
+        return _torch(r := x + residual, weight, eps), r
+    stream = torch.promote_types(x.dtype, residual.dtype)
+    rows = _rows(x, x.dtype), _rows(residual, stream)
+    y, r, _ = rms_norm_residual_op(*rows, weight.float().contiguous(), eps, impl)
+    return y.view(x.shape), r.view(x.shape)
+
+
+class RMSNorm(torch.nn.Module):
+    """RMSNorm with a learned weight (C,), ones at the start."""
+
+    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: x (..., C) -> (..., C)."""
+        return rms_norm(x, self.weight, self.eps)
+
+    def of_sum(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (forward(x + residual), x + residual)."""
+        return rms_norm_residual(x, residual, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.numel()}, eps={self.eps}"
+
+
+def _choose(x: Tensor, residual: Tensor | None, weight: Tensor, impl: str | None) -> str:
+    if weight.shape != x.shape[-1:]:
+        raise ValueError(f"rms_norm: weight must have shape {tuple(x.shape[-1:])}, got {tuple(weight.shape)}")
+    if residual is not None and residual.shape != x.shape:
+        raise ValueError(f"rms_norm: residual must have shape {tuple(x.shape)}, got {tuple(residual.shape)}")
+    dtypes = {t.dtype for t in (x, residual) if t is not None}
+    is_native = x.device.type == "cpu" and dtypes <= set(_NATIVE_DTYPES)
+    impl = impl or os.environ.get("FASTTRAIN_IMPL")
+    if impl is None:
+        return _IMPLS[0] if is_native else "torch"
+    if impl not in ("torch", *_IMPLS):
+        raise ValueError(f"rms_norm: impl {impl!r} cannot run here; choose from {['torch', *_IMPLS]}")
+    if impl not in ("torch", "reference") and not is_native:
+        raise ValueError(
+            f"rms_norm: impl {impl!r} takes fp32 or bf16 on the CPU, got {x.dtype} on {x.device.type}; use impl='torch'"
+        )
+    return impl
+
+
+def _torch(r: Tensor, weight: Tensor, eps: float) -> Tensor:
+    dtype = torch.promote_types(r.dtype, torch.float32)
+    return F.rms_norm(r.to(dtype), weight.shape, weight.to(dtype), eps).to(r.dtype)
+
+
+def _rows(x: Tensor, dtype: torch.dtype) -> Tensor:
+    C = x.shape[-1]
+    return x.to(dtype).reshape(x.numel() // C if C else 0, C).contiguous()

@@ -1,0 +1,125 @@
+"""Native RMSNorm as torch operators with fake kernels and gradients, so that torch.compile sees through them.
+
+Contiguous x (N,C), fp32 or bf16; residual (N,C) of the stream's dtype; weight (C,) fp32: the face makes it so.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fasttrain.core import backend
+from fasttrain.nn.arrays import array
+
+
+@torch.library.custom_op("fasttrain::rms_norm", mutates_args=(), device_types="cpu")
+def rms_norm_op(x: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tensor, Tensor]:
+    """Return (y (N,C), rstd (N,))."""
+    y, rstd = _like_norm(x)
+    _forward(x, None, weight, None, y, rstd, eps, impl)
+    return y, rstd
+
+
+@torch.library.custom_op("fasttrain::rms_norm_residual", mutates_args=(), device_types="cpu")
+def rms_norm_residual_op(
+    x: Tensor, residual: Tensor, weight: Tensor, eps: float, impl: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (y (N,C), r (N,C), rstd (N,)), r = x + residual."""
+    (y, rstd), r = _like_norm(residual), residual.new_empty(residual.shape)
+    _forward(x, residual, weight, r, y, rstd, eps, impl)
+    return y, r, rstd
+
+
+@torch.library.custom_op("fasttrain::rms_norm_backward", mutates_args=(), device_types="cpu")
+def rms_norm_backward_op(
+    dy: Tensor, dr: Tensor | None, r: Tensor, weight: Tensor, rstd: Tensor, x_dtype: torch.dtype, impl: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (dresidual, dx, dweight); dx is empty where it would equal dresidual, which has its dtype."""
+    dresidual, dx, dweight = gradients = _like_backward(r, weight, x_dtype)
+    parts = r.new_empty(backend.native("rms_norm_parts")(*r.shape), dtype=torch.float32)
+    backend.native("rms_norm_backward")(
+        array(dy.contiguous()),
+        None if dr is None else array(dr.contiguous()),
+        *(array(x) for x in (r, weight, rstd, dresidual)),
+        array(dx) if x_dtype != r.dtype else None,
+        array(dweight),
+        array(parts),
+        torch.get_num_threads(),
+        impl,
+    )
+    return gradients
+
+
+def _forward(
+    x: Tensor,
+    residual: Tensor | None,
+    weight: Tensor,
+    r: Tensor | None,
+    y: Tensor,
+    rstd: Tensor,
+    eps: float,
+    impl: str,
+) -> None:
+    arrays = [None if t is None else array(t) for t in (x, residual, weight, r, y, rstd)]
+    backend.native("rms_norm")(*arrays, eps, torch.get_num_threads(), impl)
+
+
+def _like_norm(stream: Tensor) -> tuple[Tensor, Tensor]:
+    return stream.new_empty(stream.shape), stream.new_empty(stream.shape[0], dtype=torch.float32)
+
+
+def _like_backward(r: Tensor, weight: Tensor, x_dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    dx = r.new_empty(r.shape if x_dtype != r.dtype else (0,), dtype=x_dtype)
+    return r.new_empty(r.shape), dx, weight.new_empty(weight.shape)
+
+
+@rms_norm_op.register_fake
+def _(x: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tensor, Tensor]:
+    return _like_norm(x)
+
+
+@rms_norm_residual_op.register_fake
+def _(x: Tensor, residual: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tensor, Tensor, Tensor]:
+    y, rstd = _like_norm(residual)
+    return y, residual.new_empty(residual.shape), rstd
+
+
+@rms_norm_backward_op.register_fake
+def _(
+    dy: Tensor, dr: Tensor | None, r: Tensor, weight: Tensor, rstd: Tensor, x_dtype: torch.dtype, impl: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _like_backward(r, weight, x_dtype)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, weight, _, ctx.impl = inputs
+    ctx.save_for_backward(x, weight, output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _backward(ctx: Any, dy: Tensor, _drstd: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight, rstd = ctx.saved_tensors
+    dx, _, dweight = rms_norm_backward_op(dy, None, x, weight, rstd, x.dtype, ctx.impl)
+    return dx, dweight, None, None
+
+
+def _setup_residual(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    x, _, weight, _, ctx.impl = inputs
+    ctx.x_dtype = x.dtype
+    ctx.save_for_backward(output[1], weight, output[2])
+    ctx.mark_non_differentiable(output[2])
+    ctx.set_materialize_grads(False)  # no pass over zeros where r leads nowhere
+
+
+def _backward_residual(
+    ctx: Any, dy: Tensor | None, dr: Tensor | None, _drstd: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    r, weight, rstd = ctx.saved_tensors
+    if dy is None:
+        return None if dr is None else dr.to(ctx.x_dtype), dr, None, None, None
+    dresidual, dx, dweight = rms_norm_backward_op(dy, dr, r, weight, rstd, ctx.x_dtype, ctx.impl)
+    return dresidual if ctx.x_dtype == r.dtype else dx, dresidual, dweight, None, None
+
+
+rms_norm_op.register_autograd(_backward, setup_context=_setup)
+rms_norm_residual_op.register_autograd(_backward_residual, setup_context=_setup_residual)

@@ -1,0 +1,51 @@
+"""Native SwiGLU as torch operators with fake kernels and a gradient, so that torch.compile sees through them.
+
+gate and up: contiguous, one shape, fp32 or bf16: the face makes it so.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fasttrain.core import backend
+from fasttrain.nn.arrays import array
+
+
+@torch.library.custom_op("fasttrain::swiglu", mutates_args=(), device_types="cpu")
+def swiglu_op(gate: Tensor, up: Tensor, impl: str) -> Tensor:
+    """Return silu(gate) * up."""
+    out = gate.new_empty(gate.shape)
+    backend.native("swiglu")(*(array(x) for x in (gate, up, out)), torch.get_num_threads(), impl)
+    return out
+
+
+@swiglu_op.register_fake
+def _(gate: Tensor, up: Tensor, impl: str) -> Tensor:
+    return gate.new_empty(gate.shape)
+
+
+@torch.library.custom_op("fasttrain::swiglu_backward", mutates_args=(), device_types="cpu")
+def swiglu_backward_op(dout: Tensor, gate: Tensor, up: Tensor, impl: str) -> tuple[Tensor, Tensor]:
+    """Return (dgate, dup)."""
+    gradients = gate.new_empty(gate.shape), up.new_empty(up.shape)
+    arrays = [array(x) for x in (dout.contiguous(), gate, up, *gradients)]
+    backend.native("swiglu_backward")(*arrays, torch.get_num_threads(), impl)
+    return gradients
+
+
+@swiglu_backward_op.register_fake
+def _(dout: Tensor, gate: Tensor, up: Tensor, impl: str) -> tuple[Tensor, Tensor]:
+    return gate.new_empty(gate.shape), up.new_empty(up.shape)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    gate, up, ctx.impl = inputs
+    ctx.save_for_backward(gate, up)
+
+
+def _backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
+    return *swiglu_backward_op(dout, *ctx.saved_tensors, ctx.impl), None
+
+
+swiglu_op.register_autograd(_backward, setup_context=_setup)

@@ -1,0 +1,247 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import fasttrain
+from fasttrain.core import backend
+from fasttrain.nn import linear_cross_entropy_op as op
+from fasttrain.nn.arrays import array
+from fasttrain.nn.linear_cross_entropy import linear_cross_entropy, linear_token_loss
+from nn.made_error import assert_same_bits, hold_error, on_threads, poisoned_memory
+
+OP = "linear_cross_entropy"
+EVERY = [*backend.implementations(OP), "torch"]
+NATIVE = backend.implementations(OP)[:-1]
+DTYPES = [torch.float32, torch.bfloat16]
+SHAPES = [(0, 4, 7), (1, 1, 1), (3, 0, 5), (5, 3, 70), (70, 33, 131), (64, 48, 1000)]  # N, C, V
+LOSSES = {  # dnll, dz2 for z_loss 1e-2: of a mean, of tokens with weights of their own
+    "even": lambda t, g: (torch.full(t.shape, 0.3), torch.full(t.shape, 0.3e-2)),
+    "weighted": lambda t, g: (torch.rand(t.shape, generator=g), torch.rand(t.shape, generator=g) * 1e-2),
+    "z alone": lambda t, g: (torch.zeros(t.shape), torch.full(t.shape, 1e-2)),
+}
+
+
+@pytest.fixture(autouse=True)
+def _several_chunks_and_tiles(monkeypatch):
+    """As long texts and large vocabularies have them: 32 tokens a chunk for V = 131, some words a tile."""
+    monkeypatch.setattr(op, "LOGITS_BYTES", 32 * 131 * 4)
+    monkeypatch.setattr(op, "_TILE_BYTES", 2048)
+
+
+def draw(N, C, V, dtype, seed=41):
+    g = torch.Generator().manual_seed(seed)
+    targets = torch.randint(0, V, (N,), generator=g)
+    targets[2:4] = -100
+    x, weight = torch.randn(N, C, generator=g).to(dtype), (torch.randn(V, C, generator=g) / max(C, 1) ** 0.25).to(dtype)
+    return {"x": x, "weight": weight, "targets": targets}
+
+
+def run(tensors, loss, how, dtype=None):
+    x, weight = (tensors[name].detach().to(dtype or tensors[name].dtype).requires_grad_() for name in ("x", "weight"))
+    nll, z2 = linear_token_loss(x, weight, tensors["targets"], z_loss=1e-2, impl=how)
+    factors = LOSSES[loss](tensors["targets"], torch.Generator().manual_seed(5))
+    dx, dweight = torch.autograd.grad((nll, z2), (x, weight), [f.to(nll.dtype) for f in factors])
+    return {"nll": nll.detach(), "z2": z2.detach(), "dx": dx, "dweight": dweight}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("how", [*NATIVE, "reference"])
+def test_error_against_float64(how, dtype, shape, loss):
+    tensors = draw(*shape, dtype)
+    exact = run(tensors, loss, "reference", torch.float64)
+    hold_error(run(tensors, loss, how), run(tensors, loss, "torch"), exact, terms=terms(tensors, loss))
+
+
+def terms(tensors, loss):
+    """What dx and dweight are sums of: of a token whose loss is nearly 0 they nearly cancel (softmax - onehot)."""
+    x, weight, targets = (tensors[name] for name in ("x", "weight", "targets"))
+    dnll, _ = LOSSES[loss](targets, torch.Generator().manual_seed(5))
+    onehot = F.one_hot(targets.clamp(min=0), len(weight)).double() * (dnll * (targets >= 0))[:, None]
+    return {"dx": onehot @ weight.double(), "dweight": onehot.T @ x.double()}
+
+
+@pytest.mark.parametrize("how", EVERY)
+def test_by_hand(how):
+    """Equal logits: each of the four words has the probability 1/4."""
+    x, weight = torch.zeros(3, 2, requires_grad=True), torch.ones(4, 2, requires_grad=True)
+    targets = torch.tensor([1, -100, 3])
+    nll, z2 = linear_token_loss(x, weight, targets, impl=how)
+    log4 = math.log(4)
+    torch.testing.assert_close(nll, torch.tensor([log4, 0.0, log4]))
+    torch.testing.assert_close(z2, torch.tensor([log4**2, 0.0, log4**2]))
+    loss = linear_cross_entropy(x + 1, weight, targets, impl=how)
+    torch.testing.assert_close(loss, torch.tensor(log4))
+    loss.backward()
+    expected = torch.tensor([0.25, -0.25, 0.25, -0.25])[:, None].expand(4, 2)  # p - onehot, over two tokens
+    torch.testing.assert_close(weight.grad, expected)
+
+
+@pytest.mark.parametrize("how", EVERY)
+def test_reductions(how):
+    t = draw(5, 3, 70, torch.float32)
+    nll, z2 = linear_token_loss(*t.values(), impl=how)
+    each = linear_cross_entropy(*t.values(), z_loss=0.5, reduction="none", impl=how)
+    torch.testing.assert_close(each, nll + 0.5 * z2)
+    torch.testing.assert_close(linear_cross_entropy(*t.values(), z_loss=0.5, reduction="sum", impl=how), each.sum())
+    torch.testing.assert_close(linear_cross_entropy(*t.values(), z_loss=0.5, impl=how), each.sum() / 3)
+    nothing = torch.full((5,), -100)
+    assert linear_cross_entropy(t["x"], t["weight"], nothing, z_loss=0.5, impl=how) == 0
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("how", NATIVE)
+def test_bits_do_not_depend_on_strides_or_scratch(how, dtype, loss):
+    tensors = draw(70, 33, 131, dtype)
+    first = run(tensors, loss, how)
+    with poisoned_memory():
+        assert_same_bits(run(tensors, loss, how), first)
+    views = {name: x if x.ndim < 2 else x.T.contiguous().T for name, x in tensors.items()}
+    views["targets"] = tensors["targets"][:, None].expand(-1, 2)[:, 0]
+    assert_same_bits(run(views, loss, how), first)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("how", NATIVE)
+def test_threads_do_not_matter_in_bf16(how, loss):
+    tensors = draw(70, 33, 131, torch.bfloat16)
+    first, *others = on_threads((1, 2, 3), lambda: run(tensors, loss, how))
+    for other in others:
+        assert_same_bits(other, first)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("how", NATIVE)
+def test_threads_do_not_matter_between_the_products(how, dtype):
+    """Alone: torch's fp32 products (MKL) have other last bits with other numbers of threads."""
+    t = draw(70, 33, 131, dtype)
+
+    def logits_to_gradient(threads):
+        logits, nll, z2 = (t["x"] @ t["weight"].T).contiguous(), torch.empty(70), torch.empty(70)
+        factors = LOSSES["weighted"](t["targets"], torch.Generator().manual_seed(5))
+        arrays = [array(x) for x in (logits, t["targets"], *factors, nll, z2)]
+        backend.native(OP)(*arrays, 0.0, True, threads, how)
+        return {"nll": nll, "z2": z2, "dlogits": logits}
+
+    first, *others = (logits_to_gradient(threads) for threads in (1, 2, 3))
+    for other in others:
+        assert_same_bits(other, first)
+
+
+@pytest.mark.parametrize("how", NATIVE)
+def test_the_same_bits_200_times(how):
+    tensors = draw(70, 33, 131, torch.bfloat16)
+    first = run(tensors, "weighted", how)
+    for _ in range(200):
+        assert_same_bits(run(tensors, "weighted", how), first)
+
+
+@pytest.mark.parametrize("how", EVERY)
+def test_what_is_not_finite_shows_in_its_token(how):
+    t = draw(5, 3, 70, torch.float32)
+    t["x"][0, 1] = math.nan
+    got = run(t, "even", how)
+    assert got["nll"][0].isnan()
+    assert got["dx"][0].isnan().all()
+    assert got["nll"][1:].isfinite().all()
+    assert got["dx"][1:].isfinite().all()
+
+
+@pytest.mark.parametrize("how", NATIVE)
+def test_large_logits_stay_finite(how):
+    t = draw(70, 33, 131, torch.float32)
+    t["x"] *= 1e4
+    assert all(x.isfinite().all() for x in run(t, "weighted", how).values())
+
+
+@pytest.mark.parametrize("how", NATIVE)
+def test_under_autocast_products_are_bf16_and_the_weight_gradient_is_fp32(how):
+    t = draw(70, 33, 131, torch.float32)
+    results = {}
+    for name in (how, "torch"):
+        with torch.autocast("cpu", torch.bfloat16):
+            results[name] = run(t, "even", name)
+    assert results[how]["dweight"].dtype == torch.float32
+    hold_error(results[how], results["torch"], run(t, "even", "reference", torch.float64))
+
+
+@pytest.mark.parametrize("how", NATIVE)
+def test_gradients_are_made_only_where_wanted(how):
+    t = draw(70, 33, 131, torch.float32)
+    expected = run(t, "even", how)
+    for wanted in ("x", "weight"):
+        leaf = t[wanted].clone().requires_grad_()
+        nll, z2 = linear_token_loss(**{**t, wanted: leaf}, z_loss=1e-2, impl=how)
+        gradients = LOSSES["even"](t["targets"], None)
+        (got,) = torch.autograd.grad((nll, z2), leaf, gradients)
+        assert torch.equal(got, expected[f"d{wanted}"])
+    with torch.no_grad():
+        assert torch.equal(linear_token_loss(**t, z_loss=1e-2, impl=how)[0], expected["nll"])
+
+
+@pytest.mark.parametrize("how", NATIVE)
+def test_a_second_backward_raises_instead_of_scaling_twice(how):
+    t = draw(5, 3, 70, torch.float32)
+    loss = linear_cross_entropy(t["x"].requires_grad_(), t["weight"], t["targets"], impl=how)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("how", NATIVE)
+def test_opcheck(how):
+    t = draw(5, 3, 70, torch.float32)
+    x, weight = t["x"].requires_grad_(), t["weight"].requires_grad_()
+    torch.library.opcheck(op.linear_cross_entropy_op, (x, weight, t["targets"], 0.1, True, True, False, how))
+    gradients = torch.ones(5, 3), torch.ones(70, 3)
+    factors = torch.rand(5), torch.rand(5)
+    detached = x.detach(), weight.detach(), t["targets"]
+    torch.library.opcheck(op.linear_cross_entropy_backward_op, (*gradients, *factors, *detached, 0.1, how))
+
+
+def test_compiles_without_a_break():
+    t = draw(70, 33, 131, torch.float32)
+    leaves = [t[name].requires_grad_() for name in ("x", "weight")]
+
+    def loss(x, weight):
+        return linear_cross_entropy(2 * x, weight, t["targets"], z_loss=1e-2)
+
+    results = [f(*leaves) for f in (loss, torch.compile(loss, backend="aot_eager", fullgraph=True))]
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(*(torch.autograd.grad(y, leaves) for y in results))
+
+
+X, W, T = torch.zeros(2, 3), torch.zeros(5, 3), torch.zeros(2, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys", "error", "words"),
+    [
+        (
+            (X, W[:, :2], T),
+            {},
+            ValueError,
+            r"x must have shape \(..., C\) and weight \(V, C\), got \(2, 3\) and \(5, 2\)",
+        ),
+        ((X, W[:0], T), {}, ValueError, r"got \(2, 3\) and \(0, 3\)"),
+        ((X, W, T[:1]), {}, ValueError, r"targets must have shape \(2,\), got \(1,\)"),
+        ((X, W, T.int()), {}, TypeError, "targets must have dtype int64, got torch.int32"),
+        ((X, W, T + 5), {"impl": "scalar"}, ValueError, r"targets must be -100 or lie in \[0, 5\), got 5"),
+        ((X, W, T - 1), {"impl": "scalar"}, ValueError, r"targets must be -100 or lie in \[0, 5\), got -1"),
+        ((X, W, T), {"impl": "mmx"}, ValueError, "impl 'mmx' cannot run here; choose from .*torch"),
+        (
+            (X.double(), W.double(), T),
+            {"impl": "scalar"},
+            ValueError,
+            "takes fp32 or bf16 on the CPU, got torch.float64",
+        ),
+        ((X, W, T), {"reduction": "max"}, ValueError, "reduction must be 'mean', 'sum' or 'none', got 'max'"),
+    ],
+)
+def test_refuses(arguments, keys, error, words):
+    with pytest.raises(error, match=words):
+        fasttrain.linear_cross_entropy(*arguments, **keys)
