@@ -62,11 +62,7 @@ def open_tokenizer(given: str, special_tokens: dict[str, int] | None = None) -> 
     run = RunFolder(path).tokenizer
     file = run if run.is_file() else path
     try:
-        tokenizer: AnyTokenizer
-        if file.suffix == ".model":
-            tokenizer = SentencePieceTokenizer.load(file)
-        else:
-            tokenizer = Tokenizer.load(file, pattern=pattern or None, special_tokens=special_tokens or None)
+        tokenizer = Tokenizer.load(file, pattern=pattern or None, special_tokens=special_tokens or None)
     except FormatError:
         raise
     except ValueError as error:
