@@ -34,20 +34,24 @@ def measure(
     Returns: (G, 6) int64 in the order of COUNTS: documents, bytes, tokens, words, tokens of words, words of one token.
     """
     pattern = tokenizer.pattern if isinstance(tokenizer, Tokenizer) else _WORDS
+    num_bytes = np.bincount(groups, weights=np.diff(column.offsets), minlength=num_groups)
+    if isinstance(tokenizer, Tokenizer):
+        column = tokenizer.normalized(column)
     pieces, starts = pretokenize(column, pattern=pattern, threads=threads_of_rank())
     is_word = _ends_in_letter(pieces)
     group = np.repeat(groups, np.diff(starts))
     out = np.zeros((num_groups, len(COUNTS)), np.int64)
     out[:, 0] = np.bincount(groups, minlength=num_groups)
+    out[:, 1] = num_bytes
     if isinstance(tokenizer, SentencePieceTokenizer):
         # What a piece costs by itself is not what it costs in the text, which merges do not have to cut like that.
         tokens = np.diff(tokenizer.encode_words(pieces, threads=threads_of_rank())[1])
         of_text = np.diff(tokenizer.encode_batch(column, threads=threads_of_rank())[1])
         out[:, 2] = np.bincount(groups, weights=of_text, minlength=num_groups)
     else:  # a pretoken is its own only pretoken, so ids are those of the whole text
-        tokens = np.diff(tokenizer.encode_batch(pieces, threads=threads_of_rank())[1])
+        tokens = np.diff(tokenizer.encode_normalized(pieces, threads=threads_of_rank())[1])
         out[:, 2] = np.bincount(group, weights=tokens, minlength=num_groups)
-    per_piece = {1: np.diff(pieces.offsets), 3: is_word, 4: is_word * tokens, 5: is_word & (tokens == 1)}
+    per_piece = {3: is_word, 4: is_word * tokens, 5: is_word & (tokens == 1)}
     for k, values in per_piece.items():
         out[:, k] = np.bincount(group, weights=values, minlength=num_groups)  # float64: exact below 2^53
     return out

@@ -15,9 +15,11 @@ from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer import patterns, tiktoken_file, tokenizer_json
 from fasttrain.tokenizer import spans as spans_
+from fasttrain.tokenizer.added_split import AddedSplit
 from fasttrain.tokenizer.bpe_dropout import bpe_dropout, check_dropout
 from fasttrain.tokenizer.bpe_encode import BpeModel, bpe_encode
 from fasttrain.tokenizer.decode_stream import DecodeStream
+from fasttrain.tokenizer.normalizers import Normalizer
 from fasttrain.tokenizer.sentencepiece import EOT_NAMES, SentencePieceTokenizer
 from fasttrain.tokenizer.vocabulary import Vocabulary
 
@@ -26,7 +28,8 @@ Offsets = npt.NDArray[np.int64]
 
 
 class Tokenizer:
-    """Byte-level BPE. Every text has ids and every sequence of ordinary ids is the text that it came from.
+    """Byte-level BPE. Every text has ids and every sequence of ordinary ids is the text that it came from, or, when
+    tokenizer.json names a normaliser, what that makes of it.
 
     Merge-list semantics (Hugging Face tokenizers): ids equal theirs on the same tokenizer.json (with the Unicode
     16.0 that they have). A vocabulary read from a .tiktoken file keeps tiktoken's rank semantics. Safe to use from
@@ -36,6 +39,8 @@ class Tokenizer:
     def __init__(self, vocabulary: Vocabulary, where: str = "tokenizer") -> None:
         self.vocabulary = vocabulary
         special = set(vocabulary.special.values())
+        self._normalizer = None if vocabulary.normalizer is None else Normalizer(vocabulary.normalizer, where)
+        self._split = self._make_split(where)
         self._model = BpeModel(
             tokens=[b"" if i in special else t for i, t in enumerate(vocabulary.tokens)],
             pairs=vocabulary.pairs,
@@ -94,6 +99,15 @@ class Tokenizer:
             return SentencePieceTokenizer.load(path)
         return cls(tokenizer_json.read(path), str(path))
 
+    def _make_split(self, where: str) -> AddedSplit | None:
+        """What finds added tokens, where the encoder itself, which knows of no flags, would find others."""
+        v = self.vocabulary
+        own = {v.flags.get(text, frozenset()) for text in v.special}
+        alike = len(own) == 1 and own <= {frozenset(), frozenset({"normalized"})}
+        if not own or (alike and self._normalizer is None):
+            return None
+        return AddedSplit({t: i for t, i in v.special.items() if t}, v.flags, self._normalizer, where)
+
     def save(self, path: str | Path) -> None:
         """Write tokenizer.json (into it, when `path` is a folder), whole or not at all.
 
@@ -136,12 +150,48 @@ class Tokenizer:
         column = _column(texts)
         eot = self.eot_id if add_eot else None
         check_dropout("encode_batch", dropout)
+        if allow_special and self._split:
+            if dropout:
+                raise ValueError(
+                    "encode_batch: dropout with allow_special needs added tokens without flags and no normaliser; "
+                    "leave one of the two out"
+                )
+            return self._encode_split(self._split, column, eot, threads, impl)
+        column = self.normalized(column)
         if dropout:
             return bpe_dropout(
                 self._model, column, dropout=dropout, seed=seed, first_text=first_text, eot=eot,
                 finds_added=allow_special, threads=threads, impl=impl,
             )  # fmt: skip
         return bpe_encode(self._model, column, eot=eot, finds_added=allow_special, threads=threads, impl=impl)
+
+    def normalized(self, texts: Iterable[str | bytes] | TextColumn | Any) -> TextColumn:
+        """The texts as the pretokenizer sees them; without a normaliser, and where it changes nothing, as they are."""
+        column = _column(texts)
+        return self._normalizer.column(column) if self._normalizer else column
+
+    def encode_normalized(self, column: TextColumn, *, threads: int | None = None) -> tuple[Ids, Offsets]:
+        """Encode texts that are normalised already."""
+        return bpe_encode(self._model, column, threads=threads)
+
+    def _encode_split(
+        self, split: AddedSplit, column: TextColumn, eot: int | None, threads: int | None, impl: str | None
+    ) -> tuple[Ids, Offsets]:
+        """Cut at added tokens first; what is between them is encoded as texts of their own."""
+        cut = [split(column[n].decode("utf-8", "surrogateescape")) for n in range(len(column))]
+        between = [p.encode("utf-8", "surrogateescape") for parts in cut for p in parts if isinstance(p, str)]
+        flat, bounds = bpe_encode(self._model, columns.from_texts(between), threads=threads, impl=impl)
+        pieces = map(np.asarray, np.split(flat, bounds[1:-1]) if between else [])
+        tail = [] if eot is None else [eot]
+        made = [
+            np.concatenate(
+                [np.zeros(0, np.uint32), *(next(pieces) if isinstance(p, str) else [p] for p in parts), tail]
+            )
+            for parts in cut
+        ]
+        offsets = np.zeros(len(made) + 1, np.int64)
+        np.cumsum([len(m) for m in made], out=offsets[1:])
+        return np.concatenate([np.zeros(0, np.uint32), *made]).astype(np.uint32), offsets
 
     def encode(self, text: str, *, allow_special: bool = False) -> Ids:
         """Return (T,) uint32: the ids of one text. See `encode_batch`."""
@@ -185,6 +235,8 @@ class Tokenizer:
         """
         if unit not in ("bytes", "characters"):
             raise ValueError(f"spans: unit must be 'bytes' or 'characters', got {unit!r}")
+        if self._normalizer:
+            raise ValueError("spans: the tokenizer has a normaliser, so its tokens are not bytes of the text")
         column = _column(texts)
         sizes = np.array([len(t) for t in self.vocabulary.tokens], np.int64)
         lengths, bounds = np.diff(column.offsets), np.asarray(offsets)
