@@ -1,6 +1,7 @@
 """Workload: 1 MB of Python sources with BPE-dropout 0.1 and an own vocabulary of 16,384 tokens, one thread.
 
-Rival: Hugging Face tokenizers with model.dropout = 0.1; its draws are other ones, so the number of ids is compared.
+Rival: Hugging Face tokenizers with model.dropout = 0.1. It draws again whenever a candidate comes up that merges have
+overtaken, so it drops fewer than the definition says, and its ids lie between the ordinary ones and ours.
 """
 
 import pytest
@@ -37,6 +38,6 @@ def bench_gate_bpe_dropout(gate, documents, trained, speed, tmp_path):
         return sum(len(rival.encode(t, add_special_tokens=False).ids) for t in texts)
 
     ours = len(trained.encode_batch(column, dropout=0.1, seed=7)[0])
-    assert abs(theirs() / ours - 1) < 0.01
-    gate(theirs, lambda: trained.encode_batch(column, dropout=0.1, seed=7, threads=1), 2.0, runs=3)
+    assert len(trained.encode_batch(column)[0]) < theirs() < ours
+    gate(theirs, lambda: trained.encode_batch(column, dropout=0.1, seed=7, threads=1), 4.0, runs=3)
     speed(texts)

@@ -103,6 +103,14 @@ def read_texts(
             sample.read_documents(sources, base, take, max_bytes=max_bytes)
 
 
+def text_sources(given: str) -> tuple[list[SourceConfig], Path]:
+    """The sources that `[NAME=]TEXT` stands for, and the folder that their paths start from.
+
+    Raises: ConfigError: a recipe has no source of that name.
+    """
+    return _sources(*_named(given))
+
+
 def _named(given: str) -> tuple[str, str]:
     """(name, rest) of `NAME=rest`; a path that has a = of its own and exists is all path."""
     name, equals, rest = given.partition("=")

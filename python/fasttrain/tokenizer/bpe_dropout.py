@@ -42,7 +42,8 @@ def bpe_dropout(
     Raises: TypeError: another dtype. ValueError: a wrong shape, offsets that fall or leave the data, a dropout, seed,
         first_text or eot out of range, or an impl.
     Cost: O(P log P / (1 - dropout)) for each piece of P bytes; there is no cache.
-    Source: Provilkov et al. 2020; a piece that is a token is not emitted whole, as in Hugging Face tokenizers.
+    Source: Provilkov et al. 2020. A piece that is a token is not emitted whole, as in Hugging Face tokenizers, which
+        otherwise drop fewer (see csrc/tokenizer/bpe_dropout.h).
     """
     op = "bpe_dropout"
     check.array(op, "data", column.data, np.uint8, (None,))
