@@ -110,6 +110,8 @@ def _form(name: Literal["NFC", "NFD", "NFKC", "NFKD"]) -> Step:
     candidate = _candidates(newer)
 
     def step(text: str) -> str:
+        if unicodedata.is_normalized(name, text):  # so is what lies between newer characters, as any part of it
+            return text
         out, at = [], 0
         for found in candidate.finditer(text):
             if found.group() in newer:
