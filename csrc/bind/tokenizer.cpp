@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "bind/arrays.h"
+#include "tokenizer/bpe_dropout.h"
 #include "tokenizer/bpe_encode.h"
 #include "tokenizer/bpe_train.h"
 #include "tokenizer/pretokenize.h"
@@ -89,6 +90,27 @@ void bind_encode(py::module_& m) {
       },
       "model"_a, "data"_a.noconvert(), "offsets"_a.noconvert(), "ids"_a.noconvert(), "ends"_a.noconvert(), "eot"_a,
       "finds_added"_a, "threads"_a, "impl"_a);
+}
+
+void bind_dropout(py::module_& m) {
+  m.def("bpe_dropout_impls", [] { return runnable(bpe_dropout_impls()); });
+  m.def(
+      "bpe_dropout",
+      [](BpeModel& model, const Array<std::uint8_t>& data, const Array<std::int64_t>& offsets,
+         Array<std::uint32_t>& ids, Array<std::int64_t>& ends, std::int64_t eot, bool finds_added, std::uint64_t seed,
+         std::uint64_t threshold, std::uint64_t first_text, int threads, const std::string& impl) {
+        const auto fn = pick(bpe_dropout_impls(), "bpe_dropout", impl);
+        const BpeDropoutArgs args{{&model, data.data(), offsets.data(), ids.mutable_data(), ends.mutable_data(),
+                                   static_cast<std::size_t>(ends.shape(0) - 1), static_cast<std::size_t>(data.shape(0)),
+                                   eot, finds_added, threads},
+                                  seed,
+                                  threshold,
+                                  first_text};
+        py::gil_scoped_release nogil;
+        fn(args);
+      },
+      "model"_a, "data"_a.noconvert(), "offsets"_a.noconvert(), "ids"_a.noconvert(), "ends"_a.noconvert(), "eot"_a,
+      "finds_added"_a, "seed"_a, "threshold"_a, "first_text"_a, "threads"_a, "impl"_a);
 }
 
 void bind_train(py::module_& m) {
@@ -177,5 +199,6 @@ void bind_train(py::module_& m) {
 void bind_tokenizer(py::module_& m) {
   bind_pretokenize(m);
   bind_encode(m);
+  bind_dropout(m);
   bind_train(m);
 }

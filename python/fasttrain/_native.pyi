@@ -26,6 +26,8 @@ __all__: list[str] = [
     "attention_impls",
     "attention_max_D",
     "attention_work",
+    "bpe_dropout",
+    "bpe_dropout_impls",
     "bpe_encode",
     "bpe_encode_impls",
     "bpe_train",
@@ -245,6 +247,21 @@ def attention_work(
     D: typing.SupportsInt | typing.SupportsIndex,
     backward: bool,
 ) -> int: ...
+def bpe_dropout(
+    model: BpeModel,
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    ids: numpy.typing.NDArray[numpy.uint32],
+    ends: numpy.typing.NDArray[numpy.int64],
+    eot: typing.SupportsInt | typing.SupportsIndex,
+    finds_added: bool,
+    seed: typing.SupportsInt | typing.SupportsIndex,
+    threshold: typing.SupportsInt | typing.SupportsIndex,
+    first_text: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def bpe_dropout_impls() -> list[str]: ...
 def bpe_encode(
     model: BpeModel,
     data: numpy.typing.NDArray[numpy.uint8],

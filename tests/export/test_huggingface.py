@@ -175,6 +175,8 @@ def test_a_tokenizer_without_an_end_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"added_tokens": []}')
     with pytest.raises(FormatError, match="special end-of-text token, got none"):
         write_folder(net.config, net.state_dict(), tmp_path / "tokenizer.json", tmp_path / "x")
+    with pytest.raises(FormatError, match="the folder needs a tokenizer.json; a SentencePiece model is not"):
+        write_folder(net.config, net.state_dict(), tmp_path / "tokenizer.model", tmp_path / "x")
 
 
 def test_the_card_says_what_it_was_trained_on(tmp_path):

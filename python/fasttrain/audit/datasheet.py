@@ -261,7 +261,7 @@ def _tokenizer(manifests: dict[str, Manifest]) -> dict[str, Any]:
     if "tokenizer" not in manifests:
         return {}
     m = manifests["tokenizer"]
-    files = {f.path: f.sha256 for f in m.files if f.path.endswith("tokenizer.json")}
+    files = {f.path: f.sha256 for f in m.files if f.path.endswith(("tokenizer.json", "tokenizer.model"))}
     return {"vocab_size": m.config.get("vocab_size"), "sha256": next(iter(files.values()), None)}
 
 

@@ -1,16 +1,16 @@
-"""`fasttrain tokenizer train | extend | report | convert`."""
+"""`fasttrain tokenizer train | extend | report | convert | encode`."""
 
 import importlib
 
 import typer
 
 # One file each, cli/tokenizer_<name>.py, in the order of --help.
-_SUBCOMMANDS = ("train", "extend", "report", "convert")
+_SUBCOMMANDS = ("train", "extend", "report", "convert", "encode")
 _commands = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help="Train a tokenizer on a recipe's lake, extend one by the terms of a domain, measure tokenizers on any text, "
-    "convert their files.",
+    "convert their files, encode files into token shards.",
 )
 
 

@@ -37,7 +37,7 @@ def convert(
     """
     from fasttrain.tokenizer.convert import Differences, to_tiktoken, to_tokenizer_json
 
-    opened = open_tokenizer(source, special_tokens=_special(special or []))
+    opened = open_tokenizer(source, special_tokens=special_ids(special or []))
     suffix = out.suffix.lower()
     if suffix not in (".json", ".tiktoken"):
         raise ConfigError(f"tokenizer convert: {out}: must end in .json or .tiktoken, which name the format")
@@ -72,7 +72,8 @@ def convert(
     typer.echo(f"written: {out}")
 
 
-def _special(given: list[str]) -> dict[str, int]:
+def special_ids(given: list[str]) -> dict[str, int]:
+    """Ids by name, from `NAME=ID` each. Raises ConfigError: another form."""
     found = {}
     for text in given:
         name, equals, number = text.rpartition("=")

@@ -62,11 +62,7 @@ def open_tokenizer(given: str, special_tokens: dict[str, int] | None = None) -> 
     run = RunFolder(path).tokenizer
     file = run if run.is_file() else path
     try:
-        tokenizer: AnyTokenizer
-        if file.suffix == ".model":
-            tokenizer = SentencePieceTokenizer.load(file)
-        else:
-            tokenizer = Tokenizer.load(file, pattern=pattern or None, special_tokens=special_tokens or None)
+        tokenizer = Tokenizer.load(file, pattern=pattern or None, special_tokens=special_tokens or None)
     except FormatError:
         raise
     except ValueError as error:
@@ -105,6 +101,14 @@ def read_texts(
         else:
             sources, base = _sources(name, path)
             sample.read_documents(sources, base, take, max_bytes=max_bytes)
+
+
+def text_sources(given: str) -> tuple[list[SourceConfig], Path]:
+    """The sources that `[NAME=]TEXT` stands for, and the folder that their paths start from.
+
+    Raises: ConfigError: a recipe has no source of that name.
+    """
+    return _sources(*_named(given))
 
 
 def _named(given: str) -> tuple[str, str]:

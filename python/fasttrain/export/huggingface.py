@@ -70,6 +70,10 @@ def write_folder(
 
 def end_of_text(tokenizer: Path) -> dict[str, Any]:
     """The end-of-text token of a tokenizer.json: {"id", "content"}, its special token of the lowest id."""
+    if tokenizer.suffix == ".model":
+        raise FormatError(
+            f"{tokenizer}: the folder needs a tokenizer.json; a SentencePiece model is not written as one"
+        )
     added = atomic.read_json(tokenizer).get("added_tokens", [])
     special = sorted((t for t in added if t.get("special")), key=lambda t: int(t["id"]))
     named = [t for t in special if "endoftext" in t["content"]]

@@ -2,7 +2,7 @@
 
 recipe.json                       the resolved recipe; a folder belongs to one recipe
 prepare/{corpus,filter,dedup,passages,decontam,split}/   documents, part by part, each part with its ledger rows
-prepare/tokenizer/                tokenizer.json, report.json
+prepare/tokenizer/                tokenizer.json (or a SentencePiece tokenizer.model), report.json
 prepare/shards/{train,probe}/<source>/          token shards
 prepare/mixture/mixture.json      weights, tokens and epochs by source
 train/metrics.jsonl               one line a step; train/tensorboard/, train/checkpoints/step-00000100/
@@ -44,7 +44,10 @@ class RunFolder:
 
     @property
     def tokenizer(self) -> Path:
-        return self.stage("tokenizer") / "tokenizer.json"
+        """tokenizer.json, or the SentencePiece model that the recipe named."""
+        folder = self.stage("tokenizer")
+        model = folder / "tokenizer.model"
+        return model if model.is_file() and not (folder / "tokenizer.json").is_file() else folder / "tokenizer.json"
 
     @property
     def shards(self) -> Path:

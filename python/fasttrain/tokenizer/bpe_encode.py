@@ -11,7 +11,7 @@ from fasttrain.core import backend, check
 from fasttrain.text.columns import TextColumn, from_texts
 from fasttrain.tokenizer import bpe_encode_ref, patterns
 
-_MAX_ID, _MAX_RANK = (1 << 21) - 2, (1 << 22) - 2  # what a slot of the native pair table holds
+MAX_ID, _MAX_RANK = (1 << 21) - 2, (1 << 22) - 2  # what a slot of the native pair table holds
 
 CACHE_BYTES = 1 << 27
 """Of each thread: a corpus of 100 MB has about 700,000 different pieces, which fill half of it."""
@@ -54,16 +54,16 @@ class BpeModel:
         check.array(op, "id_of_rank", id_of_rank, np.uint32, (None,))
         check.array(op, "byte_ids", byte_ids, np.uint32, (256,))
         for name, value in (("pairs", pairs), ("id_of_rank", id_of_rank), ("byte_ids", byte_ids)):
-            if value.size and int(value.max()) > _MAX_ID:
-                raise ValueError(f"{op}: {name} must hold ids up to {_MAX_ID}, got {int(value.max())}")
+            if value.size and int(value.max()) > MAX_ID:
+                raise ValueError(f"{op}: {name} must hold ids up to {MAX_ID}, got {int(value.max())}")
         if num and int(ranks.max()) >= min(len(id_of_rank), _MAX_RANK):
             raise ValueError(f"{op}: ranks must be below {min(len(id_of_rank), _MAX_RANK)}, got {int(ranks.max())}")
         if cache_bytes < 0:
             raise ValueError(f"{op}: cache_bytes must be at least 0, got {cache_bytes}")
         self.cache_bytes = cache_bytes
         self.added = dict(added or {})
-        if b"" in self.added or any(not 0 <= i <= _MAX_ID for i in self.added.values()):
-            raise ValueError(f"{op}: added must be texts of at least a byte with ids up to {_MAX_ID}")
+        if b"" in self.added or any(not 0 <= i <= MAX_ID for i in self.added.values()):
+            raise ValueError(f"{op}: added must be texts of at least a byte with ids up to {MAX_ID}")
         self.number = patterns.number(op, pattern)
         self.tokens, self.pairs, self.ranks, self.id_of_rank = tuple(tokens), pairs, ranks, id_of_rank
         self.byte_ids, self.pattern, self.ignore_merges = byte_ids, pattern, ignore_merges
@@ -115,8 +115,8 @@ def bpe_encode(
     op = "bpe_encode"
     check.array(op, "data", column.data, np.uint8, (None,))
     check.offsets(op, "offsets", column.offsets, len(column.data))
-    if eot is not None and not 0 <= eot <= _MAX_ID:
-        raise ValueError(f"{op}: eot must be an id up to {_MAX_ID}, got {eot}")
+    if eot is not None and not 0 <= eot <= MAX_ID:
+        raise ValueError(f"{op}: eot must be an id up to {MAX_ID}, got {eot}")
     impl = backend.choose(op, impl)
     offsets = np.zeros(len(column) + 1, np.int64)
     if impl == "reference":

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from fasttrain.comm.threads import threads_of_rank
 from fasttrain.text.columns import TextColumn
-from fasttrain.tokenizer import tiktoken_file
+from fasttrain.tokenizer import tiktoken_file, tokenizer_json
 from fasttrain.tokenizer.extend import is_ranked
 from fasttrain.tokenizer.health import unmerged
 from fasttrain.tokenizer.tokenizer import Tokenizer
@@ -75,10 +75,10 @@ def to_tokenizer_json(tokenizer: Tokenizer, path: Path) -> tuple[Tokenizer, str]
     tokenizer.save(path)
     v = tokenizer.vocabulary
     if not is_ranked(v):
-        return Tokenizer.load(path), ""
+        return Tokenizer(tokenizer_json.read(path), str(path)), ""
     shared = sum(count - 1 for count in Counter(v.ranks.tolist()).values())
     why = f"{shared} pairs share a rank with another, and a list must put them in an order" if shared else ""
-    return Tokenizer.load(path), why
+    return Tokenizer(tokenizer_json.read(path), str(path)), why
 
 
 def _why_not_ranks(v: Vocabulary, ranked: Vocabulary) -> str:

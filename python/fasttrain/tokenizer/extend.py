@@ -53,13 +53,19 @@ def extend(
         num_tokens: fewer come out when no more pairs are frequent enough; reserved tokens then fill the multiple.
         min_frequency: a pair that occurs less often does not merge.
         prune: give the ids of tokens that no text can give to new ones; their merges, which never apply, go.
-    Raises: ConfigError: nothing to learn from, or a vocabulary with tiktoken's rank semantics.
+    Raises: ConfigError: nothing to learn from, a vocabulary with tiktoken's rank semantics, or one
+            with a normaliser.
     """
     v = tokenizer.vocabulary
     if is_ranked(v):
         raise ConfigError(
             "tokenizer extend: this vocabulary has rank semantics (.tiktoken): any two neighbours that spell a token "
             "merge, so a new token would change how old text is cut; make a merge list of it with `tokenizer convert`"
+        )
+    if v.normalizer is not None:
+        raise ConfigError(
+            f"tokenizer extend: this vocabulary normalises text first ({v.normalizer['type']}), and what is counted is "
+            "not; extend one without a normaliser"
         )
     if not len(words):
         raise ConfigError("tokenizer extend: there is no text to learn from; give --text or --terms with some")
@@ -139,7 +145,10 @@ def _assemble(tokenizer: Tokenizer, merges: list[Merge], free: set[int], multipl
     live = ~np.isin(np.column_stack([v.pairs, old_ids]), list(reused)).any(1)
     pairs = np.concatenate([v.pairs[live], np.array([m[:2] for m in merges], np.uint32).reshape(-1, 2)])
     ids = np.concatenate([old_ids[live], np.array([m[2] for m in merges], np.uint32)])
-    made = Tokenizer(from_merges(tokens, special, pairs, ids, v.pattern, ignore_merges=v.ignore_merges))
+    merged = from_merges(
+        tokens, special, pairs, ids, v.pattern, ignore_merges=v.ignore_merges, plain=v.plain, flags=v.flags
+    )
+    made = Tokenizer(merged)
     known = OldPieces(
         old_vocab_size=len(v.tokens),
         new_vocab_size=len(tokens),

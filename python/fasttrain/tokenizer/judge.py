@@ -20,14 +20,13 @@ from fasttrain.comm.threads import threads_of_rank
 from fasttrain.core.errors import ConfigError
 from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer.sentencepiece import SentencePieceTokenizer
-from fasttrain.tokenizer.tokenizer import Tokenizer
+from fasttrain.tokenizer.tokenizer import AnyTokenizer as AnyTokenizer
 from fasttrain.tokenizer.words import words
 
 ALPHA = 2.5
 COUNTS = ("docs", "bytes", "chars", "tokens", "partial_tokens", "words", "word_tokens", "whole_words")
 UNKNOWN = "und"
 """The language of a text whose language nobody knows (ISO 639-2)."""
-AnyTokenizer = Tokenizer | SentencePieceTokenizer
 Key = tuple[str, str]
 """(source, language) of a text."""
 

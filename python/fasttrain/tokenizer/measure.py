@@ -14,13 +14,16 @@ from fasttrain.comm.threads import threads_of_rank
 from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer import unicode_ln
 from fasttrain.tokenizer.pretokenize import pretokenize
-from fasttrain.tokenizer.tokenizer import Tokenizer
+from fasttrain.tokenizer.sentencepiece import SentencePieceTokenizer
+from fasttrain.tokenizer.tokenizer import AnyTokenizer, Tokenizer
+
+_WORDS = "cl100k"  # what cuts the words of a tokenizer that has no pattern
 
 COUNTS = ("docs", "bytes", "tokens", "words", "word_tokens", "whole_words")
 
 
 def measure(
-    tokenizer: Tokenizer, column: TextColumn, groups: npt.NDArray[np.int64], num_groups: int
+    tokenizer: AnyTokenizer, column: TextColumn, groups: npt.NDArray[np.int64], num_groups: int
 ) -> npt.NDArray[np.int64]:
     """Counts of the texts, by group.
 
@@ -30,17 +33,26 @@ def measure(
         groups: (N,) int64. The group of each text, in [0, G).
     Returns: (G, 6) int64 in the order of COUNTS: documents, bytes, tokens, words, tokens of words, words of one token.
     """
-    pieces, starts = pretokenize(column, pattern=tokenizer.pattern, threads=threads_of_rank())
-    _, ends = tokenizer.encode_batch(
-        pieces, threads=threads_of_rank()
-    )  # a pretoken is its own only pretoken, so ids are those of the whole text
-    tokens = np.diff(ends)
+    pattern = tokenizer.pattern if isinstance(tokenizer, Tokenizer) else _WORDS
+    num_bytes = np.bincount(groups, weights=np.diff(column.offsets), minlength=num_groups)
+    if isinstance(tokenizer, Tokenizer):
+        column = tokenizer.normalized(column)
+    pieces, starts = pretokenize(column, pattern=pattern, threads=threads_of_rank())
     is_word = _ends_in_letter(pieces)
     group = np.repeat(groups, np.diff(starts))
     out = np.zeros((num_groups, len(COUNTS)), np.int64)
     out[:, 0] = np.bincount(groups, minlength=num_groups)
-    per_piece = (np.diff(pieces.offsets), tokens, is_word, is_word * tokens, is_word & (tokens == 1))
-    for k, values in enumerate(per_piece, 1):
+    out[:, 1] = num_bytes
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        # What a piece costs by itself is not what it costs in the text, which merges do not have to cut like that.
+        tokens = np.diff(tokenizer.encode_words(pieces, threads=threads_of_rank())[1])
+        of_text = np.diff(tokenizer.encode_batch(column, threads=threads_of_rank())[1])
+        out[:, 2] = np.bincount(groups, weights=of_text, minlength=num_groups)
+    else:  # a pretoken is its own only pretoken, so ids are those of the whole text
+        tokens = np.diff(tokenizer.encode_normalized(pieces, threads=threads_of_rank())[1])
+        out[:, 2] = np.bincount(group, weights=tokens, minlength=num_groups)
+    per_piece = {3: is_word, 4: is_word * tokens, 5: is_word & (tokens == 1)}
+    for k, values in per_piece.items():
         out[:, k] = np.bincount(group, weights=values, minlength=num_groups)  # float64: exact below 2^53
     return out
 
@@ -63,7 +75,7 @@ def summary(counts: npt.NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def report(tokenizer: Tokenizer, rows: Iterable[tuple[str, str, npt.NDArray[np.int64]]]) -> dict[str, Any]:
+def report(tokenizer: AnyTokenizer, rows: Iterable[tuple[str, str, npt.NDArray[np.int64]]]) -> dict[str, Any]:
     """The report: figures in all, by source, by language. `rows`: (source, language, counts in the order of COUNTS)."""
     table = list(rows)
     zero = np.zeros(len(COUNTS), np.int64)
@@ -76,7 +88,7 @@ def report(tokenizer: Tokenizer, rows: Iterable[tuple[str, str, npt.NDArray[np.i
     return {
         "vocab_size": tokenizer.vocab_size,
         "pattern": tokenizer.pattern,
-        "merges": len(tokenizer.vocabulary.pairs),
+        "merges": tokenizer.num_merges,
         "special_tokens": tokenizer.special_tokens,
         "fingerprint": tokenizer.fingerprint,
         "mean_token_bytes": round(float(lengths.mean()), 3),

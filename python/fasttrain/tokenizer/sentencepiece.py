@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ import pyarrow as pa
 
 from fasttrain.core.config import fingerprint
 from fasttrain.core.errors import FormatError
+from fasttrain.formats import atomic
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer import sentencepiece_file
+from fasttrain.tokenizer.decode_stream import DecodeStream
 from fasttrain.tokenizer.sentencepiece_bpe import sentencepiece_bpe
 from fasttrain.tokenizer.sentencepiece_file import Kind, SentencePieceModel
 from fasttrain.tokenizer.sentencepiece_normalize import SPACE, Normalizer
 from fasttrain.tokenizer.sentencepiece_pieces import Pieces
 from fasttrain.tokenizer.unigram import unigram
+
+EOT_NAMES = ("<|endoftext|>", "<|end_of_text|>", "</s>")
+"""What the token that ends a document may be called, first one first."""
 
 Encoded = tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]
 
@@ -37,7 +43,7 @@ class PieceTable:
 class SentencePieceTokenizer:
     """BPE (with byte fallback or without) and Unigram models. Ids equal those of sentencepiece 0.2.3.
 
-    Control pieces (<s>, </s>) are never given to a text. Can be sent to other processes.
+    Control pieces (<s>, </s>) are never read from a text. Can be sent to other processes.
     """
 
     def __init__(self, model: SentencePieceModel) -> None:
@@ -59,25 +65,53 @@ class SentencePieceTokenizer:
             raise FormatError(f"{path}: no such tokenizer file")
         return cls(sentencepiece_file.read(path))
 
+    def save(self, path: str | Path) -> None:
+        """Write the .model file (tokenizer.model, when `path` is a folder), whole or not at all."""
+        path = Path(path)
+        atomic.write_bytes(path / "tokenizer.model" if path.is_dir() else path, self.model.data)
+
     def encode_batch(
-        self, texts: Iterable[str | bytes] | TextColumn | Any, *, threads: int | None = None, impl: str | None = None
+        self,
+        texts: Iterable[str | bytes] | TextColumn | Any,
+        *,
+        add_eot: bool = False,
+        allow_special: bool = False,
+        dropout: float = 0.0,
+        threads: int | None = None,
+        impl: str | None = None,
     ) -> Encoded:
         """Return the ids of all texts, one after another, and where each text's begin.
 
         Shapes: N texts, T ids.
         Args:
             texts: strings or UTF-8 bytes, a TextColumn, or a pyarrow string column.
+            add_eot: append `eot_id` to each text.
+            allow_special: must be off: such a model has no text that stands for a control piece.
+            dropout: must be 0: BPE-dropout is for byte-level BPE.
             threads: at most so many, for encoding; normalising takes one. The ids do not depend on it.
             impl: an implementation's name; the fastest that runs here when None.
         Returns: (T,) uint32 and (N+1,) int64: text n is ids[offsets[n]:offsets[n + 1]].
+        Raises: TypeError: neither texts nor a string column. ValueError: no end-of-text piece, `allow_special`,
+            `dropout`, or an unknown impl.
         """
+        if allow_special:
+            raise ValueError("encode_batch: a SentencePiece model reads no control pieces from text; add their ids")
+        if dropout:
+            raise ValueError(
+                f"encode_batch: dropout is for byte-level BPE, this is a {self.pattern} model; leave it out"
+            )
         column = _column(texts)
+        eot = self.eot_id if add_eot else None
         normal = columns.from_texts([self._normalizer(column[n]) for n in range(len(column))])
-        return self.encode_normalized(normal, threads=threads, impl=impl)
+        ids, offsets = self.encode_normalized(normal, threads=threads, impl=impl)
+        if eot is None:
+            return ids, offsets
+        ended = np.insert(ids, offsets[1:], np.uint32(eot))
+        return ended, offsets + np.arange(len(offsets), dtype=np.int64)
 
-    def encode(self, text: str) -> npt.NDArray[np.uint32]:
-        """Return (T,) uint32: the ids of one text."""
-        return self.encode_batch([text], threads=1)[0]
+    def encode(self, text: str, *, allow_special: bool = False) -> npt.NDArray[np.uint32]:
+        """Return (T,) uint32: the ids of one text. See `encode_batch`."""
+        return self.encode_batch([text], allow_special=allow_special, threads=1)[0]
 
     def encode_words(self, words: TextColumn, *, threads: int | None = None) -> Encoded:
         """Encode words as they stand inside a text: no space is put before them, one that they have is kept."""
@@ -89,19 +123,39 @@ class SentencePieceTokenizer:
         op = sentencepiece_bpe if self.model.algorithm == "bpe" else unigram
         return op(self._pieces, column, threads=threads, impl=impl)
 
-    def decode(self, ids: Iterable[int] | npt.NDArray[Any]) -> str:
-        """The text that the ids stand for, without the space that normalising put before it; control pieces are none.
+    def decode(self, ids: Iterable[int] | npt.NDArray[Any], *, skip_special: bool = False) -> str:
+        """The text that the ids stand for, without the space that normalising put before it.
 
+        Args:
+            skip_special: leave unknown pieces out, which stand for U+2047; control pieces never are text.
         Raises ValueError for an id that is no piece.
         """
+        text = self._decode_bytes(ids, skip_special)
+        return text[self._is_padded(text) :].decode("utf-8", "replace")
+
+    def decode_batch(
+        self, ids: npt.NDArray[Any], offsets: npt.NDArray[Any], *, skip_special: bool = False
+    ) -> list[str]:
+        """The texts of what `encode_batch` returned. See `decode`."""
+        flat, bounds = ids.tolist(), offsets.tolist()
+        return [self.decode(flat[a:b], skip_special=skip_special) for a, b in pairwise(bounds)]
+
+    def decode_stream(self, *, skip_special: bool = False) -> DecodeStream:
+        """Decode ids as they arrive, whole characters at a time."""
+        return DecodeStream(lambda ids: self._decode_bytes(ids, skip_special), self._is_padded)
+
+    def _is_padded(self, text: bytes) -> bool:
+        """Whether the beginning of a decoded text has the space that normalising put there."""
+        return self.model.add_dummy_prefix and not self.model.whitespace_as_suffix and text.startswith(b" ")
+
+    def _decode_bytes(self, ids: Iterable[int] | npt.NDArray[Any], skip_special: bool) -> bytes:
         flat = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
         tokens, special = self.vocabulary.tokens, set(self.vocabulary.special.values()) - {self.model.unk_id}
         for i in set(flat):
             if not 0 <= i < len(tokens):
                 raise ValueError(f"decode: ids must be pieces of a vocabulary of {len(tokens)}, got {i}")
-        text = b"".join(" \u2047 ".encode() if i == self.model.unk_id else tokens[i] for i in flat if i not in special)
-        is_padded = self.model.add_dummy_prefix and not self.model.whitespace_as_suffix and text.startswith(b" ")
-        return text[is_padded:].decode("utf-8", "replace")
+        unknown = b"" if skip_special else " \u2047 ".encode()
+        return b"".join(unknown if i == self.model.unk_id else tokens[i] for i in flat if i not in special)
 
     @property
     def vocab_size(self) -> int:
@@ -117,6 +171,23 @@ class SentencePieceTokenizer:
     def special_tokens(self) -> dict[str, int]:
         """Unknown and control pieces and their ids, by id."""
         return dict(self.vocabulary.special)
+
+    @property
+    def num_merges(self) -> int:
+        """Listed merges: none, the pieces and their scores say what merges."""
+        return 0
+
+    @property
+    def eot_id(self) -> int:
+        """Id of the control piece that ends a document. Raises ValueError when there is none."""
+        for name in EOT_NAMES:
+            i = self.vocabulary.special.get(name)
+            if i is not None and self.model.kinds[i] == Kind.CONTROL:
+                return i
+        raise ValueError(
+            f"tokenizer: no end-of-text piece among the control pieces {list(self.vocabulary.special)}; "
+            f"one of {', '.join(EOT_NAMES)} must be (sentencepiece writes </s> unless eos_id is -1)"
+        )
 
     @cached_property
     def fingerprint(self) -> str:

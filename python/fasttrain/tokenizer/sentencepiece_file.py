@@ -7,7 +7,7 @@ precompiled_charsmap 2, add_dummy_prefix 3, remove_extra_whitespaces 4, escape_w
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Literal
@@ -46,6 +46,8 @@ class SentencePieceModel:
     remove_extra_whitespaces: bool
     escape_whitespaces: bool
     whitespace_as_suffix: bool
+    data: bytes = field(repr=False)
+    """The file itself."""
 
 
 def read(path: Path) -> SentencePieceModel:
@@ -103,6 +105,7 @@ def _model(data: bytes, where: str) -> SentencePieceModel:
         remove_extra_whitespaces=bool(normalizer.get(4, True)),
         escape_whitespaces=bool(normalizer.get(5, True)),
         whitespace_as_suffix=bool(trainer.get(24, False)),
+        data=data,
     )
 
 

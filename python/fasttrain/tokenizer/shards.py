@@ -19,7 +19,7 @@ from fasttrain.formats.manifest import Report
 from fasttrain.formats.part import PartReport, PartWriter
 from fasttrain.formats.shards import token_dtype, write_shard
 from fasttrain.formats.stage import Stage
-from fasttrain.tokenizer.tokenizer import Tokenizer
+from fasttrain.tokenizer.tokenizer import AnyTokenizer
 
 PHASES = ("train", "probe")
 _DOCUMENT = np.dtype([("doc_id", "V16"), ("tokens", "<i8"), ("bytes", "<i8")])
@@ -33,7 +33,7 @@ class ShardsConfig(Settings):
     """Documents tokenised at a time; bounds memory, changes no byte of the shards."""
 
 
-def run(stage: Stage, config: ShardsConfig, tokenizer: Tokenizer) -> Report:
+def run(stage: Stage, config: ShardsConfig, tokenizer: AnyTokenizer) -> Report:
     """Write `train/<source>/` and `probe/<source>/` from the same phases of input 0.
 
     Every part is tokenised on some rank into intermediate files; then every source's files are joined in the order
@@ -97,7 +97,7 @@ def folder_name(source: str) -> str:
     return name.replace(".", "%2E", 1) if name.startswith(".") else name
 
 
-def _tokenize(path: Path, writer: PartWriter, tokenizer: Tokenizer, dtype: np.dtype[Any], rows: int) -> None:
+def _tokenize(path: Path, writer: PartWriter, tokenizer: AnyTokenizer, dtype: np.dtype[Any], rows: int) -> None:
     """One part's documents as two files a source: ids, and a record a document."""
     with ExitStack() as stack:
         files: dict[str, tuple[IO[bytes], IO[bytes]]] = {}

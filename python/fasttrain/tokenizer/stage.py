@@ -1,4 +1,4 @@
-"""The tokenizer stage: train documents -> tokenizer.json and report.json."""
+"""The tokenizer stage: train documents -> tokenizer.json (or a given tokenizer.model) and report.json."""
 
 import logging
 from collections import Counter
@@ -21,7 +21,7 @@ from fasttrain.formats.stage import Stage
 from fasttrain.text import columns
 from fasttrain.tokenizer import given, given_tokens, learn_bpe, measure, patterns, weighting
 from fasttrain.tokenizer.stage_words import Counted, count_words, sampled
-from fasttrain.tokenizer.tokenizer import Tokenizer
+from fasttrain.tokenizer.tokenizer import AnyTokenizer, Tokenizer, file_in
 from fasttrain.tokenizer.train_bpe import EOT
 
 log = logging.getLogger("fasttrain.tokenizer")
@@ -33,8 +33,9 @@ class TokenizerConfig(Settings):
     """Settings of the tokenizer stage."""
 
     path: str = ""
-    """An existing tokenizer to use as it is (one that `tokenizer extend` wrote, say): tokenizer.json or its folder,
-    relative to the recipe. vocab_size must then be its size, and the keys of training mean nothing."""
+    """An existing tokenizer to use as it is (one that `tokenizer extend` wrote, say): tokenizer.json, a
+    SentencePiece .model that has </s>, or a folder with one, relative to the recipe. vocab_size must then be its size,
+    and the keys of training mean nothing."""
     vocab_size: int = Field(default=32768, ge=257)
     """Tokens in all: special ones, 256 bytes and merges. Fewer come out when the text has no more pairs."""
     pattern: str = "cl100k"
@@ -101,12 +102,12 @@ def run(stage: Stage, config: TokenizerConfig, base: Path = Path(), *, shares: S
     total = _sizes(stage.map_parts("sizes", parts, _count_bytes, key=_name, output=False))
     if not sum(total.values()):
         raise ConfigError("tokenizer: there is no text in phase train of its input; check the filters of the recipe")
-    path = stage.folder / "tokenizer.json"
     if config.path:
-        stage.on_root(lambda: given.take(base / config.path, path, config.vocab_size, EOT))
+        stage.on_root(lambda: given.take(base / config.path, stage.folder, config.vocab_size, EOT))
         counted = Counted([], [], 0)
     else:
         counted = _train(stage, config, parts, total, shares)
+    path = file_in(stage.folder)
     tokenizer = Tokenizer.load(path)
     figures = _report(stage, tokenizer, parts, _shares(total, config.report_bytes_per_source))
     stage.on_root(lambda: atomic.write_json(stage.folder / "report.json", figures))
@@ -121,7 +122,7 @@ def run(stage: Stage, config: TokenizerConfig, base: Path = Path(), *, shares: S
         kept=sum(p.report.kept for p in counted.reports),
         bytes_in=sum(p.report.bytes_in for p in counted.reports),
         bytes_out=path.stat().st_size,
-        counts={"vocab_size": tokenizer.vocab_size, "merges": len(tokenizer.vocabulary.pairs)},
+        counts={"vocab_size": tokenizer.vocab_size, "merges": tokenizer.num_merges},
     )
 
 
@@ -160,6 +161,7 @@ def _train(
         smaller = {size: _smaller(stage, size) for size in config.also_sizes}
         for size, file in {**smaller, config.vocab_size: stage.folder / "tokenizer.json"}.items():
             learned.tokenizer(size, pad_to_multiple=config.pad_to_multiple).save(file)
+        (stage.folder / "tokenizer.model").unlink(missing_ok=True)  # of an earlier recipe that named one
 
     stage.on_root(learn)
     return counted
@@ -201,7 +203,7 @@ def _shares(total: dict[str, int], limit: int) -> dict[str, float]:
     return {source: min(1.0, limit / size) if size else 1.0 for source, size in total.items()}
 
 
-def _report(stage: Stage, tokenizer: Tokenizer, parts: list[Path], share: dict[str, float]) -> dict[str, Any]:
+def _report(stage: Stage, tokenizer: AnyTokenizer, parts: list[Path], share: dict[str, float]) -> dict[str, Any]:
     """Measure a sample of every source, part by part on every rank."""
 
     def work(path: Path, writer: PartWriter) -> None:

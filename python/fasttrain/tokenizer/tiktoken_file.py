@@ -66,8 +66,10 @@ def read(path: Path, pattern: str, special: Mapping[str, int]) -> Vocabulary:
 def write(path: Path, vocabulary: Vocabulary) -> None:
     """Write the ordinary tokens, by id, whole or not at all; the file has no place for special ones.
 
-    Raises FormatError for two tokens of the same bytes, which the file's readers would take for one.
+    Raises FormatError for a normaliser, and for two tokens of the same bytes, which readers would take for one.
     """
+    if vocabulary.normalizer is not None:
+        raise FormatError(f"{path}: .tiktoken has no place for a normaliser, got {vocabulary.normalizer!r}")
     special = set(vocabulary.special.values())
     seen: dict[bytes, int] = {}
     lines = []

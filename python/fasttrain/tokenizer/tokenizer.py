@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +15,21 @@ from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer import patterns, tiktoken_file, tokenizer_json
 from fasttrain.tokenizer import spans as spans_
+from fasttrain.tokenizer.added_split import AddedSplit
+from fasttrain.tokenizer.bpe_dropout import bpe_dropout, check_dropout
 from fasttrain.tokenizer.bpe_encode import BpeModel, bpe_encode
 from fasttrain.tokenizer.decode_stream import DecodeStream
+from fasttrain.tokenizer.normalizers import Normalizer
+from fasttrain.tokenizer.sentencepiece import EOT_NAMES, SentencePieceTokenizer
 from fasttrain.tokenizer.vocabulary import Vocabulary
 
 Ids = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
-_EOT_NAMES = ("<|endoftext|>", "<|end_of_text|>", "</s>")
 
 
 class Tokenizer:
-    """Byte-level BPE. Every text has ids and every sequence of ordinary ids is the text that it came from.
+    """Byte-level BPE. Every text has ids and every sequence of ordinary ids is the text that it came from, or, when
+    tokenizer.json names a normaliser, what that makes of it.
 
     Merge-list semantics (Hugging Face tokenizers): ids equal theirs on the same tokenizer.json (with the Unicode
     16.0 that they have). A vocabulary read from a .tiktoken file keeps tiktoken's rank semantics. Safe to use from
@@ -35,6 +39,8 @@ class Tokenizer:
     def __init__(self, vocabulary: Vocabulary, where: str = "tokenizer") -> None:
         self.vocabulary = vocabulary
         special = set(vocabulary.special.values())
+        self._normalizer = None if vocabulary.normalizer is None else Normalizer(vocabulary.normalizer, where)
+        self._split = self._make_split(where)
         self._model = BpeModel(
             tokens=[b"" if i in special else t for i, t in enumerate(vocabulary.tokens)],
             pairs=vocabulary.pairs,
@@ -52,21 +58,33 @@ class Tokenizer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["vocabulary"])  # type: ignore[misc]
 
+    @overload
+    @classmethod
+    def load(
+        cls, path: str | Path, *, pattern: str, special_tokens: Mapping[str, int] | None = None
+    ) -> "Tokenizer": ...
+    @overload
+    @classmethod
+    def load(
+        cls, path: str | Path, *, pattern: None = None, special_tokens: Mapping[str, int] | None = None
+    ) -> "AnyTokenizer": ...
     @classmethod
     def load(
         cls, path: str | Path, *, pattern: str | None = None, special_tokens: Mapping[str, int] | None = None
-    ) -> "Tokenizer":
-        """Read a tokenizer.json (byte-level BPE with a known pattern) or a .tiktoken file.
+    ) -> "AnyTokenizer":
+        """Read a tokenizer.json (byte-level BPE with a known pattern), a .tiktoken file or a SentencePiece .model.
 
         Args:
-            path: the file, or a folder that holds tokenizer.json.
+            path: the file, or a folder that holds tokenizer.json or tokenizer.model.
             pattern: a name of patterns.NUMBER (cl100k, o200k, ...); must be given for .tiktoken, and for that only.
             special_tokens: name -> id, for .tiktoken only (the file holds none).
+        Returns: a Tokenizer; of a .model file a SentencePieceTokenizer, with the same methods but `spans`, whose
+            texts may not spell out special tokens.
         Raises: FormatError: the file is missing, damaged, or means something that is not supported here; nothing is
             guessed. ValueError: `pattern` missing, unknown, or given where the file names its own.
         """
         path = Path(path)
-        path = path / "tokenizer.json" if path.is_dir() else path
+        path = file_in(path)
         if not path.is_file():
             raise FormatError(f"{path}: no such tokenizer file")
         if path.suffix == ".tiktoken":
@@ -75,8 +93,20 @@ class Tokenizer:
             patterns.number("tokenizer", pattern)
             return cls(tiktoken_file.read(path, pattern, special_tokens or {}), str(path))
         if pattern is not None or special_tokens is not None:
-            raise ValueError(f"{path}: tokenizer.json names its pattern and special tokens itself; leave them out")
+            kind = "a .model file" if path.suffix == ".model" else "tokenizer.json"
+            raise ValueError(f"{path}: {kind} names its pattern and special tokens itself; leave them out")
+        if path.suffix == ".model":
+            return SentencePieceTokenizer.load(path)
         return cls(tokenizer_json.read(path), str(path))
+
+    def _make_split(self, where: str) -> AddedSplit | None:
+        """What finds added tokens, where the encoder itself, which knows of no flags, would find others."""
+        v = self.vocabulary
+        own = {v.flags.get(text, frozenset()) for text in v.special}
+        alike = len(own) == 1 and own <= {frozenset(), frozenset({"normalized"})}
+        if not own or (alike and self._normalizer is None):
+            return None
+        return AddedSplit({t: i for t, i in v.special.items() if t}, v.flags, self._normalizer, where)
 
     def save(self, path: str | Path) -> None:
         """Write tokenizer.json (into it, when `path` is a folder), whole or not at all.
@@ -93,6 +123,9 @@ class Tokenizer:
         *,
         add_eot: bool = False,
         allow_special: bool = False,
+        dropout: float = 0.0,
+        seed: int = 0,
+        first_text: int = 0,
         threads: int | None = None,
         impl: str | None = None,
     ) -> tuple[Ids, Offsets]:
@@ -104,14 +137,61 @@ class Tokenizer:
             add_eot: append `eot_id` to each text.
             allow_special: added tokens that a text spells out become their ids. Off: a text is text, whatever it
                 says, so no document can end itself.
+            dropout: BPE-dropout: at every step each merge is left out with this probability, so that a text has other
+                ids with every seed; all of them decode to it. 1: its bytes.
+            seed: of the dropout. The ids depend on it, on a text and its number, and on nothing else.
+            first_text: number of the first text, when these are a part of more: the ids are those of the whole.
             threads: at most so many. The ids do not depend on it.
             impl: an implementation's name; the fastest that runs here when None.
         Returns: (T,) uint32 and (N+1,) int64: text n is ids[offsets[n]:offsets[n + 1]].
-        Raises: TypeError: neither texts nor a string column. ValueError: no end-of-text token, or an unknown impl.
+        Raises: TypeError: neither texts nor a string column. ValueError: no end-of-text token, a dropout
+            that is no probability, or an unknown impl.
         """
         column = _column(texts)
         eot = self.eot_id if add_eot else None
+        check_dropout("encode_batch", dropout)
+        if allow_special and self._split:
+            if dropout:
+                raise ValueError(
+                    "encode_batch: dropout with allow_special needs added tokens without flags and no normaliser; "
+                    "leave one of the two out"
+                )
+            return self._encode_split(self._split, column, eot, threads, impl)
+        column = self.normalized(column)
+        if dropout:
+            return bpe_dropout(
+                self._model, column, dropout=dropout, seed=seed, first_text=first_text, eot=eot,
+                finds_added=allow_special, threads=threads, impl=impl,
+            )  # fmt: skip
         return bpe_encode(self._model, column, eot=eot, finds_added=allow_special, threads=threads, impl=impl)
+
+    def normalized(self, texts: Iterable[str | bytes] | TextColumn | Any) -> TextColumn:
+        """The texts as the pretokenizer sees them; without a normaliser, and where it changes nothing, as they are."""
+        column = _column(texts)
+        return self._normalizer.column(column) if self._normalizer else column
+
+    def encode_normalized(self, column: TextColumn, *, threads: int | None = None) -> tuple[Ids, Offsets]:
+        """Encode texts that are normalised already."""
+        return bpe_encode(self._model, column, threads=threads)
+
+    def _encode_split(
+        self, split: AddedSplit, column: TextColumn, eot: int | None, threads: int | None, impl: str | None
+    ) -> tuple[Ids, Offsets]:
+        """Cut at added tokens first; what is between them is encoded as texts of their own."""
+        cut = [split(column[n].decode("utf-8", "surrogateescape")) for n in range(len(column))]
+        between = [p.encode("utf-8", "surrogateescape") for parts in cut for p in parts if isinstance(p, str)]
+        flat, bounds = bpe_encode(self._model, columns.from_texts(between), threads=threads, impl=impl)
+        pieces = map(np.asarray, np.split(flat, bounds[1:-1]) if between else [])
+        tail = [] if eot is None else [eot]
+        made = [
+            np.concatenate(
+                [np.zeros(0, np.uint32), *(next(pieces) if isinstance(p, str) else [p] for p in parts), tail]
+            )
+            for parts in cut
+        ]
+        offsets = np.zeros(len(made) + 1, np.int64)
+        np.cumsum([len(m) for m in made], out=offsets[1:])
+        return np.concatenate([np.zeros(0, np.uint32), *made]).astype(np.uint32), offsets
 
     def encode(self, text: str, *, allow_special: bool = False) -> Ids:
         """Return (T,) uint32: the ids of one text. See `encode_batch`."""
@@ -155,11 +235,13 @@ class Tokenizer:
         """
         if unit not in ("bytes", "characters"):
             raise ValueError(f"spans: unit must be 'bytes' or 'characters', got {unit!r}")
+        if self._normalizer:
+            raise ValueError("spans: the tokenizer has a normaliser, so its tokens are not bytes of the text")
         column = _column(texts)
         sizes = np.array([len(t) for t in self.vocabulary.tokens], np.int64)
         lengths, bounds = np.diff(column.offsets), np.asarray(offsets)
         found = spans_.byte_spans(ids, bounds, sizes)
-        if not spans_.clip(found, ids, bounds, lengths, [i for t, i in self.special_tokens.items() if t in _EOT_NAMES]):
+        if not spans_.clip(found, ids, bounds, lengths, [i for t, i in self.special_tokens.items() if t in EOT_NAMES]):
             raise ValueError("spans: ids must be those of the texts, got others")
         if unit == "bytes":
             return found
@@ -170,6 +252,11 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """One more than the highest id."""
         return len(self.vocabulary.tokens)
+
+    @property
+    def num_merges(self) -> int:
+        """Pairs that merge."""
+        return len(self.vocabulary.pairs)
 
     @property
     def pattern(self) -> str:
@@ -184,12 +271,12 @@ class Tokenizer:
     @property
     def eot_id(self) -> int:
         """Id of the token that ends a document. Raises ValueError when there is none."""
-        for name in _EOT_NAMES:
+        for name in EOT_NAMES:
             if name in self.vocabulary.special:
                 return self.vocabulary.special[name]
         raise ValueError(
             f"tokenizer: no end-of-text token among the special ones {list(self.vocabulary.special)}; "
-            f"one of {', '.join(_EOT_NAMES)} must be"
+            f"one of {', '.join(EOT_NAMES)} must be"
         )
 
     @cached_property
@@ -200,6 +287,18 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """128 bits of the content, in hex."""
         return self.vocabulary.fingerprint
+
+
+AnyTokenizer = Tokenizer | SentencePieceTokenizer
+"""What `Tokenizer.load` returns."""
+
+
+def file_in(path: Path) -> Path:
+    """The tokenizer's file in a folder, tokenizer.json before tokenizer.model; `path` itself when it is no folder."""
+    if not path.is_dir():
+        return path
+    model = path / "tokenizer.model"
+    return model if model.is_file() and not (path / "tokenizer.json").is_file() else path / "tokenizer.json"
 
 
 def _column(texts: Any) -> TextColumn:

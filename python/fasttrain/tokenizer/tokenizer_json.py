@@ -1,6 +1,7 @@
 """tokenizer.json, the file of Hugging Face tokenizers: read when its meaning is exactly ours, refused otherwise."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from fasttrain.core.errors import FormatError
 from fasttrain.formats import atomic
 from fasttrain.tokenizer import byte_level, patterns
+from fasttrain.tokenizer.added_split import FLAGS
 from fasttrain.tokenizer.tokenizer_json_check import check
 from fasttrain.tokenizer.vocabulary import Vocabulary, from_merges
 
@@ -38,15 +40,12 @@ def to_json(v: Vocabulary) -> dict[str, Any]:
             {
                 "id": i,
                 "content": t,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
+                **{flag: flag in v.flags.get(t, ()) for flag in FLAGS},
                 "special": t not in v.plain,
             }
             for t, i in v.special.items()
         ],
-        "normalizer": None,
+        "normalizer": v.normalizer,
         "pre_tokenizer": _pre_tokenizer(v.pattern),
         "post_processor": None,
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
@@ -93,20 +92,23 @@ def read(path: Path) -> Vocabulary:
         ("model.byte_fallback", model.get("byte_fallback", False), (False,)),
         ("model.continuing_subword_prefix", model.get("continuing_subword_prefix"), (None, "")),
         ("model.end_of_word_suffix", model.get("end_of_word_suffix"), (None, "")),
-        ("normalizer", data.get("normalizer"), (None, {"type": "Sequence", "normalizers": []})),
     ]
     for name, value, known in wanted:
         if value not in known:
             raise FormatError(f"{where}: {name} must be {known[0]!r}, got {value!r}; this is not supported")
     pattern = _pattern(data.get("pre_tokenizer"), where)
-    special, plain = {}, set()
+    special, plain, flags = {}, set(), {}
     for token in data.get("added_tokens") or []:
-        if token.get("lstrip") or token.get("rstrip") or token.get("single_word"):
-            raise FormatError(f"{where}: added token {token['content']!r} must strip nothing and be no single_word")
         special[token["content"]] = int(token["id"])
         if not token["special"]:
             plain.add(token["content"])
-    return _vocabulary(model, special, frozenset(plain), pattern, where)
+        if own := frozenset(flag for flag in FLAGS if token.get(flag)):
+            flags[token["content"]] = own
+    found = _vocabulary(model, special, frozenset(plain), pattern, where)
+    normalizer = data.get("normalizer")
+    if normalizer == {"type": "Sequence", "normalizers": []}:
+        normalizer = None
+    return replace(found, normalizer=normalizer, flags=flags)
 
 
 def _vocabulary(

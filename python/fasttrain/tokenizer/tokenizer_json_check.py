@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fasttrain.core.errors import FormatError
+from fasttrain.tokenizer.added_split import FLAGS
 
 MAX_ID = (1 << 21) - 2
 """The highest id that the encoder's pair table holds. Ids beyond 2^32, which no token shard holds either, are refused
@@ -61,6 +62,9 @@ def _added(added: Any, vocab: Mapping[str, int], owner: Mapping[int, str], where
         content = token.get("content") if isinstance(token, dict) else None
         if not isinstance(content, str) or not content or not isinstance(token.get("special"), bool):
             raise FormatError(f"{key} must have an id, a content and whether it is special, got {_shown(token)}")
+        for flag in FLAGS:
+            if not isinstance(token.get(flag, False), bool):
+                raise FormatError(f"{key}.{flag} ({content!r}) must be true or false, got {_shown(token[flag])}")
         i = token.get("id")
         check_id(i, f"{key}.id ({content!r})")
         other = owner.get(i, content)

@@ -1,7 +1,8 @@
 """A byte-level BPE vocabulary as plain data: what a file holds and what encoding and decoding need."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,10 @@ class Vocabulary:
     """A pretoken that is a token is that token, whatever the merges say."""
     plain: frozenset[str] = frozenset()
     """Those of `special` that are text: decoding keeps them when special tokens are left out."""
+    normalizer: Mapping[str, Any] | None = None
+    """What is made of a text before it is cut, as tokenizer.json writes it (normalizers.py)."""
+    flags: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Those of added_split.FLAGS that an added token has; what is not named has none."""
 
     def byte_ids(self, where: str) -> npt.NDArray[np.uint32]:
         """(256,) ids of the single bytes. Raises FormatError when one is missing."""
@@ -42,7 +47,10 @@ class Vocabulary:
     @property
     def fingerprint(self) -> str:
         """128 bits of the content, in hex: equal vocabularies give equal ids on every machine."""
-        plain = [sorted(self.plain)] if self.plain else []
+        plain: list[Any] = [sorted(self.plain)] if self.plain else []
+        if self.normalizer is not None or self.flags:
+            flags = {text: sorted(own) for text, own in sorted(self.flags.items())}
+            plain.append([self.normalizer, flags])
         return fingerprint(
             [
                 [t.hex() for t in self.tokens],
@@ -66,6 +74,7 @@ def from_merges(
     *,
     ignore_merges: bool = False,
     plain: frozenset[str] = frozenset(),
+    flags: Mapping[str, frozenset[str]] | None = None,
 ) -> Vocabulary:
     """A merge-list vocabulary: the order of `pairs` is the priority.
 
@@ -83,4 +92,5 @@ def from_merges(
         pattern=pattern,
         ignore_merges=ignore_merges,
         plain=plain,
+        flags=dict(flags or {}),
     )

@@ -1,0 +1,115 @@
+"""Added tokens with all their flags, found in a text as Hugging Face tokenizers finds them.
+
+Tokens that are not normalised are cut out of the text as it stands, then each piece between them is normalised and
+the others, normalised too, are cut out of that. Of overlapping ones the leftmost counts, of those the longest; one that
+must be a single word and is none is passed over, with the text that it covers.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from fasttrain.core.errors import FormatError
+from fasttrain.tokenizer import normalize_tables
+from fasttrain.tokenizer.normalizers import SPACE, Normalizer, characters
+
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
+Part = int | str
+"""An added token's id, or normalised text."""
+
+_IS_SPACE, _SPACES_AFTER = re.compile(f"[{SPACE}]"), re.compile(f"[{SPACE}]*")
+
+
+class AddedSplit:
+    """Cuts texts at added tokens."""
+
+    def __init__(
+        self,
+        ids: Mapping[str, int],
+        flags: Mapping[str, frozenset[str]],
+        normalizer: Normalizer | None,
+        where: str,
+    ) -> None:
+        """Args: ids: of each token. flags: its FLAGS. Raises: FormatError: two tokens are found alike."""
+        self._normalizer = normalizer
+        raw: dict[str, tuple[int, frozenset[str]]] = {}
+        normal: dict[str, tuple[int, frozenset[str]]] = {}
+        for text, i in ids.items():
+            own = flags.get(text, frozenset())
+            if "normalized" not in own:
+                raw[text] = i, own
+                continue
+            found = normalizer(text) if normalizer else text
+            if not found or normal.setdefault(found, (i, own))[0] != i:
+                raise FormatError(f"{where}: added token {text!r} is found as {found!r}, as no or another token is")
+        self._raw, self._normal = _Finder(raw), _Finder(normal)
+
+    def __call__(self, text: str) -> list[Part]:
+        """The parts of one text, in order; none is empty."""
+        parts: list[Part] = []
+        for part in self._raw.split(text):
+            if isinstance(part, int):
+                parts.append(part)
+            else:
+                parts += self._normal.split(self._normalizer(part) if self._normalizer else part)
+        return parts
+
+
+class _Finder:
+    """Tokens that are looked for together."""
+
+    def __init__(self, tokens: Mapping[str, tuple[int, frozenset[str]]]) -> None:
+        self._tokens = tokens
+        self._sizes: dict[str, list[int]] = {}
+        """By the first two characters, and by the only one: lengths of tokens, the longest first."""
+        for text in sorted(tokens, key=len, reverse=True):
+            sizes = self._sizes.setdefault(text[:2], [])
+            if len(text) not in sizes:
+                sizes.append(len(text))
+        self._first = (
+            re.compile(f"[{''.join(re.escape(c) for c in sorted({t[0] for t in tokens}))}]") if tokens else None
+        )
+
+    def split(self, text: str) -> Iterator[Part]:
+        """The parts of one text."""
+        done = 0  # where the text that is not given out yet begins
+        for begin, end in self._matches(text):
+            i, flags = self._tokens[text[begin:end]]
+            if "single_word" in flags and (
+                (begin and text[begin - 1] in self._word) or (end < len(text) and text[end] in self._word)
+            ):
+                continue
+            if "lstrip" in flags:
+                before = begin
+                while before and _IS_SPACE.match(text, before - 1):
+                    before -= 1
+                begin = max(before, done)
+            if "rstrip" in flags and (spaces := _SPACES_AFTER.match(text, end)):
+                end = spaces.end()
+            if done < begin:
+                yield text[done:begin]
+            if begin < end:  # else an rstrip before has taken all of it
+                yield i
+            done = end
+        if done < len(text):
+            yield text[done:]
+
+    def _matches(self, text: str) -> Iterator[tuple[int, int]]:
+        """Tokens that do not overlap; what an rstrip took may hold another one, as it does in tokenizers."""
+        at = 0
+        while self._first and (found := self._first.search(text, at)):
+            begin = found.start()
+            end = next(self._ends(text, begin), 0)
+            if end:
+                yield begin, end
+            at = end or begin + 1
+
+    def _ends(self, text: str, begin: int) -> Iterator[int]:
+        for start in (text[begin : begin + 2], text[begin : begin + 1]):
+            for size in self._sizes.get(start, ()):
+                if text[begin : begin + size] in self._tokens and begin + size <= len(text):
+                    yield begin + size
+
+    @cached_property
+    def _word(self) -> frozenset[str]:
+        return characters(normalize_tables.WORD)
