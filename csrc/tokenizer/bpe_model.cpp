@@ -11,8 +11,6 @@ namespace {
 
 // Up to here the quadratic merge in registers and L1 beats the heap's constant.
 constexpr std::size_t short_bytes = 64;
-// Of long pieces that a worker merges by the heap, some 0.2 us a byte.
-constexpr std::size_t enough_bytes = 1 << 16;
 
 }  // namespace
 
@@ -42,7 +40,8 @@ BpeModel::BpeModel(const BpeModelArgs& a)
       token_offsets_(a.token_offsets, a.token_offsets + a.V + 1),
       added_(a.added_data, a.added_offsets, a.added_ids, a.A),
       pattern_(a.pattern),
-      cache_bytes_(a.cache_bytes) {
+      cache_bytes_(a.cache_bytes),
+      merge_bytes_(a.merge_bytes) {
   for (std::size_t x = 0; x < 256; ++x)
     for (std::size_t y = 0; y < 256; ++y) byte_pair_rank_[x << 8 | y] = table_.rank(byte_ids_[x], byte_ids_[y]);
   Worker w(0);
@@ -123,7 +122,7 @@ std::size_t BpeModel::encode_piece(const std::uint8_t* piece, std::size_t bytes,
     return 1;
   }
   // The tables of backtracking take some 50 ms to build for 100,000 tokens: they are for text that has enough of it.
-  if (bytes > short_bytes && (w.long_bytes += bytes) > enough_bytes)
+  if (bytes > short_bytes && (w.long_bytes += bytes) > merge_bytes_)
     if (const BpeBacktrack* b = backtrack()) return b->encode(table_, piece, bytes, out, w.backtrack);
   return merge(piece, bytes, out, w, 1);
 }
@@ -137,10 +136,7 @@ std::size_t BpeModel::merge(const std::uint8_t* piece, std::size_t bytes, std::u
 const BpeBacktrack* BpeModel::backtrack() const {
   if (!cuts_.is_on()) return nullptr;
   std::call_once(built_, [this] {
-    std::size_t bytes = 0;
-    for (const BpeBacktrack::Token& token : made_) bytes += token.bytes;
-    if (bytes < (1 << 24) - 256)  // what a node's number holds
-      backtrack_ = std::make_unique<const BpeBacktrack>(made_, token_offsets_.size() - 1);
+    backtrack_ = std::make_unique<const BpeBacktrack>(made_, token_offsets_.size() - 1);
   });
   return backtrack_.get();
 }

@@ -77,6 +77,8 @@ struct BpeModelArgs {
   int pattern;         // Pattern::number
   bool ignore_merges;  // a piece that is a token is that token, whatever the merges say
   std::size_t cache_bytes;  // of each worker, at most
+  // Of long pieces that a worker merges by the heap, some 0.2 us a byte, before backtracking's tables are built.
+  std::size_t merge_bytes = 1 << 16;
 };
 
 class BpeModel {
@@ -139,7 +141,7 @@ class BpeModel {
   mutable std::once_flag built_;
   mutable std::unique_ptr<const BpeBacktrack> backtrack_;
   int pattern_;
-  std::size_t cache_bytes_;
+  std::size_t cache_bytes_, merge_bytes_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Worker>> idle_;
 };

@@ -60,31 +60,15 @@ void SentencePieceModel::index_pieces() {
 }
 
 void SentencePieceModel::make_trie() {
-  edges_.assign(std::bit_ceil(std::max<std::size_t>(16, 2 * data_.size() + 2)), Edge{~std::uint64_t{0}, 0});
-  edge_mask_ = edges_.size() - 1;
-  edge_shift_ = 64 - std::countr_zero(edges_.size());
-  piece_of_node_.assign(1, none);
+  std::vector<ByteTrie::Key> keys;
   for (std::size_t i = 0; i < kinds.size(); ++i) {
-    if (offsets_[i] == offsets_[i + 1] || kinds[i] == unused) continue;
-    std::uint32_t node = 0;
-    for (std::size_t k = offsets_[i]; k < offsets_[i + 1]; ++k) {
-      std::uint32_t next = child(node, data_[k]);
-      if (next == 0) {
-        next = static_cast<std::uint32_t>(piece_of_node_.size());
-        add_edge(node, data_[k], next);
-        piece_of_node_.push_back(none);
-      }
-      node = next;
-    }
-    piece_of_node_[node] = static_cast<std::uint32_t>(i);
+    const auto bytes = static_cast<std::uint32_t>(offsets_[i + 1] - offsets_[i]);
+    if (bytes == 0 || kinds[i] == unused) continue;
+    // Of a user-defined symbol, whatever the other pieces score: to the bit what sentencepiece 0.2.3 gives it.
+    const float score = kinds[i] == user_defined ? static_cast<float>(static_cast<double>(bytes) * 0.1 - 0.1) : scores[i];
+    keys.push_back({data_.data() + offsets_[i], bytes, static_cast<std::uint32_t>(i), std::bit_cast<std::uint32_t>(score)});
   }
-}
-
-void SentencePieceModel::add_edge(std::uint32_t node, std::uint8_t byte, std::uint32_t next) noexcept {
-  const std::uint64_t key = std::uint64_t{node} << 8 | byte;
-  std::size_t i = (key * 0x9E3779B97F4A7C15ULL) >> edge_shift_;
-  while (edges_[i].child != 0) i = (i + 1) & edge_mask_;
-  edges_[i] = {key, next};
+  trie_ = ByteTrie(std::move(keys));
 }
 
 std::size_t SentencePieceModel::symbol(const std::uint8_t* at, const std::uint8_t* end) const noexcept {
@@ -128,7 +112,8 @@ void encode_sentences(const SentencePieceArgs& a, EncodeSentence one) noexcept {
   a.ends[0] = 0;
   for (std::size_t n = 0; n < a.N; ++n) {
     const std::int64_t count = a.ends[n + 1];
-    std::memmove(a.ids + a.ends[n], a.ids + (a.offsets[n] - base), static_cast<std::size_t>(count) * sizeof *a.ids);
+    if (count > 0)  // no text at all may have no buffer
+      std::memmove(a.ids + a.ends[n], a.ids + (a.offsets[n] - base), static_cast<std::size_t>(count) * sizeof *a.ids);
     a.ends[n + 1] = a.ends[n] + count;
   }
 }

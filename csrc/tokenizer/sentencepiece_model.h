@@ -8,6 +8,8 @@
 #include <mutex>
 #include <vector>
 
+#include "tokenizer/byte_trie.h"
+
 namespace fasttrain::tokenizer {
 
 struct SentencePieceModelArgs {
@@ -41,16 +43,8 @@ class SentencePieceModel {
     }
   }
 
-  // The node behind `node` by a byte; 0 when no piece goes on so (0 is the root, which is behind nothing).
-  std::uint32_t child(std::uint32_t node, std::uint8_t byte) const noexcept {
-    const std::uint64_t key = std::uint64_t{node} << 8 | byte;
-    for (std::size_t i = (key * 0x9E3779B97F4A7C15ULL) >> edge_shift_;; i = (i + 1) & edge_mask_) {
-      const Edge& edge = edges_[i];
-      if (edge.key == key) return edge.child;
-      if (edge.child == 0) return 0;
-    }
-  }
-  std::uint32_t piece_at(std::uint32_t node) const noexcept { return piece_of_node_[node]; }
+  // All pieces that text can be but unused ones; extra is the bits of the score that Unigram counts.
+  const ByteTrie& trie() const noexcept { return trie_; }
 
   // Bytes of the user-defined symbol that begins here (the longest); 0.
   std::size_t symbol(const std::uint8_t* at, const std::uint8_t* end) const noexcept;
@@ -80,10 +74,6 @@ class SentencePieceModel {
   struct Slot {
     std::uint32_t hash, id;
   };
-  struct Edge {
-    std::uint64_t key;
-    std::uint32_t child;
-  };
   static std::uint64_t load(const std::uint8_t* bytes, std::size_t size) noexcept {
     std::uint64_t value = 0;
     std::memcpy(&value, bytes, size);
@@ -95,16 +85,12 @@ class SentencePieceModel {
   }
   void index_pieces();
   void make_trie();
-  void add_edge(std::uint32_t node, std::uint8_t byte, std::uint32_t child) noexcept;
 
   std::vector<std::uint8_t> data_;
   std::vector<std::size_t> offsets_;
   std::vector<Slot> slots_;
   std::size_t mask_ = 0;
-  std::vector<Edge> edges_;
-  std::size_t edge_mask_ = 0;
-  int edge_shift_ = 0;
-  std::vector<std::uint32_t> piece_of_node_;
+  ByteTrie trie_;
   std::vector<std::size_t> symbol_sizes_;  // of user-defined pieces, falling
   std::mutex mutex_;
   std::vector<std::unique_ptr<Worker>> idle_;

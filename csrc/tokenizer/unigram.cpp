@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <vector>
 
 #include "tokenizer/sentencepiece_worker.h"
@@ -12,9 +13,6 @@ namespace {
 
 using Worker = SentencePieceModel::Worker;
 constexpr float unk_penalty = 10.0F, lowest_sum = -100000.0F;
-
-// Of a user-defined symbol, whatever the other pieces score: to the bit what sentencepiece 0.2.3 gives it.
-float symbol_score(std::size_t bytes) noexcept { return static_cast<float>(static_cast<double>(bytes) * 0.1 - 0.1); }
 
 // Count on from zero: every sum that is open goes up by as much, so that float32 keeps its digits in long texts.
 void rebase(std::vector<Worker::Node>& path, std::size_t at, std::size_t longest) noexcept {
@@ -34,20 +32,16 @@ std::size_t encode(const SentencePieceModel& m, Worker& w, const std::uint8_t* t
     if (w.path[at].score < lowest_sum) rebase(w.path, at, m.longest);
     const float before = w.path[at].score;
     bool has_single = false;
-    std::uint32_t node = 0;
+    std::uint32_t base = m.trie().root();
     for (std::size_t k = at; k < size; ++k) {
-      node = m.child(node, text[k]);
-      if (node == 0) break;
-      const std::uint32_t id = m.piece_at(node);
-      if (id == SentencePieceModel::none) continue;
-      const std::size_t length = k + 1 - at;
-      const float score = m.kinds[id] == SentencePieceModel::user_defined
-                              ? symbol_score(length)
-                              : m.scores[id];
-      const float total = score + before;
+      const ByteTrie::Node* node = m.trie().child(base, text[k]);
+      if (node == nullptr) break;
+      base = node->base;
+      if (node->value == ByteTrie::none) continue;
+      const float total = std::bit_cast<float>(node->extra) + before;
       Worker::Node& target = w.path[k + 1];
-      if (target.start < 0 || total > target.score) target = {total, static_cast<std::int32_t>(at), id};
-      has_single = has_single || length == step;
+      if (target.start < 0 || total > target.score) target = {total, static_cast<std::int32_t>(at), node->value};
+      has_single = has_single || k + 1 - at == step;
     }
     if (!has_single) {
       Worker::Node& target = w.path[at + step];
