@@ -31,6 +31,11 @@ SentencePieceModel::SentencePieceModel(const SentencePieceModelArgs& a)
     const std::size_t size = offsets_[i + 1] - offsets_[i];
     if (size == 0) continue;
     longest = std::max(longest, size);
+    cuts_.add_token(data_.data() + offsets_[i], size);
+    for (std::size_t k = offsets_[i] + 1; k < offsets_[i + 1]; ++k) {
+      const unsigned pair = data_[k - 1] << 8 | data_[k];
+      joined_[pair >> 6] |= std::uint64_t{1} << (pair & 63);
+    }
     opens_with_space = opens_with_space && !has_inner_space(data_.data() + offsets_[i], data_.data() + offsets_[i + 1]);
     has_unused = has_unused || kinds[i] == unused;
     if (kinds[i] == user_defined) symbol_sizes_.push_back(size);
@@ -40,6 +45,7 @@ SentencePieceModel::SentencePieceModel(const SentencePieceModelArgs& a)
   }
   std::sort(symbol_sizes_.begin(), symbol_sizes_.end(), std::greater<>());
   symbol_sizes_.erase(std::unique(symbol_sizes_.begin(), symbol_sizes_.end()), symbol_sizes_.end());
+  cuts_.enable();
   index_pieces();
   make_trie();
 }
@@ -80,6 +86,13 @@ std::size_t SentencePieceModel::symbol(const std::uint8_t* at, const std::uint8_
   return 0;
 }
 
+const SentencePieceMerges* SentencePieceModel::merges() const {
+  std::call_once(merges_made_, [this] {
+    if (SentencePieceMerges::applies(*this)) merges_ = std::make_unique<const SentencePieceMerges>(*this);
+  });
+  return merges_.get();
+}
+
 std::unique_ptr<SentencePieceModel::Worker> SentencePieceModel::take() {
   const std::lock_guard lock(mutex_);
   if (idle_.empty()) return std::make_unique<Worker>();
@@ -99,6 +112,8 @@ void encode_sentences(const SentencePieceArgs& a, EncodeSentence one) noexcept {
   parallel_ranges(a.N, 16, a.threads, [&](std::size_t begin, std::size_t stop) {
     auto worker = a.model->take();
     for (std::size_t n = begin; n < stop; ++n) {
+      a.ends[n + 1] = 0;
+      if (a.offsets[n] == a.offsets[n + 1]) continue;  // texts of no byte at all may have no buffer
       std::uint32_t* out = a.ids + (a.offsets[n] - base);
       std::size_t count = one(m, *worker, a.data + a.offsets[n], a.data + a.offsets[n + 1], out);
       if (m.byte_ids.empty()) {  // a run of unknown pieces is one
@@ -112,7 +127,7 @@ void encode_sentences(const SentencePieceArgs& a, EncodeSentence one) noexcept {
   a.ends[0] = 0;
   for (std::size_t n = 0; n < a.N; ++n) {
     const std::int64_t count = a.ends[n + 1];
-    if (count > 0)  // no text at all may have no buffer
+    if (count > 0)
       std::memmove(a.ids + a.ends[n], a.ids + (a.offsets[n] - base), static_cast<std::size_t>(count) * sizeof *a.ids);
     a.ends[n + 1] = a.ends[n] + count;
   }

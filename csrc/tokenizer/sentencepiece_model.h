@@ -1,14 +1,18 @@
 #pragma once /* part of sentencepiece_bpe */
 // A SentencePiece model made ready for encoding: pieces by their bytes, and a trie of them.   V pieces.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <vector>
 
 #include "tokenizer/byte_trie.h"
+#include "tokenizer/cjk_cuts.h"
+#include "tokenizer/sentencepiece_merges.h"
 
 namespace fasttrain::tokenizer {
 
@@ -45,6 +49,19 @@ class SentencePieceModel {
 
   // All pieces that text can be but unused ones; extra is the bits of the score that Unigram counts.
   const ByteTrie& trie() const noexcept { return trie_; }
+
+  // Bytes of a piece that text can be; empty: of another.
+  std::string_view text(std::size_t id) const noexcept {
+    return {reinterpret_cast<const char*>(data_.data()) + offsets_[id], offsets_[id + 1] - offsets_[id]};
+  }
+  // Made when the first text asks; nullptr: the pieces do not allow it.
+  const SentencePieceMerges* merges() const;
+  // Places between characters that no piece reaches over: what stands on both sides is encoded as if it were alone.
+  const CjkCuts& cuts() const noexcept { return cuts_; }
+  bool is_joined(std::uint8_t left, std::uint8_t right) const noexcept {
+    const unsigned pair = left << 8 | right;
+    return joined_[pair >> 6] >> (pair & 63) & 1;
+  }
 
   // Bytes of the user-defined symbol that begins here (the longest); 0.
   std::size_t symbol(const std::uint8_t* at, const std::uint8_t* end) const noexcept;
@@ -91,6 +108,10 @@ class SentencePieceModel {
   std::vector<Slot> slots_;
   std::size_t mask_ = 0;
   ByteTrie trie_;
+  CjkCuts cuts_;
+  std::array<std::uint64_t, 1024> joined_{};  // two bytes that follow each other in a piece
+  mutable std::once_flag merges_made_;
+  mutable std::unique_ptr<const SentencePieceMerges> merges_;
   std::vector<std::size_t> symbol_sizes_;  // of user-defined pieces, falling
   std::mutex mutex_;
   std::vector<std::unique_ptr<Worker>> idle_;

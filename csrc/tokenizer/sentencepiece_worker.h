@@ -2,12 +2,13 @@
 // What one thread keeps of a SentencePiece model between texts.
 
 #include <cstdint>
-#include <cstring>
+#include <memory>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "tokenizer/piece_cache.h"
 #include "tokenizer/sentencepiece_model.h"
 
 namespace fasttrain::tokenizer {
@@ -40,20 +41,15 @@ struct SentencePieceModel::Worker {
   };
   std::vector<Node> path;
 
-  // Ids of stretches of at most max_bytes bytes and max_ids ids, one place each by hash: the newer takes it. 2.3 MiB.
-  struct Entry {
-    std::uint8_t length, count;  // length 0: empty
-    std::uint8_t bytes[38];
-    std::uint32_t ids[8];
-  };
-  static constexpr std::size_t max_bytes = sizeof(Entry::bytes), max_ids = 8;
-  Entry& place(const std::uint8_t* bytes, std::size_t size) {
-    if (cache_.empty()) cache_.resize(std::size_t{1} << 15);
-    return cache_[hash(bytes, size) >> 49];
+  // BPE: ids of stretches met before. Unigram remembers nothing, and makes none.
+  PieceCache& cache() {
+    if (!cache_) cache_ = std::make_unique<PieceCache>(cache_bytes);
+    return *cache_;
   }
 
  private:
-  std::vector<Entry> cache_;
+  static constexpr std::size_t cache_bytes = std::size_t{1} << 27;
+  std::unique_ptr<PieceCache> cache_;
 };
 
 }  // namespace fasttrain::tokenizer
