@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "tokenizer/sentencepiece_stretches.h"
 #include "tokenizer/sentencepiece_worker.h"
 
 namespace fasttrain::tokenizer {
@@ -10,12 +11,6 @@ namespace fasttrain::tokenizer {
 namespace {
 
 using Worker = SentencePieceModel::Worker;
-
-constexpr std::uint8_t escaped_space[3] = {0xE2, 0x96, 0x81};  // U+2581
-
-bool is_space(const std::uint8_t* at, const std::uint8_t* end) noexcept {
-  return end - at >= 3 && at[0] == escaped_space[0] && at[1] == escaped_space[1] && at[2] == escaped_space[2];
-}
 
 void offer(const SentencePieceModel& m, Worker& w, std::int32_t left, std::int32_t right) {
   if (left < 0 || right < 0 || w.symbols[left].frozen || w.symbols[right].frozen) return;
@@ -87,101 +82,34 @@ std::size_t encode_new(const SentencePieceModel& m, Worker& w, const std::uint8_
   return merge(m, w, at, end, out);
 }
 
-// Stretches whose look-ups are under way: the lines that they are in arrive while the next ones are cut.
-class Probes {
- public:
-  explicit Probes(PieceCache& cache, const std::uint8_t* text_end) noexcept : cache_(cache), text_end_(text_end) {}
-
-  bool is_full() const noexcept { return num_ == room; }
-
-  void add(const std::uint8_t* at, const std::uint8_t* end) noexcept {
-    const auto bytes = static_cast<std::size_t>(end - at);
-    Probe& probe = probes_[num_++];
-    probe.at = at;
-    probe.bytes = bytes;
-    if (bytes > PieceCache::short_bytes)
-      probe.key = bytes > PieceCache::long_bytes ? PieceCache::Key{} : PieceCache::long_key(at, bytes);
-    else
-      probe.key = text_end_ - at >= 16 ? PieceCache::masked_key(at, bytes) : PieceCache::short_key(at, bytes);
-    probe.hash = PieceCache::hash(probe.key);
-    cache_.prefetch(probe.hash);
+// A stretch, from the worker's memory where it has met it.
+std::size_t answer(const SentencePieceModel& m, Worker& w, const Stretch& s, const std::uint8_t* text_end,
+                   std::uint32_t* out) {
+  if (s.bytes > PieceCache::long_bytes) return encode_new(m, w, s.at, s.at + s.bytes, out);
+  PieceCache& cache = w.cache();
+  const PieceCache::Entry* hit = s.find(cache);
+  if (hit && s.is_short() && hit->count <= PieceCache::short_ids && text_end - s.at >= 3) {
+    out[0] = hit->ids[0];  // an id a byte has room, and three stores cost less than a branch on the count
+    out[1] = hit->ids[1];
+    out[2] = hit->ids[2];
+    return hit->count;
   }
-
-  // The ids of all of them at `out`; returns their number.
-  std::size_t answer(const SentencePieceModel& m, Worker& w, std::uint32_t* out) {
-    std::uint32_t* to = out;
-    for (int i = 0; i < num_; ++i) to += one(m, w, probes_[i], to);
-    num_ = 0;
-    return static_cast<std::size_t>(to - out);
+  if (hit) {
+    std::memcpy(out, s.numbers(cache, *hit), hit->count * sizeof *out);
+    return hit->count;
   }
-
- private:
-  static constexpr int room = 64;
-  struct Probe {
-    PieceCache::Key key;
-    std::uint64_t hash;
-    const std::uint8_t* at;
-    std::size_t bytes;
-  };
-
-  std::size_t one(const SentencePieceModel& m, Worker& w, const Probe& p, std::uint32_t* out) {
-    if (p.bytes > PieceCache::long_bytes) return encode_new(m, w, p.at, p.at + p.bytes, out);
-    const bool is_short = p.bytes <= PieceCache::short_bytes;
-    const PieceCache::Entry* hit = cache_.find(p.key, p.hash);
-    if (hit && is_short && hit->count <= PieceCache::short_ids && text_end_ - p.at >= 3) {
-      out[0] = hit->ids[0];  // an id a byte has room, and three stores cost less than a branch on the count
-      out[1] = hit->ids[1];
-      out[2] = hit->ids[2];
-      return hit->count;
-    }
-    if (hit && (is_short || cache_.holds_long(*hit, p.at, p.bytes))) {
-      const std::uint32_t* ids = is_short && hit->count <= PieceCache::short_ids ? hit->ids : cache_.spilled(*hit);
-      std::memcpy(out, ids, hit->count * sizeof *out);
-      return hit->count;
-    }
-    const std::size_t count = encode_new(m, w, p.at, p.at + p.bytes, out);
-    cache_.insert(p.key, p.hash, p.at, p.bytes, out, count);
-    return count;
-  }
-
-  PieceCache& cache_;
-  const std::uint8_t* text_end_;
-  Probe probes_[room];
-  int num_ = 0;
-};
-
-// Where the stretch that begins at `at` ends: at a space that does not begin it, or where no piece reaches over.
-const std::uint8_t* stretch_end(const SentencePieceModel& m, const std::uint8_t* at, const std::uint8_t* end) noexcept {
-  const std::uint8_t* stop = at + 1;
-  if (m.opens_with_space) {
-    stop = at;
-    while (is_space(stop, end)) stop += 3;
-    if (stop == at) ++stop;
-  }
-  for (; stop < end; ++stop) {
-    if (*stop == escaped_space[0] && m.opens_with_space && is_space(stop, end)) return stop;
-    if (!m.is_joined(stop[-1], *stop) && (*stop & 0xC0) != 0x80) return stop;
-  }
-  return end;
+  const std::size_t count = encode_new(m, w, s.at, s.at + s.bytes, out);
+  cache.insert(s.key, s.hash, s.at, s.bytes, out, count);
+  return count;
 }
 
 std::size_t encode(const SentencePieceModel& m, Worker& w, const std::uint8_t* at, const std::uint8_t* end,
                    std::uint32_t* out) {
   // What an unused piece is taken apart into is what made it last anywhere in the text: no word stands alone then.
   if (m.has_unused) return merge(m, w, at, end, out);
-  Probes probes(w.cache(), end);
-  std::size_t count = 0;
-  while (at < end) {
-    const std::uint8_t* stop = stretch_end(m, at, end);
-    while (at < stop) {
-      const bool is_short = stop - at <= static_cast<std::ptrdiff_t>(PieceCache::short_bytes);
-      const std::uint8_t* cut = is_short ? stop : m.cuts().next(at, stop);
-      probes.add(at, cut);
-      if (probes.is_full()) count += probes.answer(m, w, out + count);
-      at = cut;
-    }
-  }
-  return count + probes.answer(m, w, out + count);
+  std::uint32_t* to = out;
+  for_each_stretch(m, w.cache(), at, end, [&](const Stretch& s) { to += answer(m, w, s, end, to); });
+  return static_cast<std::size_t>(to - out);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "core/parallel.h"
 #include "tokenizer/sentencepiece_worker.h"
@@ -67,11 +68,15 @@ void SentencePieceModel::index_pieces() {
 
 void SentencePieceModel::make_trie() {
   std::vector<ByteTrie::Key> keys;
+  unigram_scores_.resize(kinds.size());
+  max_abs_score = std::abs(min_score - unk_penalty);
   for (std::size_t i = 0; i < kinds.size(); ++i) {
     const auto bytes = static_cast<std::uint32_t>(offsets_[i + 1] - offsets_[i]);
     if (bytes == 0 || kinds[i] == unused) continue;
     // Of a user-defined symbol, whatever the other pieces score: to the bit what sentencepiece 0.2.3 gives it.
     const float score = kinds[i] == user_defined ? static_cast<float>(static_cast<double>(bytes) * 0.1 - 0.1) : scores[i];
+    unigram_scores_[i] = score;
+    max_abs_score = std::max(max_abs_score, std::abs(score));
     keys.push_back({data_.data() + offsets_[i], bytes, static_cast<std::uint32_t>(i), std::bit_cast<std::uint32_t>(score)});
   }
   trie_ = ByteTrie(std::move(keys));

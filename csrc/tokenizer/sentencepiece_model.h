@@ -30,6 +30,7 @@ class SentencePieceModel {
  public:
   static constexpr std::uint8_t user_defined = 4, unused = 5;
   static constexpr std::uint32_t none = 0xFFFFFFFF;
+  static constexpr float unk_penalty = 10.0F;  // of Unigram, under the lowest score
 
   explicit SentencePieceModel(const SentencePieceModelArgs&);
   ~SentencePieceModel();
@@ -54,6 +55,8 @@ class SentencePieceModel {
   std::string_view text(std::size_t id) const noexcept {
     return {reinterpret_cast<const char*>(data_.data()) + offsets_[id], offsets_[id + 1] - offsets_[id]};
   }
+  // What Unigram counts for a piece that text can be.
+  float unigram_score(std::uint32_t id) const noexcept { return unigram_scores_[id]; }
   // Made when the first text asks; nullptr: the pieces do not allow it.
   const SentencePieceMerges* merges() const;
   // Places between characters that no piece reaches over: what stands on both sides is encoded as if it were alone.
@@ -82,7 +85,8 @@ class SentencePieceModel {
   std::vector<std::uint8_t> kinds;
   std::vector<std::uint32_t> byte_ids;  // empty: no byte fallback
   std::uint32_t unk_id;
-  float min_score;          // of normal pieces
+  float min_score;            // of normal pieces
+  float max_abs_score = 0;    // of all that Unigram counts, an unknown character's among them
   std::size_t longest = 0;     // bytes
   bool has_unused = false;
   bool opens_with_space = true;  // U+2581 stands only in front of other characters, so no piece crosses into a new word
@@ -108,6 +112,7 @@ class SentencePieceModel {
   std::vector<Slot> slots_;
   std::size_t mask_ = 0;
   ByteTrie trie_;
+  std::vector<float> unigram_scores_;
   CjkCuts cuts_;
   std::array<std::uint64_t, 1024> joined_{};  // two bytes that follow each other in a piece
   mutable std::once_flag merges_made_;

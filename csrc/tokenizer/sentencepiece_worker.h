@@ -38,10 +38,11 @@ struct SentencePieceModel::Worker {
     float score;
     std::int32_t start;
     std::uint32_t id;
+    float margin;  // by how much it is better than the second best path to here
   };
   std::vector<Node> path;
 
-  // BPE: ids of stretches met before. Unigram remembers nothing, and makes none.
+  // Of stretches met before: BPE's ids; Unigram's margin, as bits, and ids.
   PieceCache& cache() {
     if (!cache_) cache_ = std::make_unique<PieceCache>(cache_bytes);
     return *cache_;
