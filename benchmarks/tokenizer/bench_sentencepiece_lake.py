@@ -1,8 +1,8 @@
 """Workload: 4 MB of each kind of the fetched lake (lake_mix.py) by SentencePiece models, one thread.
 
 Rivals: gigatoken for a BPE model with byte fallback (FASTTRAIN_MODEL names a .model file, such as Mistral's v3),
-sentencepiece for a Unigram model of 32,000 pieces with nmt_nfkc, trained on the lake here. Normalising is part of all; ids
-are compared first, document by document.
+sentencepiece for a Unigram model of 32,000 pieces with nmt_nfkc, trained on the lake here. Normalising is part of all;
+ids are compared first, document by document.
 """
 
 import io

@@ -74,10 +74,12 @@ void SentencePieceModel::make_trie() {
     const auto bytes = static_cast<std::uint32_t>(offsets_[i + 1] - offsets_[i]);
     if (bytes == 0 || kinds[i] == unused) continue;
     // Of a user-defined symbol, whatever the other pieces score: to the bit what sentencepiece 0.2.3 gives it.
-    const float score = kinds[i] == user_defined ? static_cast<float>(static_cast<double>(bytes) * 0.1 - 0.1) : scores[i];
+    const auto symbol_score = static_cast<float>(static_cast<double>(bytes) * 0.1 - 0.1);
+    const float score = kinds[i] == user_defined ? symbol_score : scores[i];
     unigram_scores_[i] = score;
     max_abs_score = std::max(max_abs_score, std::abs(score));
-    keys.push_back({data_.data() + offsets_[i], bytes, static_cast<std::uint32_t>(i), std::bit_cast<std::uint32_t>(score)});
+    keys.push_back({data_.data() + offsets_[i], bytes, static_cast<std::uint32_t>(i),
+                    std::bit_cast<std::uint32_t>(score)});
   }
   trie_ = ByteTrie(std::move(keys));
 }

@@ -1,12 +1,12 @@
 #pragma once
 // Texts as a SentencePiece model sees them.                                      N texts of S bytes.
 //
-//   at each place the longest user-defined symbol stays as it is; else the longest string of the model's map is replaced;
-//   else a character goes over, a byte that begins none as U+FFFD. Then spaces: runs become one and those at the ends go
-//   (remove_extra_whitespaces), one is put before the text or behind it (add_dummy_prefix), each is U+2581.
+//   at each place the longest user-defined symbol stays as it is; else the longest string of the model's map is
+//   replaced; else a character goes over, a byte that begins none as U+FFFD. Then spaces: runs become one and those at
+//   the ends go (remove_extra_whitespaces), one is put before the text or behind it (add_dummy_prefix), each is U+2581.
 //
-// The map is a double array of darts-clone over UTF-8, walked as the file has it. Source: sentencepiece's normalizer.cc.
-// Reference: fasttrain/tokenizer/sentencepiece_normalize_ref.py, which is also held against sentencepiece itself.
+// The map is a double array of darts-clone over UTF-8, walked as the file has it. Source: sentencepiece's
+// normalizer.cc. Reference: fasttrain/tokenizer/sentencepiece_normalize_ref.py, which is also held against sentencepiece itself.
 
 #include <array>
 #include <cstddef>

@@ -81,8 +81,8 @@ Found search(const SentencePieceModel& m, Worker& w, const std::uint8_t* text, s
   return found;
 }
 
-// By how much rounding can move the difference of two sums in a stretch of so many bytes that begins with `sum`: each of
-// the additions rounds by half a step of float32 at the magnitude of the sums, on both paths. Twice that, for certainty.
+// By how much rounding can move the difference of two sums in a stretch of so many bytes that begins with `sum`: each
+// addition rounds by half a step of float32 at the magnitude of the sums, on both paths. Twice that, for certainty.
 float uncertainty(const SentencePieceModel& m, std::size_t bytes, float sum) noexcept {
   const auto n = static_cast<float>(bytes + 1);
   return 2.0F * n * (std::abs(sum) + n * m.max_abs_score) * std::numeric_limits<float>::epsilon();
