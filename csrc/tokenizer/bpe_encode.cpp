@@ -99,9 +99,10 @@ std::size_t encode_block(const BpeEncodeArgs& a, EncodeText one, std::size_t beg
   return total;
 }
 
-// Texts at which blocks of about block_bytes begin, and N.
+// Texts at which blocks of about as many bytes begin, and N: several for each thread, and the ids of one fit L2.
 std::vector<std::size_t> block_begins(const BpeEncodeArgs& a) {
-  constexpr std::int64_t block_bytes = 1 << 20;  // its ids fit L2
+  const std::int64_t bytes = a.offsets[a.N] - a.offsets[0];
+  const std::int64_t block_bytes = std::clamp<std::int64_t>(bytes / (8 * a.threads), 1, 1 << 20);
   std::vector<std::size_t> begins{0};
   for (std::size_t n = 1; n < a.N; ++n)
     if (a.offsets[n] - a.offsets[begins.back()] >= block_bytes) begins.push_back(n);

@@ -134,7 +134,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
       const bool again = turn_of % 2 == 1, finds_added = turn_of >= 2;
       std::vector<std::uint32_t> ids(S + N);
       std::vector<std::int64_t> ends(N + 1);
-      fn({&model, texts.data.data(), texts.offsets.data(), ids.data(), ends.data(), N, S, again ? 7 : -1, finds_added, 1});
+      fn({&model, texts.data.data(), texts.offsets.data(), ids.data(), ends.data(), N, S, again ? 7 : -1, finds_added, finds_added ? 2 : 1});  // two threads: in blocks
       std::vector<std::uint32_t> plain, of_added;
       FUZZ_REQUIRE(ends[0] == 0 && ends[N] <= static_cast<std::int64_t>(ids.size()));
       for (std::size_t n = 0; n < N; ++n) {
