@@ -7,6 +7,7 @@ void bind_dedup(pybind11::module_&);
 void bind_dedup_passages(pybind11::module_&);
 void bind_decontam(pybind11::module_&);
 void bind_tokenizer(pybind11::module_&);
+void bind_tokenizer_normalize(pybind11::module_&);
 void bind_tokenizer_sentencepiece(pybind11::module_&);
 void bind_nn(pybind11::module_&);
 void bind_nn_fused(pybind11::module_&);
@@ -21,6 +22,7 @@ PYBIND11_MODULE(_native, m) {
   bind_dedup_passages(m);
   bind_decontam(m);
   bind_tokenizer(m);
+  bind_tokenizer_normalize(m);
   bind_tokenizer_sentencepiece(m);
   bind_nn(m);
   bind_nn_fused(m);

@@ -1,7 +1,6 @@
 #include "tokenizer/bpe_backtrack.h"
 
-#include <algorithm>
-#include <bit>
+#include <utility>
 
 #include "tokenizer/bpe_model.h"
 
@@ -9,62 +8,46 @@ namespace fasttrain::tokenizer {
 namespace {
 
 constexpr int answer_bits = 13;  // 64 KiB: what is asked again is asked soon, or in L2
-constexpr std::uint64_t no_slot = ~std::uint64_t{0};
 
 std::uint64_t slot_hash(std::uint64_t key) noexcept { return key * 0x9E3779B97F4A7C15ULL; }
 
 }  // namespace
 
-BpeBacktrack::BpeBacktrack(const std::vector<Token>& tokens, std::size_t V) : made_(V), token_of_(256, none) {
-  std::size_t bytes = 0;
-  for (const Token& token : tokens) bytes += token.bytes;
-  const std::size_t size = std::bit_ceil(std::max<std::size_t>(2 * bytes, 16));
-  slots_ = HugeArray<std::uint64_t>(size, 0xFF);
-  shift_ = 64 - std::countr_zero(size);
+BpeBacktrack::BpeBacktrack(const std::vector<Token>& tokens, std::size_t V) : made_(V) {
+  std::vector<ByteTrie::Key> keys;
   for (const Token& token : tokens) {
     made_[token.id] = {token.left, token.right, token.when, token.bytes, none};
-    std::uint32_t node = token.data[0];
-    for (std::uint32_t i = 1; i < token.bytes; ++i) node = add_child(node, token.data[i]);
-    token_of_[node] = token.id;
+    keys.push_back({token.data, token.bytes, token.id, token.bytes});
   }
-  of_two_.resize(1 << 16);
-  for (std::uint32_t i = 0; i < 1 << 16; ++i) of_two_[i] = child(i >> 8, static_cast<std::uint8_t>(i));
+  trie_ = ByteTrie(std::move(keys));
   for (const Token& token : tokens) {
-    std::uint32_t node = token.data[0];
-    for (std::uint32_t i = 1; i < token.bytes; ++i) {
-      if (token_of_[node] != none) made_[token.id].shorter = token_of_[node];
-      node = child(node, token.data[i]);
+    std::uint32_t base = trie_.root();
+    for (std::uint32_t i = 0; i + 1 < token.bytes; ++i) {
+      const ByteTrie::Node* node = trie_.child(base, token.data[i]);
+      if (node->value != none) made_[token.id].shorter = node->value;
+      base = node->base;
+    }
+  }
+  for (std::uint32_t first = 0; first < 256; ++first) {
+    const ByteTrie::Node* one = trie_.child(trie_.root(), static_cast<std::uint8_t>(first));
+    of_one_.push_back(one->value);
+    for (std::uint32_t second = 0; second < 256; ++second) {
+      const ByteTrie::Node* two = trie_.child(one->base, static_cast<std::uint8_t>(second));
+      of_two_.push_back(two ? First{two->base, two->value != none ? two->value : one->value} : First{0, one->value});
     }
   }
 }
 
-std::uint32_t BpeBacktrack::child(std::uint32_t node, std::uint8_t byte) const noexcept {
-  const std::uint64_t key = std::uint64_t{node} << 8 | byte;
-  const std::uint64_t* slots = slots_.get();
-  for (std::size_t i = slot_hash(key) >> shift_;; i = (i + 1) & (slots_.size() - 1)) {
-    if (slots[i] >> 24 == key) return static_cast<std::uint32_t>(slots[i] & 0xFFFFFF);
-    if (slots[i] == no_slot) return none;
-  }
-}
-
-std::uint32_t BpeBacktrack::add_child(std::uint32_t node, std::uint8_t byte) {
-  if (const std::uint32_t found = child(node, byte); found != none) return found;
-  const std::uint64_t key = std::uint64_t{node} << 8 | byte;
-  std::size_t i = slot_hash(key) >> shift_;
-  while (slots_.get()[i] != no_slot) i = (i + 1) & (slots_.size() - 1);
-  const auto made = static_cast<std::uint32_t>(token_of_.size());
-  slots_.get()[i] = key << 24 | made;
-  token_of_.push_back(none);
-  return made;
-}
-
 std::uint32_t BpeBacktrack::longest(const std::uint8_t* p, const std::uint8_t* end) const noexcept {
-  std::uint32_t node = *p, token = token_of_[node];
-  if (end - p < 2 || (node = of_two_[std::size_t{p[0]} << 8 | p[1]]) == none) return token;
-  if (token_of_[node] != none) token = token_of_[node];
-  ++p;
-  while (++p < end && (node = child(node, *p)) != none)
-    if (token_of_[node] != none) token = token_of_[node];
+  if (end - p < 2) return of_one_[*p];
+  const First first = of_two_[std::size_t{p[0]} << 8 | p[1]];
+  std::uint32_t token = first.token;
+  p += 2;
+  std::uint32_t base = first.base;
+  for (const ByteTrie::Node* node; p < end && (node = trie_.child(base, *p)) != nullptr; ++p) {
+    if (node->value != none) token = node->value;
+    base = node->base;
+  }
   return token;
 }
 

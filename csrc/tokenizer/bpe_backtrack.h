@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "tokenizer/huge_array.h"
+#include "tokenizer/byte_trie.h"
 
 namespace fasttrain::tokenizer {
 
@@ -45,18 +45,18 @@ class BpeBacktrack {
     std::uint32_t bytes;
     std::uint32_t shorter;  // the longest token that begins this one; none for a byte
   };
-  std::uint32_t child(std::uint32_t node, std::uint8_t byte) const noexcept;
-  std::uint32_t add_child(std::uint32_t node, std::uint8_t byte);
   std::uint32_t longest(const std::uint8_t* p, const std::uint8_t* end) const noexcept;
   bool may_neighbour(const PairTable& table, std::uint32_t left, std::uint32_t right) const noexcept;
   bool ask(const PairTable& table, std::uint32_t left, std::uint32_t right, Scratch& scratch) const noexcept;
 
   std::vector<Made> made_;  // by id
-  // A trie in a hash table: (node, byte) above the child's number, 24 bits. Nodes 0 to 255 are the first bytes.
-  HugeArray<std::uint64_t> slots_;
-  std::vector<std::uint32_t> token_of_;   // node -> id
-  std::vector<std::uint32_t> of_two_;     // node of the first two bytes, or none
-  int shift_ = 0;
+  // Of the second bytes on; a token's value is its id, its extra its bytes.
+  ByteTrie trie_;
+  struct First {
+    std::uint32_t base, token;
+  };
+  std::vector<First> of_two_;  // the node of the first two bytes and the longest token there
+  std::vector<std::uint32_t> of_one_;
 };
 
 }  // namespace fasttrain::tokenizer

@@ -4,6 +4,10 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 #include "core/parallel.h"
 #include "tokenizer/scan_scalar.h"
@@ -35,42 +39,99 @@ std::size_t encode_between(const BpeEncodeArgs& a, EncodeText one, BpeModel::Wor
   return count;
 }
 
+// Ids of blocks of texts, written one block after another by whoever finishes the next one. No thread waits for another,
+// a block is in cache when it is copied, and each page of the result is touched once: closing up the blocks at the end
+// was serial, and touched most pages twice.
+class Blocks {
+ public:
+  using Buffer = std::unique_ptr<std::uint32_t[]>;
+
+  Blocks(std::uint32_t* out, std::size_t num, std::size_t max_ids) : out_(out), ready_(num), max_ids_(max_ids) {}
+
+  Buffer take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return Buffer(new std::uint32_t[max_ids_]);  // not set: pages that no id reaches are not touched
+    Buffer buffer = std::move(free_.back());
+    free_.pop_back();
+    return buffer;
+  }
+
+  void put(std::size_t block, Buffer ids, std::size_t count) {
+    std::unique_lock lock(mutex_);
+    ready_[block] = {std::move(ids), count};
+    while (next_ < ready_.size() && ready_[next_].ids) {
+      Ready due = std::move(ready_[next_]);
+      std::uint32_t* to = out_ + end_;
+      end_ += due.count;
+      ++next_;
+      lock.unlock();
+      std::memcpy(to, due.ids.get(), due.count * sizeof *to);
+      lock.lock();
+      free_.push_back(std::move(due.ids));
+    }
+  }
+
+ private:
+  struct Ready {
+    Buffer ids;
+    std::size_t count = 0;
+  };
+  std::mutex mutex_;
+  std::uint32_t* out_;
+  std::vector<Ready> ready_;
+  std::vector<Buffer> free_;
+  std::size_t max_ids_, next_ = 0, end_ = 0;
+};
+
+// Texts [begin, stop) at `out`; returns the number of ids. ends[n + 1] becomes that of text n.
+std::size_t encode_block(const BpeEncodeArgs& a, EncodeText one, std::size_t begin, std::size_t stop,
+                         std::uint32_t* out) {
+  auto worker = a.model->take_worker();
+  std::size_t total = 0;
+  for (std::size_t n = begin; n < stop; ++n) {
+    std::uint32_t* ids = out + total;
+    std::size_t count = encode_between(a, one, *worker, a.data + a.offsets[n], a.data + a.offsets[n + 1], ids);
+    if (a.eot >= 0) ids[count++] = static_cast<std::uint32_t>(a.eot);
+    total += count;
+    a.ends[n + 1] = static_cast<std::int64_t>(count);
+  }
+  a.model->give_back(std::move(worker));
+  return total;
+}
+
+// Texts at which blocks of about as many bytes begin, and N: several for each thread, and the ids of one fit L2.
+std::vector<std::size_t> block_begins(const BpeEncodeArgs& a) {
+  const std::int64_t bytes = a.offsets[a.N] - a.offsets[0];
+  const std::int64_t block_bytes = std::clamp<std::int64_t>(bytes / (8 * a.threads), 1, 1 << 20);
+  std::vector<std::size_t> begins{0};
+  for (std::size_t n = 1; n < a.N; ++n)
+    if (a.offsets[n] - a.offsets[begins.back()] >= block_bytes) begins.push_back(n);
+  begins.push_back(a.N);
+  return begins;
+}
+
 }  // namespace
 
-// Texts go in blocks of about equal bytes; a block's ids lie close together from its worst-case place (an id a byte)
-// on, and the blocks are closed up at the end. So no thread waits for another, pages that no id reaches are never
-// touched, and on one thread nothing is moved.
 void encode_texts(const BpeEncodeArgs& a, EncodeText one) noexcept {
-  const std::size_t blocks = a.threads > 1 ? std::min<std::size_t>(a.N, 8 * static_cast<std::size_t>(a.threads)) : 1;
-  const std::int64_t first = a.offsets[0], bytes = a.offsets[a.N] - first;
-  const auto begin_of = [&](std::size_t b) {  // text at which block b begins
-    if (b == 0) return std::size_t{0};
-    const std::int64_t target = first + bytes / static_cast<std::int64_t>(blocks) * static_cast<std::int64_t>(b);
-    return b >= blocks ? a.N
-                       : static_cast<std::size_t>(std::lower_bound(a.offsets, a.offsets + a.N, target) - a.offsets);
-  };
-  const auto place = [&](std::size_t n) { return a.ids + (a.offsets[n] - first) + n; };
-  parallel_for(blocks, a.threads, [&](std::size_t b) {
-    const std::size_t begin = begin_of(b), stop = begin_of(b + 1);
-    if (begin == stop) return;
-    auto worker = a.model->take_worker();
-    std::uint32_t* out = place(begin);
-    for (std::size_t n = begin; n < stop; ++n) {
-      std::size_t count = encode_between(a, one, *worker, a.data + a.offsets[n], a.data + a.offsets[n + 1], out);
-      if (a.eot >= 0) out[count++] = static_cast<std::uint32_t>(a.eot);
-      out += count;
-      a.ends[n + 1] = static_cast<std::int64_t>(count);
+  const std::vector<std::size_t> begins = a.threads > 1 ? block_begins(a) : std::vector<std::size_t>{0, a.N};
+  const std::size_t blocks = begins.size() - 1;
+  if (blocks == 1) {
+    if (a.N > 0) encode_block(a, one, 0, a.N, a.ids);
+  } else {
+    std::size_t max_ids = 0;
+    for (std::size_t b = 0; b < blocks; ++b) {
+      const auto bytes = static_cast<std::size_t>(a.offsets[begins[b + 1]] - a.offsets[begins[b]]);
+      max_ids = std::max(max_ids, bytes + begins[b + 1] - begins[b]);
     }
-    a.model->give_back(std::move(worker));
-  });
-  a.ends[0] = 0;
-  for (std::size_t b = 0; b < blocks; ++b) {
-    const std::size_t begin = begin_of(b), stop = begin_of(b + 1);
-    for (std::size_t n = begin; n < stop; ++n) a.ends[n + 1] += a.ends[n];
-    if (b > 0 && begin < stop)
-      std::memmove(a.ids + a.ends[begin], place(begin),
-                   static_cast<std::size_t>(a.ends[stop] - a.ends[begin]) * sizeof(std::uint32_t));
+    Blocks ordered(a.ids, blocks, max_ids);
+    parallel_for(blocks, a.threads, [&](std::size_t b) {
+      auto ids = ordered.take();
+      const std::size_t count = encode_block(a, one, begins[b], begins[b + 1], ids.get());
+      ordered.put(b, std::move(ids), count);
+    });
   }
+  a.ends[0] = 0;
+  for (std::size_t n = 0; n < a.N; ++n) a.ends[n + 1] += a.ends[n];
 }
 
 void bpe_encode_scalar(const BpeEncodeArgs& a) noexcept { encode_texts(a, scalar::encode_text); }

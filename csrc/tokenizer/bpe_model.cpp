@@ -1,7 +1,6 @@
 #include "tokenizer/bpe_model.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <functional>
 #include <unordered_set>
@@ -11,27 +10,8 @@ namespace {
 
 // Up to here the quadratic merge in registers and L1 beats the heap's constant.
 constexpr std::size_t short_bytes = 64;
-// Of long pieces that a worker merges by the heap, some 0.2 us a byte.
-constexpr std::size_t enough_bytes = 1 << 16;
 
 }  // namespace
-
-PairTable::PairTable(const std::uint32_t* pairs, const std::uint32_t* ranks, std::size_t num) {
-  const std::size_t size = std::max<std::size_t>(std::bit_ceil(num + num / 2 + 1), 16);
-  slots_ = HugeArray<std::uint64_t>(size + 8, 0xFF);
-  filter_ = HugeArray<std::uint64_t>(size / 16, 0);
-  end_ = slots_.get() + slots_.size();
-  shift_ = 64 - std::countr_zero(size / 8);
-  filter_shift_ = 64 - std::countr_zero(4 * size);
-  for (std::size_t m = 0; m < num; ++m) {
-    const std::uint64_t wanted = key(pairs[2 * m], pairs[2 * m + 1]);
-    std::uint64_t* at = slots_.get() + (line(wanted) - slots_.get());
-    while (*at != empty && *at >> 22 != wanted) at = at + 1 == end_ ? slots_.get() + 8 : at + 1;
-    const std::uint64_t bit = (wanted * 0x9E3779B97F4A7C15ULL) >> filter_shift_;
-    filter_.get()[bit >> 6] |= std::uint64_t{1} << (bit & 63);
-    *at = wanted << 22 | ranks[m];  // of a pair that is listed twice the last one counts, as in tokenizers
-  }
-}
 
 BpeModel::BpeModel(const BpeModelArgs& a)
     : table_(a.pairs, a.ranks, a.M),
@@ -42,7 +22,8 @@ BpeModel::BpeModel(const BpeModelArgs& a)
       token_offsets_(a.token_offsets, a.token_offsets + a.V + 1),
       added_(a.added_data, a.added_offsets, a.added_ids, a.A),
       pattern_(a.pattern),
-      cache_bytes_(a.cache_bytes) {
+      cache_bytes_(a.cache_bytes),
+      merge_bytes_(a.merge_bytes) {
   for (std::size_t x = 0; x < 256; ++x)
     for (std::size_t y = 0; y < 256; ++y) byte_pair_rank_[x << 8 | y] = table_.rank(byte_ids_[x], byte_ids_[y]);
   Worker w(0);
@@ -123,7 +104,7 @@ std::size_t BpeModel::encode_piece(const std::uint8_t* piece, std::size_t bytes,
     return 1;
   }
   // The tables of backtracking take some 50 ms to build for 100,000 tokens: they are for text that has enough of it.
-  if (bytes > short_bytes && (w.long_bytes += bytes) > enough_bytes)
+  if (bytes > short_bytes && (w.long_bytes += bytes) > merge_bytes_)
     if (const BpeBacktrack* b = backtrack()) return b->encode(table_, piece, bytes, out, w.backtrack);
   return merge(piece, bytes, out, w, 1);
 }
@@ -137,10 +118,7 @@ std::size_t BpeModel::merge(const std::uint8_t* piece, std::size_t bytes, std::u
 const BpeBacktrack* BpeModel::backtrack() const {
   if (!cuts_.is_on()) return nullptr;
   std::call_once(built_, [this] {
-    std::size_t bytes = 0;
-    for (const BpeBacktrack::Token& token : made_) bytes += token.bytes;
-    if (bytes < (1 << 24) - 256)  // what a node's number holds
-      backtrack_ = std::make_unique<const BpeBacktrack>(made_, token_offsets_.size() - 1);
+    backtrack_ = std::make_unique<const BpeBacktrack>(made_, token_offsets_.size() - 1);
   });
   return backtrack_.get();
 }

@@ -14,54 +14,10 @@
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/bpe_backtrack.h"
 #include "tokenizer/cjk_cuts.h"
-#include "tokenizer/huge_array.h"
+#include "tokenizer/pair_table.h"
 #include "tokenizer/piece_cache.h"
 
 namespace fasttrain::tokenizer {
-
-inline constexpr std::uint32_t no_rank = 0xFFFFFFFF;
-
-// Pair -> rank in 8-byte slots: left id 21 bits, right id 21, rank 22. A pair lies in the cache line that its hash
-// names or, when that is full, in the next; lines are two thirds full at most and filled from the front.
-class PairTable {
- public:
-  static constexpr std::uint64_t empty = ~std::uint64_t{0};
-
-  PairTable(const std::uint32_t* pairs, const std::uint32_t* ranks, std::size_t num);
-
-  static std::uint64_t key(std::uint32_t left, std::uint32_t right) noexcept {
-    return std::uint64_t{left} << 21 | right;
-  }
-  const std::uint64_t* line(std::uint64_t key) const noexcept {
-    return slots_.get() + 8 * (((key * 0x9E3779B97F4A7C15ULL) >> shift_) + 1);
-  }
-  const std::uint64_t* next(const std::uint64_t* line) const noexcept {
-    return line + 8 == end_ ? slots_.get() + 8 : line + 8;
-  }
-
-  // The line to look in, or an empty one when a bit of a filter that fits L2 says that the pair is in none: most pairs
-  // that merging asks for are none, and the table is in L3 or beyond. Without a branch: it would mispredict.
-  const std::uint64_t* filtered_line(std::uint64_t key) const noexcept {
-    const std::uint64_t h = key * 0x9E3779B97F4A7C15ULL, bit = h >> filter_shift_;
-    const std::uint64_t is_in = filter_.get()[bit >> 6] >> (bit & 63) & 1;
-    return slots_.get() + (8 * ((h >> shift_) + 1) & (0 - is_in));
-  }
-
-  std::uint32_t rank(std::uint32_t left, std::uint32_t right) const noexcept {
-    const std::uint64_t wanted = key(left, right);
-    for (const std::uint64_t* at = filtered_line(wanted);; at = next(at))
-      for (int i = 0; i < 8; ++i) {
-        if (at[i] >> 22 == wanted) return static_cast<std::uint32_t>(at[i] & 0x3FFFFF);
-        if (at[i] == empty) return no_rank;
-      }
-  }
-
- private:
-  HugeArray<std::uint64_t> slots_;  // the first line stays empty
-  HugeArray<std::uint64_t> filter_;
-  const std::uint64_t* end_;
-  int shift_, filter_shift_;
-};
 
 struct BpeModelArgs {
   const std::uint8_t* token_data;     // bytes of all tokens; an empty one is never emitted whole
@@ -77,6 +33,8 @@ struct BpeModelArgs {
   int pattern;         // Pattern::number
   bool ignore_merges;  // a piece that is a token is that token, whatever the merges say
   std::size_t cache_bytes;  // of each worker, at most
+  // Of long pieces that a worker merges by the heap, some 0.2 us a byte, before backtracking's tables are built.
+  std::size_t merge_bytes = 1 << 16;
 };
 
 class BpeModel {
@@ -139,7 +97,7 @@ class BpeModel {
   mutable std::once_flag built_;
   mutable std::unique_ptr<const BpeBacktrack> backtrack_;
   int pattern_;
-  std::size_t cache_bytes_;
+  std::size_t cache_bytes_, merge_bytes_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Worker>> idle_;
 };

@@ -11,9 +11,9 @@ inline std::uint64_t pair_of(std::uint32_t left, std::uint32_t right) noexcept {
   return std::uint64_t{left} << 32 | right;
 }
 
-class PairTable {
+class PairNumbers {
  public:
-  explicit PairTable(std::size_t expected = 1 << 12) : slots_(expected * 2, Slot{empty, 0}) {}
+  explicit PairNumbers(std::size_t expected = 1 << 12) : slots_(expected * 2, Slot{empty, 0}) {}
 
   // The pair's number, 0 when it is new. The reference holds until the next call that may add.
   std::int64_t& operator[](std::uint64_t pair) {

@@ -90,7 +90,7 @@ class Trainer {
       std::uint32_t num_words, last_word;
     };
     std::vector<First> firsts;
-    PairTable numbers;
+    PairNumbers numbers;
     const auto each_pair = [&](const auto& body) {
       for (std::size_t w = 0; w < a_.W; ++w)
         for (std::uint32_t i = 0; i + 1 < lengths_[w]; ++i)
@@ -180,7 +180,7 @@ class Trainer {
   std::unordered_map<std::string, std::uint32_t> id_of_;
   std::vector<std::uint32_t> lengths_;  // of the words, in symbols
   std::vector<std::uint32_t> sizes_;    // of the tokens, when they are bounded
-  PairTable counts_;
+  PairNumbers counts_;
   PlaceLists places_;
   CandidateQueue queue_;
   Neighbours before_, after_;

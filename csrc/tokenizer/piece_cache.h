@@ -1,6 +1,7 @@
 #pragma once /* part of bpe_encode */
 // What a worker remembers of pieces already encoded: piece -> ids. Bounded by `max_bytes`, whatever the text.
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -36,6 +37,17 @@ class PieceCache {
     std::uint64_t words[2] = {0, 0};
     std::memcpy(words, piece, bytes);
     return {words[0], words[1] | std::uint64_t{bytes} << 56};
+  }
+  // short_key by two loads and masks, where 16 bytes can be read; what follows the piece in the buffer is masked away.
+  static Key masked_key(const std::uint8_t* piece, std::size_t bytes) noexcept {
+    static_assert(std::endian::native == std::endian::little, "words are masked as little-endian ones");
+    Key key;
+    std::memcpy(&key, piece, 16);
+    const std::size_t low = bytes < 8 ? bytes : 8, high = bytes - low;
+    key.lo &= ~std::uint64_t{0} >> (64 - 8 * low);
+    key.hi &= (std::uint64_t{1} << 8 * high) - 1;
+    key.hi |= std::uint64_t{bytes} << 56;
+    return key;
   }
   // The key of a piece of 16 to long_bytes bytes. Pieces that share it are told apart by their bytes.
   static Key long_key(const std::uint8_t* piece, std::size_t bytes) noexcept {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "tokenizer/sentencepiece_stretches.h"
 #include "tokenizer/sentencepiece_worker.h"
 
 namespace fasttrain::tokenizer {
@@ -10,10 +11,6 @@ namespace fasttrain::tokenizer {
 namespace {
 
 using Worker = SentencePieceModel::Worker;
-
-bool is_space(const std::uint8_t* at, const std::uint8_t* end) noexcept {
-  return end - at >= 3 && at[0] == 0xE2 && at[1] == 0x96 && at[2] == 0x81;
-}
 
 void offer(const SentencePieceModel& m, Worker& w, std::int32_t left, std::int32_t right) {
   if (left < 0 || right < 0 || w.symbols[left].frozen || w.symbols[right].frozen) return;
@@ -77,39 +74,42 @@ std::size_t merge(const SentencePieceModel& m, Worker& w, const std::uint8_t* at
   return count;
 }
 
-// One word, from the worker's memory where it has met it.
-std::size_t word(const SentencePieceModel& m, Worker& w, const std::uint8_t* at, const std::uint8_t* end,
-                 std::uint32_t* out) {
-  const auto size = static_cast<std::size_t>(end - at);
-  if (size > Worker::max_bytes) return merge(m, w, at, end, out);
-  Worker::Entry& entry = w.place(at, size);
-  if (entry.length == size && std::memcmp(entry.bytes, at, size) == 0) {
-    std::copy_n(entry.ids, entry.count, out);
-    return entry.count;
+// A stretch that was not met before.
+std::size_t encode_new(const SentencePieceModel& m, Worker& w, const std::uint8_t* at, const std::uint8_t* end,
+                       std::uint32_t* out) {
+  if (const SentencePieceMerges* merges = m.merges())
+    if (const auto count = merges->encode(m, at, end, out)) return *count;
+  return merge(m, w, at, end, out);
+}
+
+// A stretch, from the worker's memory where it has met it.
+std::size_t answer(const SentencePieceModel& m, Worker& w, const Stretch& s, const std::uint8_t* text_end,
+                   std::uint32_t* out) {
+  if (s.bytes > PieceCache::long_bytes) return encode_new(m, w, s.at, s.at + s.bytes, out);
+  PieceCache& cache = w.cache();
+  const PieceCache::Entry* hit = s.find(cache);
+  if (hit && s.is_short() && hit->count <= PieceCache::short_ids && text_end - s.at >= 3) {
+    out[0] = hit->ids[0];  // an id a byte has room, and three stores cost less than a branch on the count
+    out[1] = hit->ids[1];
+    out[2] = hit->ids[2];
+    return hit->count;
   }
-  const std::size_t count = merge(m, w, at, end, out);
-  if (count <= Worker::max_ids) {
-    entry.length = static_cast<std::uint8_t>(size);
-    entry.count = static_cast<std::uint8_t>(count);
-    std::memcpy(entry.bytes, at, size);
-    std::copy_n(out, count, entry.ids);
+  if (hit) {
+    std::memcpy(out, s.numbers(cache, *hit), hit->count * sizeof *out);
+    return hit->count;
   }
+  const std::size_t count = encode_new(m, w, s.at, s.at + s.bytes, out);
+  cache.insert(s.key, s.hash, s.at, s.bytes, out, count);
   return count;
 }
 
 std::size_t encode(const SentencePieceModel& m, Worker& w, const std::uint8_t* at, const std::uint8_t* end,
                    std::uint32_t* out) {
   // What an unused piece is taken apart into is what made it last anywhere in the text: no word stands alone then.
-  if (!m.opens_with_space || m.has_unused) return merge(m, w, at, end, out);
-  std::size_t count = 0;
-  while (at < end) {
-    const std::uint8_t* stop = at;
-    while (is_space(stop, end)) stop += 3;
-    while (stop < end && !is_space(stop, end)) ++stop;
-    count += word(m, w, at, stop, out + count);
-    at = stop;
-  }
-  return count;
+  if (m.has_unused) return merge(m, w, at, end, out);
+  std::uint32_t* to = out;
+  for_each_stretch(m, w.cache(), at, end, [&](const Stretch& s) { to += answer(m, w, s, end, to); });
+  return static_cast<std::size_t>(to - out);
 }
 
 }  // namespace

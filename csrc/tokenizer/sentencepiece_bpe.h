@@ -4,8 +4,8 @@
 //   while two neighbouring symbols together are a piece, the pair of the highest score, the leftmost of equals, becomes
 //   one symbol; symbols are characters and user-defined symbols at first, and the latter never merge
 //
-// Where no piece goes on behind a character into U+2581, words are encoded one by one and remembered: merges never cross
-// into a new word. Source: sentencepiece's bpe_model.cc (Kudo and Richardson 2018).
+// Texts are cut where no piece reaches over, between words and at most signs: merges never cross such a place, and what
+// lies between two is remembered. Source: sentencepiece's bpe_model.cc (Kudo and Richardson 2018).
 // Reference: fasttrain/tokenizer/sentencepiece_bpe_ref.py. No CUDA file, for the reason in bpe_encode.h.
 
 #include <span>

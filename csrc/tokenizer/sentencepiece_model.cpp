@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "core/parallel.h"
 #include "tokenizer/sentencepiece_worker.h"
@@ -31,6 +32,11 @@ SentencePieceModel::SentencePieceModel(const SentencePieceModelArgs& a)
     const std::size_t size = offsets_[i + 1] - offsets_[i];
     if (size == 0) continue;
     longest = std::max(longest, size);
+    cuts_.add_token(data_.data() + offsets_[i], size);
+    for (std::size_t k = offsets_[i] + 1; k < offsets_[i + 1]; ++k) {
+      const unsigned pair = data_[k - 1] << 8 | data_[k];
+      joined_[pair >> 6] |= std::uint64_t{1} << (pair & 63);
+    }
     opens_with_space = opens_with_space && !has_inner_space(data_.data() + offsets_[i], data_.data() + offsets_[i + 1]);
     has_unused = has_unused || kinds[i] == unused;
     if (kinds[i] == user_defined) symbol_sizes_.push_back(size);
@@ -40,6 +46,7 @@ SentencePieceModel::SentencePieceModel(const SentencePieceModelArgs& a)
   }
   std::sort(symbol_sizes_.begin(), symbol_sizes_.end(), std::greater<>());
   symbol_sizes_.erase(std::unique(symbol_sizes_.begin(), symbol_sizes_.end()), symbol_sizes_.end());
+  cuts_.enable();
   index_pieces();
   make_trie();
 }
@@ -60,31 +67,21 @@ void SentencePieceModel::index_pieces() {
 }
 
 void SentencePieceModel::make_trie() {
-  edges_.assign(std::bit_ceil(std::max<std::size_t>(16, 2 * data_.size() + 2)), Edge{~std::uint64_t{0}, 0});
-  edge_mask_ = edges_.size() - 1;
-  edge_shift_ = 64 - std::countr_zero(edges_.size());
-  piece_of_node_.assign(1, none);
+  std::vector<ByteTrie::Key> keys;
+  unigram_scores_.resize(kinds.size());
+  max_abs_score = std::abs(min_score - unk_penalty);
   for (std::size_t i = 0; i < kinds.size(); ++i) {
-    if (offsets_[i] == offsets_[i + 1] || kinds[i] == unused) continue;
-    std::uint32_t node = 0;
-    for (std::size_t k = offsets_[i]; k < offsets_[i + 1]; ++k) {
-      std::uint32_t next = child(node, data_[k]);
-      if (next == 0) {
-        next = static_cast<std::uint32_t>(piece_of_node_.size());
-        add_edge(node, data_[k], next);
-        piece_of_node_.push_back(none);
-      }
-      node = next;
-    }
-    piece_of_node_[node] = static_cast<std::uint32_t>(i);
+    const auto bytes = static_cast<std::uint32_t>(offsets_[i + 1] - offsets_[i]);
+    if (bytes == 0 || kinds[i] == unused) continue;
+    // Of a user-defined symbol, whatever the other pieces score: to the bit what sentencepiece 0.2.3 gives it.
+    const auto symbol_score = static_cast<float>(static_cast<double>(bytes) * 0.1 - 0.1);
+    const float score = kinds[i] == user_defined ? symbol_score : scores[i];
+    unigram_scores_[i] = score;
+    max_abs_score = std::max(max_abs_score, std::abs(score));
+    keys.push_back({data_.data() + offsets_[i], bytes, static_cast<std::uint32_t>(i),
+                    std::bit_cast<std::uint32_t>(score)});
   }
-}
-
-void SentencePieceModel::add_edge(std::uint32_t node, std::uint8_t byte, std::uint32_t next) noexcept {
-  const std::uint64_t key = std::uint64_t{node} << 8 | byte;
-  std::size_t i = (key * 0x9E3779B97F4A7C15ULL) >> edge_shift_;
-  while (edges_[i].child != 0) i = (i + 1) & edge_mask_;
-  edges_[i] = {key, next};
+  trie_ = ByteTrie(std::move(keys));
 }
 
 std::size_t SentencePieceModel::symbol(const std::uint8_t* at, const std::uint8_t* end) const noexcept {
@@ -94,6 +91,13 @@ std::size_t SentencePieceModel::symbol(const std::uint8_t* at, const std::uint8_
     if (id != none && kinds[id] == user_defined) return size;
   }
   return 0;
+}
+
+const SentencePieceMerges* SentencePieceModel::merges() const {
+  std::call_once(merges_made_, [this] {
+    if (SentencePieceMerges::applies(*this)) merges_ = std::make_unique<const SentencePieceMerges>(*this);
+  });
+  return merges_.get();
 }
 
 std::unique_ptr<SentencePieceModel::Worker> SentencePieceModel::take() {
@@ -115,6 +119,8 @@ void encode_sentences(const SentencePieceArgs& a, EncodeSentence one) noexcept {
   parallel_ranges(a.N, 16, a.threads, [&](std::size_t begin, std::size_t stop) {
     auto worker = a.model->take();
     for (std::size_t n = begin; n < stop; ++n) {
+      a.ends[n + 1] = 0;
+      if (a.offsets[n] == a.offsets[n + 1]) continue;  // texts of no byte at all may have no buffer
       std::uint32_t* out = a.ids + (a.offsets[n] - base);
       std::size_t count = one(m, *worker, a.data + a.offsets[n], a.data + a.offsets[n + 1], out);
       if (m.byte_ids.empty()) {  // a run of unknown pieces is one
@@ -128,7 +134,8 @@ void encode_sentences(const SentencePieceArgs& a, EncodeSentence one) noexcept {
   a.ends[0] = 0;
   for (std::size_t n = 0; n < a.N; ++n) {
     const std::int64_t count = a.ends[n + 1];
-    std::memmove(a.ids + a.ends[n], a.ids + (a.offsets[n] - base), static_cast<std::size_t>(count) * sizeof *a.ids);
+    if (count > 0)
+      std::memmove(a.ids + a.ends[n], a.ids + (a.offsets[n] - base), static_cast<std::size_t>(count) * sizeof *a.ids);
     a.ends[n + 1] = a.ends[n] + count;
   }
 }

@@ -1,12 +1,18 @@
 #pragma once /* part of sentencepiece_bpe */
 // A SentencePiece model made ready for encoding: pieces by their bytes, and a trie of them.   V pieces.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <vector>
+
+#include "tokenizer/byte_trie.h"
+#include "tokenizer/cjk_cuts.h"
+#include "tokenizer/sentencepiece_merges.h"
 
 namespace fasttrain::tokenizer {
 
@@ -24,6 +30,7 @@ class SentencePieceModel {
  public:
   static constexpr std::uint8_t user_defined = 4, unused = 5;
   static constexpr std::uint32_t none = 0xFFFFFFFF;
+  static constexpr float unk_penalty = 10.0F;  // of Unigram, under the lowest score
 
   explicit SentencePieceModel(const SentencePieceModelArgs&);
   ~SentencePieceModel();
@@ -41,16 +48,23 @@ class SentencePieceModel {
     }
   }
 
-  // The node behind `node` by a byte; 0 when no piece goes on so (0 is the root, which is behind nothing).
-  std::uint32_t child(std::uint32_t node, std::uint8_t byte) const noexcept {
-    const std::uint64_t key = std::uint64_t{node} << 8 | byte;
-    for (std::size_t i = (key * 0x9E3779B97F4A7C15ULL) >> edge_shift_;; i = (i + 1) & edge_mask_) {
-      const Edge& edge = edges_[i];
-      if (edge.key == key) return edge.child;
-      if (edge.child == 0) return 0;
-    }
+  // All pieces that text can be but unused ones; extra is the bits of the score that Unigram counts.
+  const ByteTrie& trie() const noexcept { return trie_; }
+
+  // Bytes of a piece that text can be; empty: of another.
+  std::string_view text(std::size_t id) const noexcept {
+    return {reinterpret_cast<const char*>(data_.data()) + offsets_[id], offsets_[id + 1] - offsets_[id]};
   }
-  std::uint32_t piece_at(std::uint32_t node) const noexcept { return piece_of_node_[node]; }
+  // What Unigram counts for a piece that text can be.
+  float unigram_score(std::uint32_t id) const noexcept { return unigram_scores_[id]; }
+  // Made when the first text asks; nullptr: the pieces do not allow it.
+  const SentencePieceMerges* merges() const;
+  // Places between characters that no piece reaches over: what stands on both sides is encoded as if it were alone.
+  const CjkCuts& cuts() const noexcept { return cuts_; }
+  bool is_joined(std::uint8_t left, std::uint8_t right) const noexcept {
+    const unsigned pair = left << 8 | right;
+    return joined_[pair >> 6] >> (pair & 63) & 1;
+  }
 
   // Bytes of the user-defined symbol that begins here (the longest); 0.
   std::size_t symbol(const std::uint8_t* at, const std::uint8_t* end) const noexcept;
@@ -71,7 +85,8 @@ class SentencePieceModel {
   std::vector<std::uint8_t> kinds;
   std::vector<std::uint32_t> byte_ids;  // empty: no byte fallback
   std::uint32_t unk_id;
-  float min_score;          // of normal pieces
+  float min_score;            // of normal pieces
+  float max_abs_score = 0;    // of all that Unigram counts, an unknown character's among them
   std::size_t longest = 0;     // bytes
   bool has_unused = false;
   bool opens_with_space = true;  // U+2581 stands only in front of other characters, so no piece crosses into a new word
@@ -79,10 +94,6 @@ class SentencePieceModel {
  private:
   struct Slot {
     std::uint32_t hash, id;
-  };
-  struct Edge {
-    std::uint64_t key;
-    std::uint32_t child;
   };
   static std::uint64_t load(const std::uint8_t* bytes, std::size_t size) noexcept {
     std::uint64_t value = 0;
@@ -95,16 +106,17 @@ class SentencePieceModel {
   }
   void index_pieces();
   void make_trie();
-  void add_edge(std::uint32_t node, std::uint8_t byte, std::uint32_t child) noexcept;
 
   std::vector<std::uint8_t> data_;
   std::vector<std::size_t> offsets_;
   std::vector<Slot> slots_;
   std::size_t mask_ = 0;
-  std::vector<Edge> edges_;
-  std::size_t edge_mask_ = 0;
-  int edge_shift_ = 0;
-  std::vector<std::uint32_t> piece_of_node_;
+  ByteTrie trie_;
+  std::vector<float> unigram_scores_;
+  CjkCuts cuts_;
+  std::array<std::uint64_t, 1024> joined_{};  // two bytes that follow each other in a piece
+  mutable std::once_flag merges_made_;
+  mutable std::unique_ptr<const SentencePieceMerges> merges_;
   std::vector<std::size_t> symbol_sizes_;  // of user-defined pieces, falling
   std::mutex mutex_;
   std::vector<std::unique_ptr<Worker>> idle_;

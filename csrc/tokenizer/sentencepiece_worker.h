@@ -2,12 +2,13 @@
 // What one thread keeps of a SentencePiece model between texts.
 
 #include <cstdint>
-#include <cstring>
+#include <memory>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "tokenizer/piece_cache.h"
 #include "tokenizer/sentencepiece_model.h"
 
 namespace fasttrain::tokenizer {
@@ -37,23 +38,19 @@ struct SentencePieceModel::Worker {
     float score;
     std::int32_t start;
     std::uint32_t id;
+    float margin;  // by how much it is better than the second best path to here
   };
   std::vector<Node> path;
 
-  // Ids of stretches of at most max_bytes bytes and max_ids ids, one place each by hash: the newer takes it. 2.3 MiB.
-  struct Entry {
-    std::uint8_t length, count;  // length 0: empty
-    std::uint8_t bytes[38];
-    std::uint32_t ids[8];
-  };
-  static constexpr std::size_t max_bytes = sizeof(Entry::bytes), max_ids = 8;
-  Entry& place(const std::uint8_t* bytes, std::size_t size) {
-    if (cache_.empty()) cache_.resize(std::size_t{1} << 15);
-    return cache_[hash(bytes, size) >> 49];
+  // Of stretches met before: BPE's ids; Unigram's margin, as bits, and ids.
+  PieceCache& cache() {
+    if (!cache_) cache_ = std::make_unique<PieceCache>(cache_bytes);
+    return *cache_;
   }
 
  private:
-  std::vector<Entry> cache_;
+  static constexpr std::size_t cache_bytes = std::size_t{1} << 27;
+  std::unique_ptr<PieceCache> cache_;
 };
 
 }  // namespace fasttrain::tokenizer

@@ -5,9 +5,12 @@
 //   best(end) = max over pieces text[start, end) of float32(score + best(start)); the first of equals, from the left
 //
 // Sums go on in float32 from the text's begin, as sentencepiece has them: which of two paths that differ by less than
-// that rounding is taken depends on everything before, so no word can be encoded alone or remembered. Below -100,000 they
+// that rounding is taken depends on everything before. So a stretch that no piece reaches out of is remembered with
+// the least margin on its best path: where that is more than rounding can move, its pieces are what they were, and only
+// their scores are added to the sum, in their order. Below -100,000 sums
 // count on from zero, as sentencepiece 0.2.3 does (its version 0.2.1 does not, and sums in float64: ids differ in a
-// document of thousands). Source: unigram_model.cc's EncodeOptimized (Kudo 2018). Reference: fasttrain/tokenizer/unigram_ref.py.
+// document of thousands). Source: unigram_model.cc's EncodeOptimized (Kudo 2018).
+// Reference: fasttrain/tokenizer/unigram_ref.py.
 
 #include <span>
 

@@ -15,6 +15,7 @@ __all__: list[str] = [
     "FasttextModel",
     "LineRules",
     "SentencePieceModel",
+    "SentencePieceNormalizer",
     "WordCounter",
     "accumulate",
     "adamw",
@@ -65,6 +66,8 @@ __all__: list[str] = [
     "rms_norm_parts",
     "sentencepiece_bpe",
     "sentencepiece_bpe_impls",
+    "sentencepiece_normalize",
+    "sentencepiece_normalize_impls",
     "shingle",
     "shingle_impls",
     "sketch",
@@ -155,6 +158,22 @@ class WordCounter:
         offsets: numpy.typing.NDArray[numpy.int64],
         counts: numpy.typing.NDArray[numpy.int64],
     ) -> None: ...
+
+class SentencePieceNormalizer:
+    def __init__(
+        self,
+        units: numpy.typing.NDArray[numpy.uint32],
+        strings: numpy.typing.NDArray[numpy.uint8],
+        symbol_data: numpy.typing.NDArray[numpy.uint8],
+        symbol_offsets: numpy.typing.NDArray[numpy.int64],
+        add_dummy_prefix: bool,
+        remove_extra_whitespaces: bool,
+        escape_whitespaces: bool,
+        whitespace_as_suffix: bool,
+    ) -> None: ...
+    def room(
+        self, bytes: typing.SupportsInt | typing.SupportsIndex, texts: typing.SupportsInt | typing.SupportsIndex
+    ) -> int: ...
 
 class SentencePieceModel:
     def __init__(
@@ -492,6 +511,16 @@ def sentencepiece_bpe(
     impl: str,
 ) -> None: ...
 def sentencepiece_bpe_impls() -> list[str]: ...
+def sentencepiece_normalize(
+    normalizer: SentencePieceNormalizer,
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    out: numpy.typing.NDArray[numpy.uint8],
+    ends: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def sentencepiece_normalize_impls() -> list[str]: ...
 def shingle(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

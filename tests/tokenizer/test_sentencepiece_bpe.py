@@ -91,3 +91,22 @@ def test_refusals(load):
         sentencepiece_bpe(model, TextColumn(np.zeros(3, np.uint8), np.array([0, 4])))
     with pytest.raises(ValueError, match="sentencepiece_bpe: impl 'x' cannot run here"):
         sentencepiece_bpe(model, from_texts(["a"]), impl="x")
+
+
+@given(
+    data=st.data(),
+    fallback=st.booleans(),
+    texts=st.lists(st.text(st.sampled_from("▁▁▁ab\ncé漢字かx"), max_size=90), max_size=5),
+)
+def test_pieces_of_distinct_scores_equal_the_reference(load, data, fallback, texts):
+    # Their merges are pairs of symbols, texts are cut where no piece reaches over, and words are remembered.
+    names = data.draw(st.lists(st.text("▁abcé漢字か", min_size=1, max_size=6), min_size=1, max_size=24, unique=True))
+    order = data.draw(st.permutations(range(len(names))))
+    model = load([(n, -float(rank)) for n, rank in zip(names, order)], byte_fallback=fallback)
+    texts = [*texts, *(t * 3 for t in texts)]
+    wanted = sentencepiece_bpe(model, from_texts(texts), impl="reference")
+    for impl in backend.implementations(OP):
+        for threads in (1, 3, 1):
+            found = sentencepiece_bpe(model, from_texts(texts), impl=impl, threads=threads)
+            assert found[0].tolist() == wanted[0].tolist()
+            assert found[1].tolist() == wanted[1].tolist()

@@ -97,3 +97,11 @@ def test_refusals(load):
         unigram(model, TextColumn(np.zeros(3, np.int8), np.array([0, 3])))
     with pytest.raises(ValueError, match="unigram: impl 'x' cannot run here"):
         unigram(model, from_texts(["a"]), impl="x")
+
+
+def test_a_stretch_met_before_is_searched_again_where_rounding_can_turn_it(impl, load):
+    # As above, but in one call: "ab" is remembered as a b from the first text, and must not be taken from memory in the
+    # second, where the sum before it is so large that both round alike.
+    model = load([("c", -3.0), ("a", -2.001), ("b", -2.0), ("ab", -4.003)])
+    texts = ["ab", "c" * 33_000 + "ab", "ab", "c" * 34_000 + "ab"]
+    assert [t[-2:] for t in texts_of(model, texts, impl)] == [["a", "b"], ["c", "ab"], ["a", "b"], ["a", "b"]]

@@ -1,6 +1,6 @@
 """A SentencePiece .model as a tokenizer: the ids that sentencepiece gives, encoded natively."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -20,7 +20,7 @@ from fasttrain.tokenizer import sentencepiece_file
 from fasttrain.tokenizer.decode_stream import DecodeStream
 from fasttrain.tokenizer.sentencepiece_bpe import sentencepiece_bpe
 from fasttrain.tokenizer.sentencepiece_file import Kind, SentencePieceModel
-from fasttrain.tokenizer.sentencepiece_normalize import SPACE, Normalizer
+from fasttrain.tokenizer.sentencepiece_normalize import SPACE, Normalizer, sentencepiece_normalize
 from fasttrain.tokenizer.sentencepiece_pieces import Pieces
 from fasttrain.tokenizer.unigram import unigram
 
@@ -49,7 +49,8 @@ class SentencePieceTokenizer:
     def __init__(self, model: SentencePieceModel) -> None:
         self.model = model
         self.vocabulary = _table(model)
-        self._normalizer, self._pieces = Normalizer(model), Pieces(model)
+        self._normalizer, self._inside = Normalizer(model), Normalizer(model, inside=True)
+        self._pieces = Pieces(model)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"model": self.model}
@@ -88,7 +89,7 @@ class SentencePieceTokenizer:
             add_eot: append `eot_id` to each text.
             allow_special: must be off: such a model has no text that stands for a control piece.
             dropout: must be 0: BPE-dropout is for byte-level BPE.
-            threads: at most so many, for encoding; normalising takes one. The ids do not depend on it.
+            threads: at most so many. The ids do not depend on it.
             impl: an implementation's name; the fastest that runs here when None.
         Returns: (T,) uint32 and (N+1,) int64: text n is ids[offsets[n]:offsets[n + 1]].
         Raises: TypeError: neither texts nor a string column. ValueError: no end-of-text piece, `allow_special`,
@@ -102,12 +103,20 @@ class SentencePieceTokenizer:
             )
         column = _column(texts)
         eot = self.eot_id if add_eot else None
-        normal = columns.from_texts([self._normalizer(column[n]) for n in range(len(column))])
-        ids, offsets = self.encode_normalized(normal, threads=threads, impl=impl)
+        found = [self._encode(part, self._normalizer, threads, impl) for part in _parts(column, _PART_BYTES)]
+        if len(found) == 1:
+            ids, offsets = found[0]
+        else:
+            ids, offsets = np.concatenate([ids for ids, _ in found]), np.zeros(len(column) + 1, np.int64)
+            np.cumsum(np.concatenate([np.diff(ends) for _, ends in found]), out=offsets[1:])
         if eot is None:
             return ids, offsets
         ended = np.insert(ids, offsets[1:], np.uint32(eot))
         return ended, offsets + np.arange(len(offsets), dtype=np.int64)
+
+    def _encode(self, column: TextColumn, normalizer: Normalizer, threads: int | None, impl: str | None) -> Encoded:
+        normal = sentencepiece_normalize(normalizer, column, threads=threads, impl=impl)
+        return self.encode_normalized(normal, threads=threads, impl=impl)
 
     def encode(self, text: str, *, allow_special: bool = False) -> npt.NDArray[np.uint32]:
         """Return (T,) uint32: the ids of one text. See `encode_batch`."""
@@ -115,8 +124,7 @@ class SentencePieceTokenizer:
 
     def encode_words(self, words: TextColumn, *, threads: int | None = None) -> Encoded:
         """Encode words as they stand inside a text: no space is put before them, one that they have is kept."""
-        normal = [self._normalizer.inner(words[n]) for n in range(len(words))]
-        return self.encode_normalized(columns.from_texts(normal), threads=threads)
+        return self._encode(words, self._inside, threads, None)
 
     def encode_normalized(self, column: TextColumn, *, threads: int | None = None, impl: str | None = None) -> Encoded:
         """Encode texts that are normalised already, white space as U+2581."""
@@ -208,6 +216,22 @@ def _table(model: SentencePieceModel) -> PieceTable:
         if kind in (Kind.UNKNOWN, Kind.CONTROL):
             special[piece.decode("utf-8", "replace")] = i
     return PieceTable(tokens=tuple(tokens), special=special)
+
+
+# A part's normalised form and the room for its ids are in memory, the whole texts' are not.
+_PART_BYTES = 1 << 23
+
+
+def _parts(column: TextColumn, part_bytes: int) -> Iterator[TextColumn]:
+    """The column in parts of about so many bytes; one that is empty is a part."""
+    begin = 0
+    while True:
+        target = int(column.offsets[begin]) + part_bytes
+        end = max(begin + 1, int(np.searchsorted(column.offsets, target, side="right")) - 1)
+        yield TextColumn(column.data, column.offsets[begin : end + 1])
+        begin = end
+        if begin >= len(column):
+            return
 
 
 def _column(texts: Any) -> TextColumn:
