@@ -7,22 +7,31 @@
 
 namespace fasttrain::tokenizer {
 
-void pretokenize_scalar(const PretokenizeArgs& a) noexcept {
+namespace {
+
+std::int64_t cut_text(const UnicodeClasses& u, const Pattern& pattern, const std::uint8_t* start,
+                      const std::uint8_t* end, std::int64_t* out) noexcept {
+  std::int64_t count = 0;
+  for (const std::uint8_t* p = start; p < end;) {
+    p = scalar::next_piece(u, pattern, p, end);
+    out[count++] = p - start;
+  }
+  return count;
+}
+
+}  // namespace
+
+void pretokenize_texts(const PretokenizeArgs& a, CutTextFn cut) noexcept {
   const UnicodeClasses& u = unicode_classes();
   const Pattern pattern = Pattern::number(a.pattern);
   parallel_ranges(a.N, 16, a.threads, [&](std::size_t begin, std::size_t stop) {
-    for (std::size_t n = begin; n < stop; ++n) {
-      const std::uint8_t *start = a.data + a.offsets[n], *end = a.data + a.offsets[n + 1];
-      std::int64_t* out = a.ends + (a.offsets[n] - a.offsets[0]);
-      std::int64_t count = 0;
-      for (const std::uint8_t* p = start; p < end;) {
-        p = scalar::next_piece(u, pattern, p, end);
-        out[count++] = p - start;
-      }
-      a.counts[n] = count;
-    }
+    for (std::size_t n = begin; n < stop; ++n)
+      a.counts[n] =
+          cut(u, pattern, a.data + a.offsets[n], a.data + a.offsets[n + 1], a.ends + (a.offsets[n] - a.offsets[0]));
   });
 }
+
+void pretokenize_scalar(const PretokenizeArgs& a) noexcept { pretokenize_texts(a, cut_text); }
 
 std::span<const Impl<PretokenizeFn>> pretokenize_impls() {
 #if defined(__x86_64__)

@@ -14,6 +14,7 @@
 #include <span>
 
 #include "core/impl.h"
+#include "tokenizer/scan.h"
 
 namespace fasttrain::tokenizer {
 
@@ -26,6 +27,12 @@ struct PretokenizeArgs {
   int pattern;  // Pattern::number
   int threads;
 };
+
+// The ends of one text's pieces, counted from its begin; returns their number.
+using CutTextFn = std::int64_t (*)(const UnicodeClasses&, const Pattern&, const std::uint8_t* start,
+                                   const std::uint8_t* end, std::int64_t* out) noexcept;
+
+void pretokenize_texts(const PretokenizeArgs&, CutTextFn) noexcept;  // with `cut` for each text
 
 using PretokenizeFn = void (*)(const PretokenizeArgs&) noexcept;
 

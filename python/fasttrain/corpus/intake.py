@@ -185,14 +185,26 @@ class Intake:
 
 
 class Taken:
-    """Which origins other pieces of a file have: by the first 64 bits of the doc_id, sorted."""
+    """Which origins other pieces of a file have: by the first 64 bits of the doc_id."""
 
-    def __init__(self, ids: npt.NDArray[np.uint64]) -> None:
-        self.ids = np.sort(ids)
+    def __init__(self) -> None:
+        self._ids = np.zeros(0, np.uint64)  # ascending
+
+    def add(self, ids: npt.NDArray[np.uint64]) -> None:
+        """Take in `heads`. Cost: linear in all, as two ascending runs are merged."""
+        self._ids = np.sort(np.concatenate([self._ids, np.sort(ids)]), kind="stable")
+
+    def find(self, ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """(N,) Which `heads` are taken."""
+        at = np.searchsorted(self._ids, ids)
+        found = np.zeros(len(ids), np.bool_)
+        inside = at < len(self._ids)
+        found[inside] = self._ids[at[inside]] == ids[inside]
+        return found
 
     def holds(self, source: str, origin: str) -> bool:
         """Whether one of them is the origin."""
-        return bool(np.isin(heads(doc_ids(source, [origin])), self.ids, assume_unique=True)[0])
+        return bool(self.find(heads(doc_ids(source, [origin])))[0])
 
 
 def heads(doc_id: Any) -> npt.NDArray[np.uint64]:

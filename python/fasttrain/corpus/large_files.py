@@ -54,13 +54,13 @@ class LargeFiles:
         found = [_document_heads(self._folder, report) for report in reports]
         if len(np.unique(np.concatenate(found))) == sum(map(len, found)):
             return
-        taken = Taken(np.zeros(0, np.uint64))
+        taken = Taken()
         for number, piece in enumerate(self._pieces(part, folder)):
-            if np.isin(found[number], taken.ids).any():
+            if taken.find(found[number]).any():
                 report = again(number, partial(self._read, part, piece, taken=taken))
                 found[number] = _document_heads(self._folder, report)
             _forget(piece)
-            taken = Taken(np.concatenate([taken.ids, found[number]]))
+            taken.add(found[number])
 
 
 def _forget(piece: dict[str, Any]) -> None:
