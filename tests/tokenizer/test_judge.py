@@ -1,5 +1,6 @@
 """Every figure of the tokenizer report against values worked by hand."""
 
+import json
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 
 from fasttrain.core.errors import ConfigError
 from fasttrain.text.columns import TextColumn, from_texts
-from fasttrain.tokenizer import judge
+from fasttrain.tokenizer import Tokenizer, judge, train_bpe
 from fasttrain.tokenizer.fragmentation import fragmentation, read_terms
 from fasttrain.tokenizer.health import health
 from fasttrain.tokenizer.judge import Judge, premiums, renyi_efficiency, rough_premiums
@@ -163,3 +164,20 @@ def test_terms_are_read_once_each(tmp_path):
         read_terms(path)
     with pytest.raises(ConfigError, match=r"none.txt: cannot be read"):
         read_terms(tmp_path / "none.txt")
+
+
+def test_words_of_a_normalised_text_are_those_that_the_tokenizer_sees(tmp_path):
+    """Prepend gives each text its space, not each word; a text's bytes are those it came with."""
+    made = train_bpe(["ab ab cd"], vocab_size=262, special_tokens=[])
+    made.save(tmp_path / "t.json")
+    data = json.loads((tmp_path / "t.json").read_text())
+    steps = [{"type": "Strip", "strip_left": True, "strip_right": True}, {"type": "Prepend", "prepend": " "}]
+    data["normalizer"] = {"type": "Sequence", "normalizers": steps}
+    (tmp_path / "n.json").write_text(json.dumps(data))
+    plain, normal = Judge(made), Judge(Tokenizer.load(tmp_path / "n.json"))
+    plain.add(from_texts([" ab cd", " ab"]), [("s", "en")] * 2)
+    normal.add(from_texts(["  ab cd ", "ab"]), [("s", "en")] * 2)
+    ours, theirs = (j.figures()["total"] for j in (normal, plain))
+    assert ours["bytes"] == 10
+    for name in ("tokens", "words", "word_tokens"):
+        assert ours[name] == theirs[name]

@@ -12,9 +12,10 @@ from tokenizers import normalizers as theirs
 
 from fasttrain.core.errors import ConfigError, FormatError
 from fasttrain.text import columns
-from fasttrain.tokenizer import Tokenizer, measure, normalize_tables, train_bpe
+from fasttrain.tokenizer import Tokenizer, normalize_tables, train_bpe
 from fasttrain.tokenizer.convert import to_tiktoken
 from fasttrain.tokenizer.extend import extend
+from fasttrain.tokenizer.judge import Judge
 from fasttrain.tokenizer.normalizers import SPACE, Normalizer, characters
 from tokenizer.scripts import SAMPLES, TEXT
 
@@ -166,9 +167,11 @@ def test_bytes_that_are_no_utf8_pass(texts):
 def test_what_it_measures_is_the_text_as_it_was(normalized):
     ours, theirs_ = normalized
     texts = [t.replace("<|", "") for t in SAMPLES]
-    counts = measure.measure(ours, columns.from_texts(texts), np.zeros(len(texts), np.int64), 1)[0]
-    assert counts[1] == sum(len(t.encode()) for t in texts)
-    assert counts[2] == sum(len(theirs_.encode(t).ids) for t in texts)
+    judge = Judge(ours)
+    judge.add(columns.from_texts(texts), [("s", "und")] * len(texts))
+    total = judge.figures()["total"]
+    assert total["bytes"] == sum(len(t.encode()) for t in texts)
+    assert total["tokens"] == sum(len(theirs_.encode(t).ids) for t in texts)
 
 
 @pytest.mark.parametrize(

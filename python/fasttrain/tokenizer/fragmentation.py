@@ -9,6 +9,7 @@ import numpy as np
 from fasttrain.core.errors import ConfigError
 from fasttrain.text.columns import from_texts
 from fasttrain.tokenizer.judge import AnyTokenizer, encode_words
+from fasttrain.tokenizer.tokenizer import Tokenizer
 
 SHOWN = 50
 
@@ -34,7 +35,8 @@ def fragmentation(tokenizer: AnyTokenizer, terms: Sequence[str], shown: int = SH
     Returns: terms, single (share of one token), mean_pieces, and `worst`: the `shown` terms of the most pieces, of
     equals the shorter first, each with its pieces (part of a character shows as U+FFFD).
     """
-    ids, offsets = encode_words(tokenizer, from_texts([f" {term}" for term in terms]))
+    words = from_texts([f" {term}" for term in terms])
+    ids, offsets = encode_words(tokenizer, tokenizer.normalized(words) if isinstance(tokenizer, Tokenizer) else words)
     tokens = tokenizer.vocabulary.tokens
     pieces = np.diff(offsets)
     size = np.array([len(term.encode()) for term in terms])

@@ -46,8 +46,7 @@ class Judge:
         """Count N texts; `keys`: source and language of each."""
         groups = sorted(set(keys))
         group = np.array([groups.index(k) for k in keys], np.int64)
-        ids, offsets = self.tokenizer.encode_batch(column, threads=threads_of_rank())
-        found, owner = words(column)
+        ids, offsets, found, owner = _encoded(self.tokenizer, column)
         pieces = np.diff(encode_words(self.tokenizer, found)[1])
         per_text = (
             np.ones(len(column), np.int64),
@@ -74,31 +73,40 @@ class Judge:
     def figures(self) -> dict[str, Any]:
         """The ratios in all, by source and by language; a ratio without a denominator is None."""
         num_ordinary = sum(1 for t in self.tokenizer.vocabulary.tokens if t) - len(self.tokenizer.special_tokens)
-        zero = np.zeros(len(COUNTS), np.int64)
         used = sum(self.used.values(), np.zeros(self.tokenizer.vocab_size, np.int64))
-        by_source = {
-            source: summary(sum((row for key, row in self.counts.items() if key[0] == source), zero))
-            | {"renyi": renyi_efficiency(seen, num_ordinary)}
-            for source, seen in sorted(self.used.items())
-        }
-        languages = sorted({language for _, language in self.counts})
-        by_language = {
-            name: summary(sum((row for key, row in self.counts.items() if key[1] == name), zero)) for name in languages
-        }
-        total = summary(sum(self.counts.values(), zero)) | {"renyi": renyi_efficiency(used, num_ordinary)}
-        return {
-            "total": total,
-            "by_source": by_source,
-            "by_language": by_language,
-            "used_tokens": int((used > 0).sum()),
-        }
+        found = by_group(self.counts)
+        for source, seen in self.used.items():
+            found["by_source"][source]["renyi"] = renyi_efficiency(seen, num_ordinary)
+        found["total"]["renyi"] = renyi_efficiency(used, num_ordinary)
+        return found | {"used_tokens": int((used > 0).sum())}
+
+
+def by_group(counts: Mapping[Key, npt.NDArray[np.int64]]) -> dict[str, Any]:
+    """Rows of counts by (source, language) as figures in all, by source and by language."""
+    zero = np.zeros(len(COUNTS), np.int64)
+
+    def grouped(side: int) -> dict[str, Any]:
+        names = sorted({key[side] for key in counts})
+        return {name: summary(sum((row for key, row in counts.items() if key[side] == name), zero)) for name in names}
+
+    return {"total": summary(sum(counts.values(), zero)), "by_source": grouped(0), "by_language": grouped(1)}
+
+
+def _encoded(
+    tokenizer: AnyTokenizer, column: TextColumn
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64], TextColumn, npt.NDArray[np.int64]]:
+    """Ids of the texts and where each text's begin; their words as the tokenizer sees them, and each word's text."""
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        return *tokenizer.encode_batch(column, threads=threads_of_rank()), *words(column)
+    normal = tokenizer.normalized(column)
+    return *tokenizer.encode_normalized(normal, threads=threads_of_rank()), *words(normal)
 
 
 def encode_words(tokenizer: AnyTokenizer, words: TextColumn) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-    """Ids of words as they stand inside a text, each by itself, and where each word's begin."""
+    """Ids of words as they stand inside a (normalised) text, each by itself, and where each word's begin."""
     if isinstance(tokenizer, SentencePieceTokenizer):  # which would put a space of its own before each
         return tokenizer.encode_words(words, threads=threads_of_rank())
-    return tokenizer.encode_batch(words, threads=threads_of_rank())
+    return tokenizer.encode_normalized(words, threads=threads_of_rank())
 
 
 def summary(counts: npt.NDArray[np.int64]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from fasttrain.formats.manifest import Report
 from fasttrain.formats.part import PartReport, PartWriter
 from fasttrain.formats.stage import Stage
 from fasttrain.text import columns
-from fasttrain.tokenizer import given, given_tokens, learn_bpe, measure, patterns, weighting
+from fasttrain.tokenizer import given, given_tokens, learn_bpe, patterns, weighting
+from fasttrain.tokenizer.judge import UNKNOWN, Judge, by_group
 from fasttrain.tokenizer.stage_words import Counted, count_words, sampled
 from fasttrain.tokenizer.tokenizer import AnyTokenizer, Tokenizer, file_in
 from fasttrain.tokenizer.train_bpe import EOT
@@ -204,26 +205,35 @@ def _shares(total: dict[str, int], limit: int) -> dict[str, float]:
 
 
 def _report(stage: Stage, tokenizer: AnyTokenizer, parts: list[Path], share: dict[str, float]) -> dict[str, Any]:
-    """Measure a sample of every source, part by part on every rank."""
+    """Judge the tokenizer on a sample of every source, part by part on every rank."""
+    judge = Judge(tokenizer)
 
     def work(path: Path, writer: PartWriter) -> None:
-        totals: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
+        judge.counts.clear()
         for batch in iter_documents(path, ["doc_id", "text", "source", "language"], rows=1024):
             kept = batch.filter(pa.array(sampled(batch, share)))
-            keys = list(zip(kept.column("source").to_pylist(), kept.column("language").to_pylist()))
-            names = sorted(set(keys))
-            groups = np.array([names.index(k) for k in keys], np.int64)
-            counts = measure.measure(tokenizer, columns.from_arrow(kept.column("text")), groups, len(names))
-            for name, row in zip(names, counts):
-                totals[name] = totals.get(name, np.zeros(len(row), np.int64)) + row
-        writer.extra = {"rows": [[*name, row.tolist()] for name, row in sorted(totals.items())]}
+            languages = [language or UNKNOWN for language in kept.column("language").to_pylist()]
+            judge.add(columns.from_arrow(kept.column("text")), list(zip(kept.column("source").to_pylist(), languages)))
+        writer.extra = {"rows": [[*name, row.tolist()] for name, row in sorted(judge.counts.items())]}
 
     reports = stage.map_parts(
         "measure", parts, work, key=lambda p: [_name(p), share, tokenizer.fingerprint], output=False,
         label="tokenizer/measure",
     )  # fmt: skip
-    rows = [(s, lang or "unknown", np.array(row)) for r in reports for s, lang, row in r.extra["rows"]]
-    return measure.report(tokenizer, rows)
+    counts: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
+    for source, language, row in (row for r in reports for row in r.extra["rows"]):
+        counts[source, language] = counts.get((source, language), 0) + np.array(row, np.int64)
+    lengths = np.array([len(t) for t in tokenizer.vocabulary.tokens])
+    return {
+        "vocab_size": tokenizer.vocab_size,
+        "pattern": tokenizer.pattern,
+        "merges": tokenizer.num_merges,
+        "special_tokens": tokenizer.special_tokens,
+        "fingerprint": tokenizer.fingerprint,
+        "mean_token_bytes": round(float(lengths.mean()), 3),
+        "longest_token_bytes": int(lengths.max()),
+        **by_group(counts),
+    }
 
 
 def _name(path: Path) -> str:
