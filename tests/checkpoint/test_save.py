@@ -228,3 +228,18 @@ def test_newest_and_best_stay(tmp_path):
     assert store.steps(tmp_path) == [2, 5, 6]
     assert store.best(tmp_path) == store.path_of(tmp_path, 2)
     assert store.newest(tmp_path) == store.path_of(tmp_path, 6)
+
+
+def test_a_rank_touches_nothing_behind_its_list(tmp_path, monkeypatch):
+    """Rank 0 renames the folder as soon as it sees every rank's list: here before the rank's own call returns."""
+    temporary, final, real = tmp_path / ".step-00000008.new", tmp_path / "step-00000008", os.replace
+    temporary.mkdir()
+
+    def replace(source, target):
+        real(source, target)
+        if Path(target).suffix == ".json":
+            real(temporary, final)
+
+    monkeypatch.setattr(save_module.os, "replace", replace)
+    save_module.write_rank(temporary, 1, state().items())
+    assert sorted(p.name for p in final.iterdir()) == ["rank-00001-000.safetensors", "rank-00001.json"]

@@ -182,7 +182,8 @@ def write_rank(folder: Path, rank: int, tensors: Iterable[tuple[str, torch.Tenso
         group[name] = tensor
     if group:
         flush(group)
-    atomic.write_json(_marker(folder, rank), files)
+    # Not synced: rank 0 may rename the folder as soon as it sees the list, which nobody needs behind that.
+    atomic.write_json(_marker(folder, rank), files, durable=False)
 
 
 def _join(folder: Path, num_ranks: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
