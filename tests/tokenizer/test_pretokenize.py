@@ -40,6 +40,7 @@ def cut(text, pattern="cl100k", **kw):
         ("o200k", ["It's", " ", " ", "123", "456", "7", " a", "!?\n\n", "  \n", " ", "\tb", " \n", " "]),
         ("tekken", ["It", "'s", " ", " ", *"1234567", " a", "!?\n\n", "  \n", " ", "\tb", " \n", " "]),
         ("deepseek_v3", ["It", "'s", "  ", "123", "456", "7", " a", "!?\n\n", "  \n", " ", "\tb", " \n", " "]),
+        ("cl100k_superwords", ["It", "'s", " ", " ", "123", "456", "7", " a", "!?\n\n", "  \n", " ", "\tb", " \n "]),
     ],
 )
 def test_by_hand(impl, pattern, pieces):
@@ -56,6 +57,25 @@ def test_by_hand(impl, pattern, pieces):
 )
 def test_case_and_signs_by_hand(impl, pattern, pieces):
     assert [p.decode() for p in cut("fastTrainLLM'sABcd'LLx//\n/a.b", pattern, impl=impl)] == pieces
+
+
+@pytest.mark.parametrize("pattern", patterns.SUPERWORDS.values())
+def test_superwords_by_hand(impl, pattern):
+    wanted = [
+        *("it", "'s", " of the same", ",", " in", " ", " a word", " ", "12", " of", "\n"),
+        *("le café noir", "'Ll", " ", " e", ".don", "'t", " you", " "),
+    ]
+    if pattern.startswith("qwen2"):
+        wanted[8:9] = ["1", "2"]
+    text = "it's of the same, in  a word 12 of\nle café noir'Ll  e.don't you "
+    assert [p.decode() for p in cut(text, pattern, impl=impl)] == wanted
+
+
+@given(st.text(st.sampled_from("aé漢 '.1\nst"), max_size=400), st.sampled_from(list(patterns.SUPERWORDS.values())))
+def test_long_superwords_equal_tokenizers(text, pattern):
+    wanted = [s for s, _ in SPLIT[pattern].pre_tokenize_str(text)]
+    for impl in backend.implementations(OP):
+        assert [p.decode() for p in cut(text, pattern, impl=impl)] == wanted
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

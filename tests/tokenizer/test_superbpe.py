@@ -1,75 +1,97 @@
 import json
+import re
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Regex, pre_tokenizers
 from tokenizers import Tokenizer as HuggingFace
 
+from fasttrain.core import backend
 from fasttrain.text import columns
-from fasttrain.tokenizer import bpe_encode_ref, superbpe, train_bpe
-from fasttrain.tokenizer.pretokenize import pretokenize
+from fasttrain.tokenizer import Tokenizer, patterns, superbpe, train_bpe
+from fasttrain.tokenizer.bpe_dropout import bpe_dropout
 from tokenizer.scripts import SAMPLES, TEXT
 
 TEXTS = [Path(m.__file__).read_text(encoding="utf-8")[:60_000] for m in (json, pytest, np.ma)] + SAMPLES
 SIZES = {"vocab_size": 900, "subword_size": 600}
+PATTERNS = list(patterns.SUPERWORDS)
+WORDS = st.lists(
+    st.sampled_from(["the", "of", "return", "self", "in", "é", "漢字", "'s", "1", "\n", "", "if", "None"])
+).map(" ".join)
 
 
-def superwords(texts, pattern):
-    pieces, starts = pretokenize(columns.from_texts(texts), pattern=pattern)
-    goes_on = superbpe.joins(pieces, starts)
-    found = [[] for _ in texts]
-    for n, (begin, end) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist())):
-        for p in range(begin, end):
-            if goes_on[p]:
-                found[n][-1] += pieces[p]
-            else:
-                found[n].append(pieces[p])
-    return found
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """both(pattern): a tokenizer of two stages as loaded here and by Hugging Face's tokenizers, and its file."""
+
+    @cache
+    def made(pattern):
+        path = tmp_path_factory.mktemp(pattern) / "tokenizer.json"
+        superbpe.train_superbpe(TEXTS, pattern=pattern, **SIZES).save(path)
+        return Tokenizer.load(path), HuggingFace.from_file(str(path)), path
+
+    return made
 
 
-def by_expression(text, pattern):
-    split = pre_tokenizers.Split(Regex(superbpe.EXPRESSIONS[pattern]), "isolated")
-    return [piece.encode() for piece, _ in split.pre_tokenize_str(text)]
-
-
-@given(st.lists(TEXT | st.text("aé 's1.\n", max_size=20), max_size=5), st.sampled_from(list(superbpe.EXPRESSIONS)))
-def test_superwords_are_what_the_expression_gives(texts, pattern):
-    assert superwords(texts, pattern) == [by_expression(t, pattern) for t in texts]
-
-
-@pytest.mark.parametrize("pattern", list(superbpe.EXPRESSIONS))
-def test_superwords_of_real_text(pattern):
-    assert superwords(TEXTS, pattern) == [by_expression(t, pattern) for t in TEXTS]
-
-
-def test_superwords_by_hand():
-    assert superwords(["it's of the same, in  a word 12 of\nle café noir"], "cl100k") == [
-        [b"it", b"'s", b" of the same", b",", b" in", b" ", b" a word", b" ", b"12", b" of", b"\n",
-         "le café noir".encode()]
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("pattern", list(superbpe.EXPRESSIONS))
-def test_loads_in_transformers_with_the_same_ids(tmp_path, pattern):
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_loads_in_transformers_with_the_same_ids(both, pattern):
     transformers = pytest.importorskip("transformers")
-    trained = superbpe.train_superbpe(TEXTS, pattern=pattern, **SIZES)
-    trained.save(tmp_path / "tokenizer.json")
-    theirs = HuggingFace.from_file(str(tmp_path / "tokenizer.json"))
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
-    v = trained.vocabulary
-    byte_ids = v.byte_ids("test").tolist()
-    merges = {tuple(p): (r, i) for p, r, i in zip(v.pairs.tolist(), v.ranks.tolist(), v.id_of_rank.tolist())}
+    ours, theirs, path = both(pattern)
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_file=str(path))
     crossing = 0
     for text in [*SAMPLES, *(t[:5000] for t in TEXTS)]:
-        ids = [i for piece in by_expression(text, pattern) for i in bpe_encode_ref.merge(piece, byte_ids, merges)]
+        ids = ours.encode(text).tolist()
         assert theirs.encode(text, add_special_tokens=False).ids == ids
         assert fast(text, add_special_tokens=False)["input_ids"] == ids
-        assert b"".join(v.tokens[i] for i in ids) == text.encode()
-        crossing += sum(b" " in v.tokens[i].strip() for i in ids)
+        assert ours.decode(ids) == text
+        crossing += sum(b" " in ours.vocabulary.tokens[i].strip() for i in ids)
     assert crossing > 20
+
+
+@given(st.lists(WORDS | TEXT, max_size=4).map("".join), st.sampled_from(PATTERNS))
+def test_ids_equal_theirs(both, text, pattern):
+    ours, theirs, _ = both(pattern)
+    text = text.replace("<|", "")  # tokenizers would read a special token
+    encoding = theirs.encode(text)
+    column = columns.from_texts([text])
+    for impl in backend.implementations("bpe_encode"):
+        for _ in range(2):  # the second time from the cache
+            ids, offsets = ours.encode_batch(column, impl=impl)
+            assert ids.tolist() == encoding.ids
+    assert ours.decode(ids) == text
+    assert [tuple(s) for s in ours.spans(column, ids, offsets, unit="characters").tolist()] == encoding.offsets
+    dropped, _ = ours.encode_batch(column, dropout=0.3, seed=7)
+    assert ours.decode(dropped) == text
+    np.testing.assert_array_equal(bpe_dropout(ours._model, column, dropout=0.3, seed=7, impl="reference")[0], dropped)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_long_superwords_equal_theirs(both, pattern):
+    """Pieces of many kilobytes: merged by the heap first, then by backtracking, in one text and in many."""
+    ours, theirs, _ = both(pattern)
+    words = [w for t in TEXTS[:3] for w in re.findall("[a-z]+", t)] * 6
+    texts = [" ".join(words[k : k + n]) for k, n in ((0, 40), (9, 400), (0, len(words)), (5, 3000))]
+    wanted = [theirs.encode(t).ids for t in texts]
+    assert len(texts[2]) > 50_000
+    for impl in backend.implementations("bpe_encode")[:-1]:
+        fresh = Tokenizer(ours.vocabulary)
+        for _ in range(2):
+            ids, offsets = fresh.encode_batch(texts, impl=impl)
+            assert [ids[a:b].tolist() for a, b in pairwise(offsets)] == wanted
+
+
+def test_a_tokenizer_is_the_file_that_it_saves(tmp_path):
+    trained = superbpe.train_superbpe(TEXTS, **SIZES)
+    trained.save(tmp_path / "tokenizer.json")
+    loaded = Tokenizer.load(tmp_path)
+    assert loaded.fingerprint == trained.tokenizer().fingerprint
+    assert loaded.pattern == "cl100k_superwords"
+    loaded.save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "tokenizer.json").read_bytes()
 
 
 def test_the_first_stage_is_ordinary_training():

@@ -10,11 +10,16 @@ from collections.abc import Sequence
 
 from fasttrain.core.errors import FormatError
 
-NUMBER = {"cl100k": 0, "llama3": 1, "qwen2": 2, "gpt2": 3, "o200k": 4, "tekken": 5, "deepseek_v3": 6}
+SUPERWORDS = {name: f"{name}_superwords" for name in ("cl100k", "llama3", "qwen2")}
+"""Pattern name -> that of its superwords: a word goes on over single spaces, all other pieces are the same."""
+
+NUMBER = {"cl100k": 0, "llama3": 1, "qwen2": 2, "gpt2": 3, "o200k": 4, "tekken": 5, "deepseek_v3": 6} | {
+    name: 7 + k for k, name in enumerate(SUPERWORDS.values())
+}
 """Pattern name -> its number in csrc/tokenizer/scan.h."""
 
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_WORD = r"[^\r\n\p{L}\p{N}]?\p{L}+"
+_WORD, _POSSESSIVE_WORD = r"[^\r\n\p{L}\p{N}]?\p{L}+", r"[^\r\n\p{L}\p{N}]?+\p{L}++"
 _FIRST, _REST = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 _LOWER_WORD, _UPPER_WORD = rf"[^\r\n\p{{L}}\p{{N}}]?{_FIRST}*{_REST}+", rf"[^\r\n\p{{L}}\p{{N}}]?{_FIRST}+{_REST}*"
 _CASED_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
@@ -36,6 +41,12 @@ HUGGING_FACE = {
     rf"|[{_CJK}&&[\p{{P}}\p{{S}}]]+|(?:[{_CJK}&&[^\p{{L}}\p{{M}}\p{{P}}\p{{S}}]](?![{_CJK}&&[\p{{L}}\p{{M}}]]))+"
     rf"|{_SIGNS}[A-Za-z]+|[^\r\n\p{{L}}\p{{P}}\p{{S}}\p{{N}}{_CJK}]?[\p{{L}}\p{{M}}&&[^{_CJK}]]+"
     rf"| ?[\p{{P}}\p{{S}}&&[^{_CJK}]]+[\r\n]*|\s*[\r\n]+|\s+(?![^\s\p{{N}}{_CJK}])|\s+",
+}
+HUGGING_FACE |= {
+    name: HUGGING_FACE[base].replace(*pair, 1)
+    for base, name in SUPERWORDS.items()
+    for pair in ((_WORD, _WORD + r"(?: \p{L}+)*"), (_POSSESSIVE_WORD, _POSSESSIVE_WORD + r"(?: \p{L}++)*+"))
+    if pair[0] in HUGGING_FACE[base]
 }
 """What we write into tokenizer.json, and what we know when we read one."""
 

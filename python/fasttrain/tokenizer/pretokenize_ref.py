@@ -6,6 +6,7 @@ from functools import cache
 from fasttrain.tokenizer import unicode_ln
 
 _CASED = ("o200k", "tekken")
+_SUPERWORDS = "_superwords"
 
 
 @cache
@@ -151,6 +152,7 @@ def _deepseek(text: str) -> list[str]:
 
 def _next(text: str, i: int, pattern: str) -> int:
     """End of the piece that starts at i."""
+    joins_words, pattern = pattern.endswith(_SUPERWORDS), pattern.removesuffix(_SUPERWORDS)
     if pattern in _CASED:
         return _next_cased(text, i, pattern)
     if text[i] == "'" and (length := _contraction(text, i, pattern != "gpt2")):
@@ -162,7 +164,10 @@ def _next(text: str, i: int, pattern: str) -> int:
         kind = _class(text[start])
         return _space(text, i, pattern) if kind == "S" else _run(text, start, kind)
     if here == "L" or (here != "N" and text[i] not in "\r\n" and follow == "L"):
-        return _run(text, i + (here != "L"), "L")
+        end = _run(text, i + (here != "L"), "L")
+        while joins_words and text[end : end + 1] == " " and _run(text, end + 1, "L") > end + 1:
+            end = _run(text, end + 1, "L")
+        return end
     if here == "N":
         return min(_run(text, i, "N"), i + (1 if pattern == "qwen2" else 3))
     if here == "O" or (text[i] == " " and follow == "O"):

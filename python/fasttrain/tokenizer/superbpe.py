@@ -4,41 +4,29 @@
     second stage  the same learning goes on from those tokens, on superwords: runs of words with one space between
 
 A superword is what the pattern's alternative for words gives when ` \\p{L}+` may follow it any number of times; all
-other pieces stay. EXPRESSIONS holds the whole expressions; cl100k's words are
-`[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++(?: \\p{L}++)*+` then. The tokenizer.json names it, so any library that runs it and
-reads merges gives the same ids. No token crosses punctuation, a number, two spaces or a line end, and none that the
-second stage makes holds more than `max_spaces` spaces.
+other pieces stay (patterns.SUPERWORDS): cl100k's words are `[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++(?: \\p{L}++)*+` then. The
+tokenizer.json names that expression, so any library that runs it and reads merges gives the same ids; the native
+encoder has a scanner for it. No token crosses punctuation, a number, two spaces or a line end, and none that the second
+stage makes holds more than `max_spaces` spaces.
 
 Memory: the second stage sees a sample of the texts of at most about `sample_bytes`, chosen by their hashes; it is
 bounded by that, whatever the corpus holds. Source: Liu et al. 2025, SuperBPE, arXiv:2503.13423.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fasttrain.formats import atomic
 from fasttrain.text.columns import TextColumn
-from fasttrain.tokenizer import learn_bpe, patterns, tokenizer_json, unicode_ln
+from fasttrain.tokenizer import learn_bpe, patterns, tokenizer_json
 from fasttrain.tokenizer.bpe_train import WordCounter, bpe_train
-from fasttrain.tokenizer.pretokenize import pretokenize
 from fasttrain.tokenizer.read_texts import Texts, sample
+from fasttrain.tokenizer.tokenizer import Tokenizer
 from fasttrain.tokenizer.train_bpe import EOT, count_texts
 from fasttrain.tokenizer.vocabulary import Vocabulary
-
-_WORDS = {
-    "cl100k": (r"[^\r\n\p{L}\p{N}]?+\p{L}++", r"(?: \p{L}++)*+"),
-    "llama3": (r"[^\r\n\p{L}\p{N}]?\p{L}+", r"(?: \p{L}+)*"),
-    "qwen2": (r"[^\r\n\p{L}\p{N}]?\p{L}+", r"(?: \p{L}+)*"),
-}
-"""The alternative for words of each pattern, and what is put behind it."""
-EXPRESSIONS = {p: patterns.HUGGING_FACE[p].replace(word, word + more, 1) for p, (word, more) in _WORDS.items()}
-"""The expression of superwords by the pattern that it comes from."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +34,19 @@ class SuperBpe:
     """What the two stages gave."""
 
     vocabulary: Vocabulary
-    """Its `pattern` is that of the first stage: superwords have no scanner, so it encodes nothing by itself."""
-    expression: str
-    """The regular expression that cuts text into superwords."""
+    """Its `pattern` is that of superwords."""
     num_superwords: int
     """Tokens that hold a space behind another character."""
     sampled_bytes: int
     """Text that the second stage saw."""
 
+    def tokenizer(self) -> Tokenizer:
+        """What encodes with it."""
+        return Tokenizer(self.vocabulary)
+
     def save(self, path: str | Path) -> None:
-        """Write a tokenizer.json, whole or not at all, which `tokenizers` and `transformers` load."""
-        data = tokenizer_json.to_json(self.vocabulary)
-        data["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = self.expression
-        atomic.write_bytes(Path(path), (json.dumps(data, ensure_ascii=False, indent=1) + "\n").encode())
+        """Write a tokenizer.json, whole or not at all, which `tokenizers`, `transformers` and `Tokenizer.load` read."""
+        tokenizer_json.write(Path(path), self.vocabulary)
 
 
 def train_superbpe(
@@ -89,8 +77,8 @@ def train_superbpe(
     Cost: the first stage's, one more pass over the text, and about 30 bytes of memory a byte of the sample.
     """
     op = "superbpe"
-    if pattern not in EXPRESSIONS:
-        raise ValueError(f"{op}: pattern must be one of {', '.join(EXPRESSIONS)}, got {pattern!r}")
+    if pattern not in patterns.SUPERWORDS:
+        raise ValueError(f"{op}: pattern must be one of {', '.join(patterns.SUPERWORDS)}, got {pattern!r}")
     if not 256 + len(special_tokens) <= subword_size <= vocab_size:
         raise ValueError(f"{op}: subword_size must lie between the bytes and special tokens, and vocab_size = "
                          f"{vocab_size}; got {subword_size}")  # fmt: skip
@@ -126,62 +114,20 @@ def train_superbpe(
             tokens.append(tokens[left] + tokens[right])
     both = learn_bpe.Learned(
         tokens, np.concatenate([learned.pairs, pairs]), np.concatenate([learned.ids, ids]), learned.special_tokens,
-        pattern, "hf",
+        patterns.SUPERWORDS[pattern], "hf",
     )  # fmt: skip
     num_superwords = sum(b" " in t[1:].lstrip(b" ") for t in tokens[len(spelled) :])
-    return SuperBpe(both.vocabulary(pad_to_multiple=pad_to_multiple), EXPRESSIONS[pattern], num_superwords, sampled)
+    return SuperBpe(both.vocabulary(pad_to_multiple=pad_to_multiple), num_superwords, sampled)
 
 
 def count_superwords(
     texts: Texts, pattern: str, sample_bytes: int, *, threads: int | None = None, impl: str | None = None
 ) -> tuple[TextColumn, npt.NDArray[np.int64], int]:
     """Every superword of the sample, in the order of its bytes, how often it occurs, and the sample's bytes."""
-    counter = WordCounter(pattern, impl=impl)
+    counter = WordCounter(patterns.SUPERWORDS[pattern], impl=impl)
     sampled = 0
     for column in sample(texts, sample_bytes, threads=threads):
         sampled += column.num_bytes
-        pieces, starts = pretokenize(column, pattern=pattern, threads=threads, impl=impl)
-        kept = np.append(~joins(pieces, starts), True)
-        superwords = TextColumn(pieces.data, np.ascontiguousarray(pieces.offsets[kept]))
-        counter.add_counted(superwords, np.ones(len(superwords), np.int64))
+        counter.add(column, threads=threads)
     words, counts = counter.words()
     return words, counts, sampled
-
-
-def joins(pieces: TextColumn, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """(P,) bool: whether each piece goes on with the superword of the piece before it.
-
-    It must be a space and letters, behind a word of the same text that is no contraction.
-    """
-    P = len(pieces)
-    if P == 0:
-        return np.zeros(0, np.bool_)
-    first = pieces.data[pieces.offsets[:-1]]
-    begins_text = np.zeros(P, np.bool_)
-    begins_text[starts[:-1][starts[:-1] < P]] = True
-    lengths = np.diff(pieces.offsets)
-    follows = (first == ord(" ")) & (lengths > 1) & ~begins_text
-    wanted = follows | np.append(follows[1:], False)  # pieces that it matters of
-    last = pieces.data[pieces.offsets[1:] - 1]
-    is_word = wanted & ((last | 0x20) >= ord("a")) & ((last | 0x20) <= ord("z"))
-    for p in np.flatnonzero(wanted & (last >= 0x80)).tolist():
-        is_word[p] = _ends_in_letter(pieces[p])
-    for p in np.flatnonzero(is_word & (first == ord("'")) & (lengths <= 3)).tolist():
-        is_word[p] = not _is_contraction(pieces[p])
-    follows &= is_word
-    follows[1:] &= is_word[:-1]
-    return np.asarray(follows)
-
-
-@cache
-def _letters() -> frozenset[int]:
-    return frozenset(c for first, last in unicode_ln.L for c in range(first, last + 1))
-
-
-@lru_cache(1 << 16)
-def _ends_in_letter(piece: bytes) -> bool:
-    return ord(piece.decode("utf-8", "surrogateescape")[-1]) in _letters()
-
-
-def _is_contraction(piece: bytes) -> bool:
-    return piece[1:].decode("utf-8", "replace").lower().replace("\u017f", "s") in ("s", "d", "m", "t", "ll", "ve", "re")
