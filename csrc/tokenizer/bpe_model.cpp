@@ -5,6 +5,8 @@
 #include <functional>
 #include <unordered_set>
 
+#include "tokenizer/scan.h"
+
 namespace fasttrain::tokenizer {
 namespace {
 
@@ -49,6 +51,7 @@ BpeModel::BpeModel(const BpeModelArgs& a)
   }
   whole_ = std::move(whole);
   add_cuts(a);
+  add_digits();
 }
 
 // Cuts are exact when all that merging makes is known by its bytes.
@@ -68,6 +71,19 @@ void BpeModel::add_cuts(const BpeModelArgs& a) {
   for (std::size_t v = 0; v < a.V; ++v)
     cuts_.add_token(token_bytes_.data() + token_offsets_[v], text(v).size());
   cuts_.enable();
+}
+
+void BpeModel::add_digits() {
+  const int digits = Pattern::number(pattern_).max_digits;
+  Worker w(0);
+  for (std::uint32_t n = 0, num = digits == 3 ? 1000 : digits == 1 ? 10 : 0; n < num; ++n) {
+    std::uint8_t group[3];
+    for (std::uint32_t i = static_cast<std::uint32_t>(digits), rest = n; i-- > 0; rest /= 10)
+      group[i] = static_cast<std::uint8_t>('0' + rest % 10);
+    std::uint32_t ids[3];
+    if (encode_piece(group, static_cast<std::size_t>(digits), ids, w) != 1) return digit_ids_.clear();
+    digit_ids_.push_back(ids[0]);
+  }
 }
 
 void BpeModel::seed(PieceCache& cache) const {

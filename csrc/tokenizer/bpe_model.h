@@ -66,6 +66,8 @@ class BpeModel {
   int pattern() const noexcept { return pattern_; }
   const PairTable& table() const noexcept { return table_; }
   const CjkCuts& cuts() const noexcept { return cuts_; }
+  // The id of each full group of the pattern's digits, by its number; nullptr: some are no token.
+  const std::uint32_t* digit_ids() const noexcept { return digit_ids_.empty() ? nullptr : digit_ids_.data(); }
   const AddedTokens& added() const noexcept { return added_; }
   std::uint32_t id_of_rank(std::uint32_t rank) const noexcept { return id_of_rank_[rank]; }
   const std::uint32_t* byte_ids() const noexcept { return byte_ids_.data(); }
@@ -74,6 +76,7 @@ class BpeModel {
  private:
   void seed(PieceCache& cache) const;
   void add_cuts(const BpeModelArgs& args);
+  void add_digits();
   const BpeBacktrack* backtrack() const;
   // Both merge until `stop` symbols are left, if they come so far.
   std::size_t merge_short(const std::uint8_t* piece, std::size_t bytes, std::uint32_t* out,
@@ -91,6 +94,7 @@ class BpeModel {
   std::vector<std::uint32_t> seeds_;  // short tokens that are the ids of their own bytes: a new cache starts with them
   // Tokens that merges do not give; pieces that are one need the look-up. Empty unless ignore_merges.
   std::unordered_map<std::string_view, std::uint32_t> whole_;
+  std::vector<std::uint32_t> digit_ids_;
   CjkCuts cuts_;
   AddedTokens added_;
   std::vector<BpeBacktrack::Token> made_;  // what `backtrack_` is built of when a long piece first asks

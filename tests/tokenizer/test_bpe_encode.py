@@ -7,8 +7,10 @@ from tokenizers import Tokenizer as HuggingFace
 from fasttrain.core import backend
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
+from fasttrain.tokenizer import patterns
 from fasttrain.tokenizer.bpe_encode import BpeModel, bpe_encode
 from fasttrain.tokenizer.train_bpe import train_bpe
+from tokenizer.by_hand import make
 from tokenizer.scripts import SAMPLES, TEXT
 
 OP = "bpe_encode"
@@ -130,6 +132,34 @@ def test_the_size_of_the_cache_changes_no_id(impl, cache_bytes):
     small = other(MODEL, cache_bytes=cache_bytes)
     for _ in range(2):
         got = bpe_encode(small, column, threads=1, impl=impl)
+        np.testing.assert_array_equal(got[0], wanted[0])
+        np.testing.assert_array_equal(got[1], wanted[1])
+
+
+def digit_model(pattern, groups=1000):
+    """A token for each of the first numbers of three digits, and of two."""
+    tokens = [f"{n:02}" for n in range(100)] + [f"{n:03}" for n in range(groups)]
+    merges = [(t[:-1].encode(), t[-1:].encode()) for t in tokens]
+    return make(merges, pattern=pattern)._model
+
+
+DIGIT_MODELS = [digit_model(p) for p in patterns.NUMBER] + [digit_model(p, 999) for p in ("cl100k", "o200k")]
+DIGIT_RUNS = st.lists(
+    st.tuples(
+        st.text(st.sampled_from("0123456789"), min_size=1, max_size=7),
+        st.integers(0, 40),
+        st.sampled_from(["", " ", "a", "\n", ".", "\u0663", "９", "²", "/", ":", "漢"]),
+    ),
+    max_size=4,
+)
+
+
+@given(DIGIT_RUNS, st.sampled_from(DIGIT_MODELS))
+def test_long_runs_of_digits_equal_the_reference(runs, model):
+    column = columns.from_texts(["".join(t * n + tail for t, n, tail in runs), "".join(t * n for t, n, _ in runs)])
+    wanted = bpe_encode(model, column, impl="reference")
+    for impl in backend.implementations(OP)[:-1]:
+        got = bpe_encode(model, column, impl=impl)
         np.testing.assert_array_equal(got[0], wanted[0])
         np.testing.assert_array_equal(got[1], wanted[1])
 
