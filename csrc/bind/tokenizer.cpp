@@ -98,19 +98,23 @@ void bind_dropout(py::module_& m) {
       "bpe_dropout",
       [](BpeModel& model, const Array<std::uint8_t>& data, const Array<std::int64_t>& offsets,
          Array<std::uint32_t>& ids, Array<std::int64_t>& ends, std::int64_t eot, bool finds_added, std::uint64_t seed,
-         std::uint64_t threshold, std::uint64_t first_text, int threads, const std::string& impl) {
+         std::uint64_t threshold, std::uint64_t first_text, const Array<std::uint64_t>& numbers,
+         const Array<std::uint64_t>& begins, int threads, const std::string& impl) {
         const auto fn = pick(bpe_dropout_impls(), "bpe_dropout", impl);
         const BpeDropoutArgs args{{&model, data.data(), offsets.data(), ids.mutable_data(), ends.mutable_data(),
                                    static_cast<std::size_t>(ends.shape(0) - 1), static_cast<std::size_t>(data.shape(0)),
                                    eot, finds_added, threads},
                                   seed,
                                   threshold,
-                                  first_text};
+                                  first_text,
+                                  numbers.shape(0) ? numbers.data() : nullptr,
+                                  begins.shape(0) ? begins.data() : nullptr};
         py::gil_scoped_release nogil;
         fn(args);
       },
       "model"_a, "data"_a.noconvert(), "offsets"_a.noconvert(), "ids"_a.noconvert(), "ends"_a.noconvert(), "eot"_a,
-      "finds_added"_a, "seed"_a, "threshold"_a, "first_text"_a, "threads"_a, "impl"_a);
+      "finds_added"_a, "seed"_a, "threshold"_a, "first_text"_a, "numbers"_a.noconvert(), "begins"_a.noconvert(), "threads"_a,
+      "impl"_a);
 }
 
 void bind_train(py::module_& m) {

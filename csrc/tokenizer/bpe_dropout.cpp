@@ -84,14 +84,15 @@ std::size_t encode_text(const BpeEncodeArgs& base, BpeModel::Worker& w, const st
   if (p == end) return 0;
   const auto& a = static_cast<const BpeDropoutArgs&>(base);  // of bpe_dropout_scalar below
   const std::int64_t* text = std::upper_bound(a.offsets, a.offsets + a.N + 1, p - a.data) - 1;
-  const std::uint64_t number = a.first_text + static_cast<std::uint64_t>(text - a.offsets);
+  const auto n = static_cast<std::size_t>(text - a.offsets);
+  const std::uint64_t number = a.first_text + (a.numbers ? a.numbers[n] : n), before = a.begins ? a.begins[n] : 0;
   const Draw draw{mix(mix(a.seed) + number), a.threshold};
   const Pattern pattern = Pattern::number(a.model->pattern());
   std::size_t count = 0;
   while (p < end) {
     const std::uint8_t* stop = scalar::next_piece(unicode_classes(), pattern, p, end);
     count += merge(*a.model, p, static_cast<std::size_t>(stop - p), out + count, w, draw,
-                   static_cast<std::uint64_t>(p - a.data - *text));
+                   before + static_cast<std::uint64_t>(p - a.data - *text));
     p = stop;
   }
   return count;

@@ -25,6 +25,9 @@ struct BpeDropoutArgs : BpeEncodeArgs {
   std::uint64_t seed;
   std::uint64_t threshold;   // dropped: the upper 53 bits of the hash are below it; p = threshold / 2^53
   std::uint64_t first_text;  // number of text 0
+  // Of texts that are parts of texts, both nullptr when all are whole:
+  const std::uint64_t* numbers;  // (N,)  which text, counted from first_text
+  const std::uint64_t* begins;   // (N,)  the byte of it at which the part begins
 };
 
 using BpeDropoutFn = void (*)(const BpeDropoutArgs&) noexcept;

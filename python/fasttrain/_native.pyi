@@ -277,6 +277,8 @@ def bpe_dropout(
     seed: typing.SupportsInt | typing.SupportsIndex,
     threshold: typing.SupportsInt | typing.SupportsIndex,
     first_text: typing.SupportsInt | typing.SupportsIndex,
+    numbers: numpy.typing.NDArray[numpy.uint64],
+    begins: numpy.typing.NDArray[numpy.uint64],
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -88,6 +89,45 @@ def test_batches_with_ends(tmp_path):
     assert rows[1] == [*ours.encode("x"), 400, *ours.encode("y"), ours.eot_id]
     assert ours.encode_batch([], allow_special=True)[0].tolist() == []
     assert ours.encode_batch(texts)[0].tolist() == PLAIN.encode_batch(texts)[0].tolist()  # a text is text
+
+
+@given(
+    tokens=TOKENS, normalizer=st.sampled_from(NORMALIZERS), texts=st.data(), dropout=st.sampled_from([0.1, 0.5, 1.0])
+)
+def test_dropout_leaves_added_tokens_whole(tmp_path_factory, tokens, normalizer, texts, dropout):
+    """What lies between them has the ids of its place in its text."""
+    if normalizer and normalizer["type"] in ("Strip", "Prepend"):
+        tokens = [t for t in tokens if t[0].strip()]
+    ours = Tokenizer.load(written(tmp_path_factory.mktemp("added"), tokens, normalizer))
+    drawn = ["".join(texts.draw(st.lists(st.sampled_from([*PARTS, "Hello the end "]), max_size=9))) for _ in range(3)]
+    options = {"dropout": dropout, "seed": 5, "allow_special": True}
+    ids, offsets = ours.encode_batch(drawn, first_text=7, add_eot=True, **options)
+    reference = ours.encode_batch(drawn, first_text=7, add_eot=True, impl="reference", **options)
+    assert (ids.tolist(), offsets.tolist()) == tuple(part.tolist() for part in reference)
+    alone = ours.encode_batch(drawn[1:], first_text=8, add_eot=True, threads=3, **options)[0]
+    assert ids[offsets[1] :].tolist() == alone.tolist()
+    plain, at = ours.encode_batch(drawn, add_eot=True, allow_special=True)
+    added = set(ours.special_tokens.values())
+    for (a, b), (c, d) in zip(itertools.pairwise(offsets), itertools.pairwise(at)):
+        assert [i for i in ids[a:b].tolist() if i in added] == [i for i in plain[c:d].tolist() if i in added]
+        assert ours.decode_bytes(ids[a:b]) == ours.decode_bytes(plain[c:d])
+
+
+def test_dropout_beside_flags_that_take_nothing_is_that_without_flags(tmp_path):
+    """Such tokens are cut by another path, which must give every part the same draws."""
+    flagged = Tokenizer.load(written(tmp_path, [("<a>", {"lstrip"}, True), ("éé", set(), True)]))
+    texts = [s + "<a>" + s for s in SAMPLES] + ["x<a>the<a>éé<a>end"]
+    bare = Tokenizer.load(written(tmp_path, [("<a>", set(), True), ("éé", set(), True)]))
+    assert flagged._split is not None
+    assert bare._split is None
+    texts = [t for t in texts if not re.search(r"\s<a>", t)]
+    for seed in range(5):
+        options = {"dropout": 0.4, "seed": seed, "first_text": 3, "allow_special": True}
+        ids, offsets = flagged.encode_batch(texts, **options)
+        wanted = bare.encode_batch(texts, **options)
+        assert (ids.tolist(), offsets.tolist()) == tuple(part.tolist() for part in wanted)
+    with pytest.raises(ValueError, match="first_text must be a whole number from 0"):
+        flagged.encode_batch(["a"], **options | {"first_text": -1})
 
 
 def test_every_character_beside_a_single_word(tmp_path):

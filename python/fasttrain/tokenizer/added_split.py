@@ -6,8 +6,11 @@ must be a single word and is none is passed over, with the text that it covers.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
 
 from fasttrain.core.errors import FormatError
 from fasttrain.tokenizer import normalize_tables
@@ -53,6 +56,25 @@ class AddedSplit:
             else:
                 parts += self._normal.split(self._normalizer(part) if self._normalizer else part)
         return parts
+
+
+def places(
+    cut: Sequence[Sequence[Part]], sizes: Mapping[int, int]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Of each text between added tokens, which text it is of and its first byte there.
+
+    Args: cut: the parts of each text. sizes: bytes of each added token's name, which it takes in its text, whatever
+    spaces its flags took with it.
+    """
+    numbers, begins = [], []
+    for number, parts in enumerate(cut):
+        at = 0
+        for part in parts:
+            if isinstance(part, str):
+                numbers.append(number)
+                begins.append(at)
+            at += sizes[part] if isinstance(part, int) else len(part.encode("utf-8", "surrogateescape"))
+    return np.array(numbers, np.uint64), np.array(begins, np.uint64)
 
 
 class _Finder:

@@ -15,7 +15,7 @@ from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer import patterns, tiktoken_file, tokenizer_json
 from fasttrain.tokenizer import spans as spans_
-from fasttrain.tokenizer.added_split import AddedSplit
+from fasttrain.tokenizer.added_split import AddedSplit, places
 from fasttrain.tokenizer.bpe_dropout import bpe_dropout, check_dropout
 from fasttrain.tokenizer.bpe_encode import BpeModel, bpe_encode
 from fasttrain.tokenizer.decode_stream import DecodeStream
@@ -139,7 +139,8 @@ class Tokenizer:
                 says, so no document can end itself.
             dropout: BPE-dropout: at every step each merge is left out with this probability, so that a text has other
                 ids with every seed; all of them decode to it. 1: its bytes.
-            seed: of the dropout. The ids depend on it, on a text and its number, and on nothing else.
+            seed: of the dropout. The ids depend on it, on a text and its number, and on nothing else. Added tokens stay
+                whole.
             first_text: number of the first text, when these are a part of more: the ids are those of the whole.
             threads: at most so many. The ids do not depend on it.
             impl: an implementation's name; the fastest that runs here when None.
@@ -151,12 +152,7 @@ class Tokenizer:
         eot = self.eot_id if add_eot else None
         check_dropout("encode_batch", dropout)
         if allow_special and self._split:
-            if dropout:
-                raise ValueError(
-                    "encode_batch: dropout with allow_special needs added tokens without flags and no normaliser; "
-                    "leave one of the two out"
-                )
-            return self._encode_split(self._split, column, eot, threads, impl)
+            return self._encode_split(self._split, column, eot, threads, impl, dropout, seed, first_text)
         column = self.normalized(column)
         if dropout:
             return bpe_dropout(
@@ -175,12 +171,20 @@ class Tokenizer:
         return bpe_encode(self._model, column, threads=threads)
 
     def _encode_split(
-        self, split: AddedSplit, column: TextColumn, eot: int | None, threads: int | None, impl: str | None
-    ) -> tuple[Ids, Offsets]:
+        self, split: AddedSplit, column: TextColumn, eot: int | None, threads: int | None, impl: str | None,
+        dropout: float, seed: int, first_text: int,
+    ) -> tuple[Ids, Offsets]:  # fmt: skip
         """Cut at added tokens first; what is between them is encoded as texts of their own."""
         cut = [split(column[n].decode("utf-8", "surrogateescape")) for n in range(len(column))]
         between = [p.encode("utf-8", "surrogateescape") for parts in cut for p in parts if isinstance(p, str)]
-        flat, bounds = bpe_encode(self._model, columns.from_texts(between), threads=threads, impl=impl)
+        if dropout:
+            sizes = {i: len(text.encode()) for text, i in self.special_tokens.items()}
+            flat, bounds = bpe_dropout(
+                self._model, columns.from_texts(between), dropout=dropout, seed=seed, first_text=first_text,
+                threads=threads, impl=impl, parts=places(cut, sizes),
+            )  # fmt: skip
+        else:
+            flat, bounds = bpe_encode(self._model, columns.from_texts(between), threads=threads, impl=impl)
         pieces = map(np.asarray, np.split(flat, bounds[1:-1]) if between else [])
         tail = [] if eot is None else [eot]
         made = [
