@@ -9,7 +9,7 @@ import torch
 from fasttrain.checkpoint import store
 from fasttrain.monitor.metrics import read_lines
 from fasttrain.parallel.engine import Engine
-from fasttrain.train.loop import TrainingHalted
+from fasttrain.train.result import TrainingHalted
 from train import made_run
 from train.test_loop import assert_same, final, killing, steps
 
