@@ -22,7 +22,7 @@ from fasttrain.train.config import TrainConfig
 from fasttrain.train.state import Keeper
 from train import made_run
 
-TIMES = {"step_s", "tokens_per_s", "mfu", "comm_s", "memory_bytes"}
+TIMES = {"step_s", "tokens_per_s", "mfu", "comm_s", "data_s", "outside_s", "memory_bytes"}
 
 
 def final(folder):

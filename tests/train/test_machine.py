@@ -64,9 +64,10 @@ def test_a_run_that_moves_keeps_what_auto_meant(tmp_path, monkeypatch):
     stepped = made_run.loop.Loop._step
 
     def one_that_stops(self, *args):
-        stepped(self, *args)
+        goes_on = stepped(self, *args)
         if self.state.step == 5:
             stop(self.stop, 15, None)
+        return goes_on
 
     monkeypatch.setattr(made_run.loop.Loop, "_step", one_that_stops)
     assert not made_run.run(folder, train__precision="auto").is_finished

@@ -35,10 +35,11 @@ class Journal:
             "peak_source": peak.source,
         }
 
-    def begin(self, state: State, *, is_resumed: bool, order: str) -> bool:
+    def begin(self, state: State, *, is_resumed: bool, **about: Any) -> bool:
         """Open the file at `state` and say so; return whether the line of the state's step is still to be written.
 
         A kill leaves it unwritten behind a checkpoint. `state.val_loss` becomes that of the last evaluation told.
+        Args: about: what else the start of a run tells.
         """
         world, lines = self.setup.world, list[dict[str, Any]]()
         if world.is_root:
@@ -46,7 +47,7 @@ class Journal:
             lines = [line for line in lines if line.get("step", -1) <= state.step]
             self.open(None if not is_resumed else state.step)
             if not any(line.get("event") == "start" for line in lines):
-                self._start(order)
+                self._start(about)
             if is_resumed:
                 self.event("resume", step=state.step, **self._about)
         steps = [line for line in lines if "step" in line and "event" not in line]
@@ -55,11 +56,11 @@ class Journal:
         is_written, state.val_loss = world.bcast((is_written, values[-1] if values else None))
         return bool(state.line) and not is_written
 
-    def _start(self, order: str) -> None:
+    def _start(self, about: dict[str, Any]) -> None:
         setup = self.setup
         self.event(
             "start",
-            order=order,
+            **about,
             num_params=num_params(setup.model).total,
             num_steps=setup.num_steps,
             mfu_formula=MFU_FORMULA,

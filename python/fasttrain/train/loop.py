@@ -5,11 +5,12 @@ pure function of the step: a run that is killed at any moment and started again 
 """
 
 import logging
-import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from fasttrain.batch.order import BatchConfig
@@ -24,13 +25,17 @@ from fasttrain.formats.run_folder import RunFolder
 from fasttrain.formats.shards import open_shards
 from fasttrain.mixture.plan import Mixture
 from fasttrain.model.config import ModelConfig
+from fasttrain.model.cost import flops_per_token
 from fasttrain.monitor.guard import Decision, Guard, GuardConfig
+from fasttrain.monitor.spans import outside
 from fasttrain.monitor.throughput import memory_bytes
 from fasttrain.optim.config import OptimConfig, learning_rate
-from fasttrain.parallel.engine import Engine, Sums
-from fasttrain.train import initial, result
+from fasttrain.parallel.engine import Engine
+from fasttrain.parallel.sums import Sums
+from fasttrain.train import gradient, initial, result
 from fasttrain.train.config import TrainConfig
-from fasttrain.train.feed import cut_probe, probe_rows, training_rows
+from fasttrain.train.feed import Rows, cut_probe, probe_rows, training_rows
+from fasttrain.train.gradient import Gradient
 from fasttrain.train.incident import Incident, Rescue
 from fasttrain.train.journal import Journal
 from fasttrain.train.machine import (
@@ -38,9 +43,11 @@ from fasttrain.train.machine import (
     choose_device,
     choose_precision,
     choose_threads,
+    garbage_between_steps,
     local_rank,
     torch_settings,
 )
+from fasttrain.train.prefetch import Prefetch
 from fasttrain.train.result import Result
 from fasttrain.train.setup import Setup
 from fasttrain.train.state import Keeper, State, started_precision
@@ -100,7 +107,8 @@ def run(
     device = choose_device(train.device, rank_here)
     started = world.bcast(started_precision(folder.checkpoints) if world.is_root else None)
     precision = choose_precision(train.precision, device, world, started=started)
-    with torch_settings(choose_threads(train.threads, ranks_here)), StopSignal().listening() as stop:
+    threads = choose_threads(train.threads, ranks_here)
+    with torch_settings(threads, deterministic=train.deterministic), StopSignal().listening() as stop:
         with Loop(setup, device=device, precision=precision, stop=stop) as loop:
             return loop.run()
 
@@ -112,10 +120,9 @@ class Loop:
         self.setup, self.device, self.precision, self.stop = setup, device, precision, stop
         self.world, self.train, self.num_steps = setup.world, setup.train, setup.num_steps
         self.mesh = build_mesh(setup.world, setup.layout)
-        if setup.batch.global_batch < self.mesh.dp.size:
-            raise ConfigError(
-                f"batch.global_batch: must be at least layout.dp = {self.mesh.dp.size}, got {setup.batch.global_batch}"
-            )
+        smallest = setup.batch.smallest()
+        if smallest < self.mesh.dp.size:
+            raise ConfigError(f"batch.global_batch: must be at least layout.dp = {self.mesh.dp.size}, got {smallest}")
         self.order = setup.open_order()
         probe = open_shards(setup.folder.shards / "probe")
         self.probe = {n: cut_probe(shard, setup.train.eval_tokens) for n, shard in probe.items() if shard.num_docs}
@@ -128,6 +135,7 @@ class Loop:
             precision=precision,
             device=device,
             overlap=setup.train.overlap,
+            ema_decay=setup.train.ema_decay,
         )
         self.guard = Guard(setup.guard)
         self.state = State()
@@ -158,71 +166,96 @@ class Loop:
 
     def run(self) -> Result:
         """Go on from the newest checkpoint, or begin, and train to the end."""
-        setup, newest = self.setup, self.keeper.newest()
+        newest = self.keeper.newest()
         if newest is not None:
             self.keeper.load(newest, self.engine, self.guard, self.state)
-        else:
-            weights = initial.read(setup.train, setup.model, setup.folder, setup.base, setup.seed)
-            if weights is not None:
-                self.engine.load(weights, optimizer_steps=None)
-        if self.journal.begin(self.state, is_resumed=newest is not None, order=self.order.fingerprint):
+        about = {} if newest is not None else self._begin()
+        if self.journal.begin(self.state, is_resumed=newest is not None, order=self.order.fingerprint, **about):
             self._finish_step()
         if newest is None and self.guard.config.policy == "rollback":
             self._save()  # somewhere to go back to
-        per_step = self.order.config.global_batch * self.order.config.seq_len
-        left = (self.num_steps - self.state.step) * per_step
-        with progress("train", left, "tokens", enabled=self.world.is_root) as bar:
+        batch, first = self.setup.batch, self.state.first_batch
+        left = batch.num_tokens(first + self.num_steps) - batch.num_tokens(first + self.state.step)
+        with (
+            progress("train", left, "tokens", enabled=self.world.is_root) as bar,
+            Prefetch(self._rows, depth=self.train.prefetch) as feed,
+            garbage_between_steps() as collect,
+        ):
             while self.state.step < self.num_steps:
-                if self.world.reduce(float(self.stop.is_set), "max"):
+                if not self._step(feed, bar):
                     return self._stop()
-                self._step(bar, per_step)
+                collect(self.state.step)
         self.keeper.wait()
         done = self._result()
         if self.world.is_root:
             self.journal.event("finish", step=self.state.step, tokens=self.state.tokens)
-            result.write(setup.folder, done, setup.fingerprints)
+            result.write(self.setup.folder, done, self.setup.fingerprints)
         self.world.barrier()
         return done
 
-    def _step(self, bar: Progress, per_step: int) -> None:
+    def _begin(self) -> dict[str, Any]:
+        """Random weights, another run's, or another run's with its optimizer; return what the start is to tell."""
+        setup = self.setup
+        found = initial.branch(setup.train, setup.model, setup.folder, setup.base)
+        if found is not None:
+            same_data = self.keeper.branch(found, self.engine, self.guard, self.state)
+            before, after = found.meta["line"].get("lr", 0.0), learning_rate(setup.optim, 0, self.num_steps)
+            if self.world.is_root and after > 1.1 * before:
+                log.warning(
+                    "train: the rate goes from %.3g, where %s ended, to %.3g; set optim.lr to the former for a decay "
+                    "without a jump, or optim.warmup_steps", before, found.path, after,
+                )  # fmt: skip
+            return {"init_step": found.step, "init_optimizer": True, "init_same_data": same_data}
+        weights = initial.read(setup.train, setup.model, setup.folder, setup.base, setup.seed)
+        if weights is not None:
+            self.engine.load(weights, optimizer_steps=None)
+        return {}
+
+    def _rows(self, index: int) -> Rows:
+        vocab = self.setup.model.vocab_size
+        size = self.train.micro_batch
+        return training_rows(self.order, index, self.mesh.dp, size=size, vocab_size=vocab, device=self.device)
+
+    def _batch_of(self, step: int) -> int:
+        """The place in the order that a step of this run takes."""
+        return self.guard.skips.batch_of(self.state.first_batch + step)
+
+    def _step(self, feed: Prefetch[Rows], bar: Progress) -> bool:
+        """Do one step, or go back to a checkpoint; return False when some rank was asked to stop."""
         self.journal.throughput.start()
         self.engine.clock.take()
-        state, index = self.state, self.guard.skips.batch_of(self.state.step)
-        micros = training_rows(self.order, index, self.mesh.dp, size=self.train.micro_batch, device=self.device)
+        self.engine.spans.take()
+        state, spans = self.state, self.engine.spans
+        index = self._batch_of(state.step)
+        with spans("data"):
+            rows = feed.get(index, [self._batch_of(state.step + 1 + i) for i in range(feed.depth)])
+        flags = np.array([self.stop.is_set, bool(rows.damage)], np.float64)
+        self.world.allreduce_(flags, "max")
+        if flags[0]:
+            return False
         lr = learning_rate(self.setup.optim, state.step, self.num_steps)
-        sums = self.engine.forward_backward(micros, step=index)
-        # Equal on all ranks by construction, but decisions must not hang on that, and one rank alone may hold a NaN (a
-        # fault of its memory, say): the first pair that is not finite counts, else rank 0's.
-        pairs = self.world.allgather((sums.mean_loss, self.engine.grad_norm()))
-        loss, norm = next((pair for pair in pairs if not all(map(math.isfinite, pair))), pairs[0])
-        decision = self._judge(loss, norm)
-        incident = Incident(decision=decision, batch=index, loss=loss, norm=norm)
+        found = gradient.compute(self.engine, rows, index, self.world, any_damaged=bool(flags[1]))
+        incident = Incident(decision=Decision("ok"), batch=index, loss=found.loss, norm=found.norm)
+        if found.state_damage is not None:
+            self.rescue.repair(found.state_damage, incident)
+            return True
+        decision = gradient.judge(found, self.guard, self.world)
+        incident = replace(incident, decision=decision)
         if decision.action == "rollback":
-            return self.rescue.roll_back(incident)
+            self.rescue.roll_back(incident)
+            return True
         if decision.action == "halt":
             raise self.rescue.halt(incident)
         word = _WORDS[decision.action]
         if decision.may_update:
-            is_overflow = not math.isfinite(norm)
-            if is_overflow:
+            if found.is_overflow:
                 word = "overflow"
             else:
-                self.engine.update(lr=lr, grad_norm=norm)
-            self.engine.scaler.update(is_overflow)
+                with spans("optimizer"):
+                    self.engine.update(lr=lr, grad_norm=found.norm)
+            self.engine.scaler.update(found.is_overflow)
         state.step += 1
-        state.tokens += sums.num_tokens
-        state.line = {
-            "tokens": state.tokens,
-            "loss": loss,
-            "loss_by_source": sums.mean_by_source(self.order.source_names),
-            "grad_norm": norm,
-            "lr": lr,
-            **self.journal.throughput.step(sums.num_tokens),
-            "comm_s": self.engine.clock.take(),
-            "memory_bytes": int(self.world.reduce(memory_bytes(self.device), "max")),
-            "guard": word,
-            "batch": index,
-        }
+        self._note(found, index, word, lr)
         if decision.reason:
             state.line |= {"guard_reason": decision.reason, "loss_z": decision.loss_z, "norm_z": decision.norm_z}
             if self.world.is_root:
@@ -230,13 +263,34 @@ class Loop:
         if self.keeper.is_due(state.step, self.num_steps):
             self._save()  # before the evaluation, which may fail for reasons of its own
         self._finish_step()
-        bar.advance(per_step, f"loss {loss:.4f}, grad {norm:.3g}, lr {lr:.2e}, MFU {state.line['mfu']:.1%}")
+        tokens = self.setup.batch.rows(index) * self.setup.batch.seq_len
+        bar.advance(tokens, f"loss {found.loss:.4f}, grad {found.norm:.3g}, lr {lr:.2e}, MFU {state.line['mfu']:.1%}")
+        return True
 
-    def _judge(self, loss: float, norm: float) -> Decision:
-        """The guard's decision, except for an overflow of the loss scale, which says nothing about the batch."""
-        if self.engine.scaler.is_enabled and math.isfinite(loss) and not math.isfinite(norm):
-            return Decision("ok")
-        return self.guard.agree(self.guard.check(loss, norm), self.world)
+    def _note(self, found: Gradient, index: int, word: str, lr: float) -> None:
+        """Make the line of the step that is over."""
+        state, sums = self.state, found.sums
+        num_tokens = sums.num_tokens if sums else 0
+        flops = flops_per_token(self.setup.model, self.setup.batch.piece_len(index))
+        memory = int(self.world.reduce(memory_bytes(self.device), "max"))
+        rates = self.journal.throughput.step(num_tokens, flops)
+        seconds = self.engine.spans.take()
+        state.tokens += num_tokens
+        state.line = {
+            "tokens": state.tokens,
+            "loss": found.loss,
+            "loss_by_source": sums.mean_by_source(self.order.source_names) if sums else {},
+            "grad_norm": found.norm,
+            "lr": lr,
+            **rates,
+            "comm_s": self.engine.clock.take(),
+            "data_s": seconds.get("data", 0.0),
+            "outside_s": outside(seconds, rates["step_s"]),
+            "memory_bytes": memory,
+            "epochs": {name: round(times, 6) for name, times in self.order.epochs(index + 1).items()},
+            "guard": word,
+            "batch": index,
+        }
 
     def _finish_step(self) -> None:
         """Evaluate when it is time, then write the step's line."""
@@ -245,6 +299,9 @@ class Loop:
             sums = self.evaluate()
             state.val_loss = sums.mean_loss
             state.line |= {"val_loss": sums.mean_loss, "val_loss_by_source": sums.mean_by_source(sorted(self.probe))}
+            if self.train.ema_decay:
+                with self.engine.averaged():
+                    state.line["val_loss_ema"] = self.evaluate().mean_loss
             if self.keeper.is_due(state.step, self.num_steps):
                 self.keeper.record(state.step, sums.mean_loss)
         self.journal.step(state)
