@@ -38,8 +38,8 @@ def compute(engine: Engine, rows: Rows, index: int, world: Group, *, any_damaged
     sums = engine.forward_backward(rows.micros, step=index)
     with engine.spans("optimizer"):
         mine = (sums.mean_loss, engine.grad_norm(), engine.has_finite_moments())
-    # Equal on all ranks by construction, but decisions must not hang on that, and one rank alone may hold a NaN (a fault
-    # of its memory, say): the first pair that is not finite counts, else rank 0's.
+    # Equal on all ranks by construction, but decisions must not hang on that, and one rank alone may hold a NaN (a
+    # fault of its memory, say): the first pair that is not finite counts, else rank 0's.
     seen = world.allgather(mine)
     pairs = [(loss, norm) for loss, norm, _ in seen]
     loss, norm = next((pair for pair in pairs if not all(map(math.isfinite, pair))), pairs[0])
