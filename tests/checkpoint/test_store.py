@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fasttrain.checkpoint import save as save_module
 from fasttrain.checkpoint import store
 from fasttrain.checkpoint.config import CheckpointConfig
 from fasttrain.checkpoint.save import save
@@ -20,9 +21,16 @@ def write(folder, *steps):
         save(folder, step, {"w": torch.full((40,), float(step)), "b": torch.tensor(step)}, {"step": step}, SoloGroup())
 
 
-@given(STEPS, st.dictionaries(st.integers(0, 1000), st.floats(0, 10)), st.integers(1, 5), st.booleans())
-def test_retention(found, scores, keep, keep_best):
-    gone = store.superfluous(found, scores, CheckpointConfig(keep=keep, keep_best=keep_best))
+@given(
+    STEPS,
+    st.dictionaries(st.integers(0, 1000), st.floats(0, 10)),
+    st.integers(1, 5),
+    st.booleans(),
+    st.sampled_from([0, 1, 7, 100]),
+)
+def test_retention(found, scores, keep, keep_best, keep_every):
+    config = CheckpointConfig(keep=keep, keep_best=keep_best, keep_every=keep_every)
+    gone = store.superfluous(found, scores, config)
     kept = sorted(set(found) - set(gone))
     assert set(gone) <= set(found)
     assert kept[-keep:] == sorted(found)[-keep:], "the newest stay"
@@ -30,8 +38,10 @@ def test_retention(found, scores, keep, keep_best):
     if keep_best and top is not None:
         assert top in kept
         assert all(scores[top] <= scores[s] for s in found if s in scores)
-    assert len(kept) <= keep + keep_best
-    assert store.superfluous(kept, scores, CheckpointConfig(keep=keep, keep_best=keep_best)) == []
+    nth = {s for s in found if keep_every and s % keep_every == 0}
+    assert nth <= set(kept)
+    assert len(kept) <= keep + keep_best + len(nth)
+    assert store.superfluous(kept, scores, config) == []
 
 
 def test_every_flipped_byte_is_found(tmp_path):
@@ -73,6 +83,52 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog):
     (store.path_of(tmp_path, 1) / store.MANIFEST).write_text("{}")
     with pytest.raises(FormatError, match="all 3 checkpoints are damaged; remove the folder to train afresh"):
         store.newest(tmp_path)
+
+
+def damage(path, how):
+    file = sorted(path.glob("*.safetensors"))[0]
+    if how == "missing":
+        file.unlink()
+    else:
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-3] if how == "cut" else whole[:-1] + bytes([whole[-1] ^ 1]))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("missing", "is missing"),
+        ("cut", r"must hold \d+ bytes, holds \d+"),
+        ("flipped", "its bytes are not those that were written"),
+    ],
+)
+def test_a_damaged_file_is_named_and_the_last_good_checkpoint_offered(tmp_path, how, words):
+    write(tmp_path, 1, 2, 3)
+    store.record(tmp_path, 3, 0.5)
+    file = damage(store.path_of(tmp_path, 3), how)
+    offer = rf"{file.name}: {words}.*the newest whole checkpoint beside it is step 2 \(.*step-00000002\)"
+    for name in ("3", "best"):
+        with pytest.raises(FormatError, match=offer):
+            store.named(tmp_path, name)
+    assert store.named(tmp_path, "newest") == store.path_of(tmp_path, 2)
+    damage(store.path_of(tmp_path, 2), "cut")
+    damage(store.path_of(tmp_path, 1), "flipped")
+    with pytest.raises(FormatError, match=rf"{file.name}: {words}.*no other checkpoint beside it is whole"):
+        store.named(tmp_path, "3")
+
+
+def test_every_damaged_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(save_module, "_FILE_BYTES", 100)
+    save(tmp_path, 1, {f"w{i}": torch.full((20,), float(i)) for i in range(4)}, {}, SoloGroup())
+    path = store.path_of(tmp_path, 1)
+    files = sorted(path.glob("*.safetensors"))
+    assert len(files) == 4
+    files[0].unlink()
+    files[2].write_bytes(files[2].read_bytes()[:-1] + b"\x01")
+    with pytest.raises(FormatError) as error:
+        store.verify(path)
+    assert [f.name in str(error.value) for f in files] == [True, False, True, False]
 
 
 def test_what_is_not_finished_is_none(tmp_path):

@@ -12,12 +12,13 @@ def rates(num_steps=100, **keys):
     return [learning_rate(config, step, num_steps) for step in range(num_steps)]
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd", "constant"])
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd", "inverse_sqrt", "constant"])
 def test_rises_then_never_rises_again(schedule):
     lr = rates(schedule=schedule)
     assert lr[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert all(a >= b for a, b in itertools.pairwise(lr[9:]))
-    assert lr[-1] == pytest.approx(1.0 if schedule == "constant" else 0.1)
+    last = {"constant": 1.0, "inverse_sqrt": math.sqrt(10 / 100)}
+    assert lr[-1] == pytest.approx(last.get(schedule, 0.1))
 
 
 def test_by_hand():
@@ -26,6 +27,21 @@ def test_by_hand():
     wsd = rates(schedule="wsd", decay_fraction=0.2)
     assert wsd[79] == 1.0
     assert wsd[89] == pytest.approx(0.1 + 0.9 * 0.5)
+
+
+def test_inverse_square_root_by_hand():
+    lr = rates(schedule="inverse_sqrt", warmup_steps=4, min_lr_ratio=0.3)
+    assert lr[3:5] == pytest.approx([1.0, math.sqrt(4 / 5)])
+    assert lr[15] == pytest.approx(0.5)
+    assert lr[-1] == 0.3, "not below min_lr_ratio"
+    assert rates(9, schedule="inverse_sqrt", warmup_steps=0, min_lr_ratio=0.0)[3] == pytest.approx(0.5)
+
+
+def test_wsd_decays_over_a_number_of_steps_wherever_it_begins():
+    whole = rates(60, schedule="wsd", decay_steps=15)
+    assert whole[44] == 1.0
+    branch = rates(15, schedule="wsd", decay_fraction=1.0, warmup_steps=0)
+    assert branch == whole[45:], "a branch of 15 steps that only decays"
 
 
 def test_without_warmup_and_one_step():

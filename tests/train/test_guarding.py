@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from fasttrain.checkpoint import store
+from fasttrain.core.errors import FasttrainError
 from fasttrain.monitor.metrics import read_lines
 from fasttrain.parallel.engine import Engine
-from fasttrain.train.loop import TrainingHalted
+from fasttrain.parallel.stage import Stage
+from fasttrain.train.result import TrainingHalted
 from train import made_run
 from train.test_loop import assert_same, final, killing, steps
 
@@ -157,4 +159,137 @@ def test_too_many_bad_steps_in_a_row_halt(inject, tmp_path):
     inject("nan gradient", set(range(3, 12)))
     with pytest.raises(TrainingHalted, match="3 flagged steps in a row"):
         made_run.run(folder, guard__policy="skip", guard__max_consecutive=2)
+    assert_finite(folder)
+
+
+# ---- the state itself, the data, the forward pass
+
+PLACES = ["optim.m", "optim.v", "weights"]
+
+
+def break_state(monkeypatch, where, value, at_update):
+    """Before an update one number of the optimizer's state (or of the weights, before the step) goes bad once."""
+    forward_backward, calls = Engine.forward_backward, [0]
+
+    def wrong(self, micro_batches, *, step):
+        calls[0] += 1
+        hit = calls[0] == at_update
+        if hit and where == "weights":
+            self.flat.weights[5] = value
+        sums = forward_backward(self, micro_batches, step=step)
+        if hit and where != "weights":
+            self._moments[where[-1]][7] = value
+        return sums
+
+    monkeypatch.setattr(Engine, "forward_backward", wrong)
+
+
+@pytest.mark.parametrize("policy", ["log", "skip", "rollback"])
+@pytest.mark.parametrize(("where", "value"), [(w, v) for w in PLACES for v in (math.nan, math.inf)])
+def test_a_damaged_state_is_taken_from_the_checkpoint_and_no_batch_is_blamed(
+    where, value, policy, clean, tmp_path, monkeypatch
+):
+    folder = made_run.make(tmp_path)
+    break_state(monkeypatch, where, value, at_update=7)
+    made_run.run(folder, guard__policy=policy)
+    assert_same(folder, clean[policy])
+    (event,) = events(folder, "repair")
+    assert (event["step"], event["from_step"], event["skips"]) == (4, 7, [])
+    assert event["reason"].endswith("is not finite")
+    if where != "weights":
+        assert event["reason"].startswith(where)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """Unbroken runs by policy."""
+    folders = {}
+    for policy in ("log", "skip", "rollback"):
+        folders[policy] = made_run.make(tmp_path_factory.mktemp(policy))
+        made_run.run(folders[policy], guard__policy=policy)
+    return folders
+
+
+def test_a_damaged_state_without_a_checkpoint_halts_and_is_not_saved(tmp_path, monkeypatch):
+    folder = made_run.make(tmp_path)
+    break_state(monkeypatch, "optim.v", math.nan, at_update=2)
+    with pytest.raises(TrainingHalted, match=r"optim.v.* is not finite"):
+        made_run.run(folder, guard__policy="skip")
+    assert store.steps(folder.checkpoints) == []
+
+
+def test_a_state_that_is_not_finite_is_never_saved(tmp_path, monkeypatch):
+    folder, update = made_run.make(tmp_path), Engine.update
+
+    def wrong(self, **kwargs):
+        update(self, **kwargs)
+        if self.optimizer_steps == 8:
+            self.flat.weights[3] = math.nan
+
+    monkeypatch.setattr(Engine, "update", wrong)
+    with pytest.raises(FasttrainError, match=r"is not finite after step 8 and is not saved; start again"):
+        made_run.run(folder)
+    assert store.steps(folder.checkpoints) == [4]
+    monkeypatch.setattr(Engine, "update", update)
+    assert made_run.run(folder).is_finished
+
+
+@pytest.mark.parametrize(("policy", "word"), [("log", "skipped"), ("skip", "skipped"), ("rollback", None)])
+def test_a_damaged_shard_costs_the_batches_that_hold_the_damage(policy, word, tmp_path):
+    folder = made_run.make(tmp_path)
+    path = folder.shards / "train" / "prose" / "tokens.bin"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:600] + b"\xff\xff" + whole[602:])  # token 300
+    found = made_run.run(folder, guard__policy=policy, guard__skip_after=0, train__num_steps=24)
+    assert found.is_finished
+    assert_finite(folder)
+    told = steps(folder)
+    if word is None:
+        (event,) = events(folder, "rollback")
+        assert event["reason"] == "damaged batch: token 65535 of prose is not below the vocabulary of 61"
+        assert event["skips"] == [[event["batch"], event["batch"] + 1]]
+        assert event["batch"] not in [line["batch"] for line in told]
+        assert [line["guard"] for line in told] == ["ok"] * 24
+    else:
+        bad = [line for line in told if line["guard"] != "ok"]
+        assert {line["guard"] for line in bad} == {word}
+        assert all("damaged batch: token 65535 of prose" in line["guard_reason"] for line in bad)
+        assert 1 <= len(bad) <= 2
+
+
+def test_garbage_instead_of_text_is_a_spike_of_the_loss(tmp_path, monkeypatch):
+    folder, forward_backward = made_run.make(tmp_path), Engine.forward_backward
+
+    def wrong(self, micro_batches, *, step):
+        if step == 30:
+            made = torch.Generator().manual_seed(1)
+            micro_batches = [
+                dataclasses.replace(m, targets=torch.randint(1, 5, m.targets.shape, generator=made))
+                for m in micro_batches
+            ]
+        return forward_backward(self, micro_batches, step=step)
+
+    monkeypatch.setattr(Engine, "forward_backward", wrong)
+    made_run.run(folder, guard__policy="rollback", guard__skip_after=1, train__num_steps=40, train__eval_every=0)
+    (event,) = events(folder, "rollback")
+    assert event["skips"] == [[30, 32]]
+    assert not {30, 31} & {line["batch"] for line in steps(folder)}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"), [(math.nan, "non-finite"), (math.inf, "non-finite"), (30.0, "spike of the")]
+)
+def test_what_goes_wrong_in_the_forward_pass_is_caught(value, reason, tmp_path, monkeypatch):
+    folder, forward = made_run.make(tmp_path), Stage.forward
+
+    def wrong(self, micro, x, dropout):
+        y = forward(self, micro, x, dropout)
+        is_bad = dropout is not None and dropout.step == BAD and 0 in micro.rows
+        return y * value if is_bad else y
+
+    monkeypatch.setattr(Stage, "forward", wrong)
+    made_run.run(folder, guard__policy="rollback", guard__skip_after=0)
+    (event,) = events(folder, "rollback")
+    assert event["reason"].startswith(reason)
+    assert (event["batch"], event["skips"]) == (BAD, [[BAD, BAD + 1]])
     assert_finite(folder)

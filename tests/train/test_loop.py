@@ -15,13 +15,14 @@ import torch
 import fasttrain
 from fasttrain.checkpoint import store
 from fasttrain.core.errors import ConfigError
-from fasttrain.monitor.metrics import read_lines
+from fasttrain.monitor.metrics import MetricsLog, read_lines
 from fasttrain.parallel.engine import Engine
 from fasttrain.train import loop
 from fasttrain.train.config import TrainConfig
+from fasttrain.train.state import Keeper
 from train import made_run
 
-TIMES = {"step_s", "tokens_per_s", "mfu", "comm_s", "memory_bytes"}
+TIMES = {"step_s", "tokens_per_s", "mfu", "comm_s", "data_s", "outside_s", "memory_bytes"}
 
 
 def final(folder):
@@ -115,12 +116,12 @@ def test_a_finished_run_returns_at_once(unbroken, monkeypatch):
         (Engine, "forward_backward", 1),  # in the first step
         (Engine, "update", -7),  # gradients made, weights old
         (Engine, "update", 7),  # weights new, nothing told
-        (loop.Keeper, "save", -2),
-        (loop.Keeper, "save", 2),  # saved step 8, its line unwritten
+        (Keeper, "save", -2),
+        (Keeper, "save", 2),  # saved step 8, its line unwritten
         (Engine, "evaluate", -1),
         (Engine, "evaluate", 2),
         (Engine, "evaluate", -3),  # everything saved, the last evaluation missing
-        (loop.MetricsLog, "step", 12),
+        (MetricsLog, "step", 12),
     ],
 )
 def test_killed_and_started_again_it_ends_with_the_same_bits(owner, name, call, unbroken, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The precision of a run: what every rank's device computes, and kept when the run moves to another machine."""
 
+import gc
 import logging
 from pathlib import Path
 
@@ -57,6 +58,33 @@ def test_the_flag_of_the_cpu_is_that_of_the_kernel():
     assert has_bf16(CPU) == bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags))
 
 
+def test_no_garbage_is_collected_within_a_step(tmp_path, monkeypatch):
+    folder, step = made_run.make(tmp_path), made_run.loop.Loop._step
+    inside, collections = [False], []
+
+    def within(self, *args):
+        inside[0] = True
+        cycle = []
+        cycle.append(cycle)
+        many = [[i] for i in range(5000)]  # enough to start a collection where one may start
+        goes_on = step(self, *args)
+        inside[0] = False
+        return goes_on and bool(many)
+
+    note = lambda phase, _: collections.append(inside[0]) if phase == "start" else None  # noqa: E731
+    monkeypatch.setattr(made_run.loop.Loop, "_step", within)
+    monkeypatch.setattr(machine.garbage_between_steps.__wrapped__, "__defaults__", (3,))
+    gc.callbacks.append(note)
+    try:
+        made_run.run(folder)
+    finally:
+        gc.callbacks.remove(note)
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+    assert not any(collections)
+    assert len(collections) >= made_run.NUM_STEPS // 3
+
+
 def test_a_run_that_moves_keeps_what_auto_meant(tmp_path, monkeypatch):
     folder = made_run.make(tmp_path)
     monkeypatch.setattr(machine, "has_bf16", lambda device: True)
@@ -64,9 +92,10 @@ def test_a_run_that_moves_keeps_what_auto_meant(tmp_path, monkeypatch):
     stepped = made_run.loop.Loop._step
 
     def one_that_stops(self, *args):
-        stepped(self, *args)
+        goes_on = stepped(self, *args)
         if self.state.step == 5:
             stop(self.stop, 15, None)
+        return goes_on
 
     monkeypatch.setattr(made_run.loop.Loop, "_step", one_that_stops)
     assert not made_run.run(folder, train__precision="auto").is_finished

@@ -1,6 +1,7 @@
 """The order of training: step -> global batch, as a pure function of (seed, data, mixture, step).
 
-slot g = step * B + p(row)         p: keyed permutation of the step's rows, so that no rank always draws the same source
+slot g = first(step) + p(row)      first: sequences of the steps before, step * B without a warm-up of the batch
+                                   p: keyed permutation of the step's rows, so that no rank always draws one source
 source, n = deal(g)                the n-th slot of its source (slots.py)
 sequence = perm(n mod N; epoch)    epoch = n div N, another keyed permutation of the source's N sequences each epoch
 window = ranges(sequence)          packing.py
@@ -12,37 +13,22 @@ share it. A step is turned back into its documents by the same arithmetic.
 import itertools
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
+from fasttrain.batch.config import BatchConfig as BatchConfig
 from fasttrain.batch.packing import BestFit, Concat, Sequences
 from fasttrain.batch.permute import make_key, permute, subkeys
 from fasttrain.batch.slots import Slots
 from fasttrain.batch.window import IGNORED as IGNORED
 from fasttrain.batch.window import Batch, Pieces, Reader, assemble
-from fasttrain.core.config import Settings, fingerprint
+from fasttrain.core.config import fingerprint
 from fasttrain.core.errors import ConfigError
 from fasttrain.formats.shards import Shard
 
 _SLOTS = 1 << 18  # looked at together when steps are searched; bounds memory
-
-
-class BatchConfig(Settings):
-    """What a training step reads."""
-
-    seq_len: int = Field(default=256, ge=1)
-    """Tokens of a sequence."""
-    global_batch: int = Field(default=32, ge=1)
-    """Sequences of a step, all ranks and accumulation together."""
-    packing: Literal["concat", "best_fit"] = "best_fit"
-    """"concat" cuts the stream of documents anywhere; "best_fit" keeps documents whole and pads."""
-    document_mask: bool = False
-    """Whether attention stops at document boundaries."""
-    seed: int = Field(default=0, ge=0)
-    """Of the order; another seed, another order of the same text."""
 
 
 class Span(NamedTuple):
@@ -93,7 +79,10 @@ class Order:
     @property
     def fingerprint(self) -> str:
         """Equal fingerprints, equal batches at every step."""
-        return fingerprint([self.data_fingerprint, self.weights, self.config.to_dict()])
+        config = self.config.to_dict()
+        if not self.config.warmup:
+            del config["warmup"]  # orders that were trained before there was one keep their name
+        return fingerprint([self.data_fingerprint, self.weights, config])
 
     @property
     def num_sequences(self) -> dict[str, int]:
@@ -102,14 +91,13 @@ class Order:
 
     def batch(self, step: int, rows: slice | None = None) -> Batch:
         """Return the rows of the global batch of `step` that `rows` selects (all when None)."""
-        source, sequence = self._drawn(
-            step, np.arange(self.config.global_batch)[rows if rows is not None else slice(None)]
-        )
+        every = np.arange(self.config.rows(step))
+        source, sequence = self._drawn(step, every if rows is None else every[rows])
         return assemble(self._pieces(source, sequence), source, self.config.seq_len)
 
     def documents(self, step: int) -> list[Span]:
         """Return the pieces of documents in the global batch of `step`, in order of row and place."""
-        source, sequence = self._drawn(step, np.arange(self.config.global_batch))
+        source, sequence = self._drawn(step, np.arange(self.config.rows(step)))
         parts = self._pieces(source, sequence)
         spans = [Span(row, self.source_names[source[row]], *span) for p in parts for row, span in _spans(p)]
         return sorted(spans, key=lambda span: span.row)  # stable: a row's spans stay in their order
@@ -121,10 +109,10 @@ class Order:
         """
         found: dict[str, list[int]] = {doc_id: [] for doc_id in doc_ids}
         held = [self._holding(s, found) for s in range(len(self.source_names))]
-        size = self.config.global_batch
-        at_once = max(_SLOTS // size, 1)
+        at_once = max(_SLOTS // self.config.global_batch, 1)
         for first in range(0, until, at_once):
-            slots = np.arange(first * size, min(first + at_once, until) * size)
+            begins = self.config.first_slots(np.arange(first, min(first + at_once, until) + 1))
+            slots = np.arange(begins[0], begins[-1])
             source, n = self._slots.deal(slots)  # within a step rows are permuted: the step's documents are the same
             epoch, index = np.divmod(n, self._counts[source])
             sequence = permute(index, self._counts[source], subkeys(self._keys[source], epoch))
@@ -132,7 +120,7 @@ class Order:
             for s, wanted in enumerate(held):
                 mine = source == s
                 hit[mine] = np.isin(sequence[mine], wanted)
-            for batch in np.unique(slots[hit] // size).tolist():
+            for batch in np.unique(first + np.searchsorted(begins, slots[hit], "right") - 1).tolist():
                 for doc_id in {span.doc_id for span in self.documents(batch)} & found.keys():
                     found[doc_id].append(batch)
         return found
@@ -154,16 +142,15 @@ class Order:
 
     def epochs(self, step: int) -> dict[str, float]:
         """Times that each source has been gone through after `step` steps."""
-        counts = self._slots.counts(step * self.config.global_batch)
+        counts = self._slots.counts(self.config.first_slot(step))
         return {s: n / c for s, n, c in zip(self.source_names, counts, self._counts.tolist())}
 
     def _drawn(self, step: int, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Source and sequence of each row."""
         if step < 0:
             raise ValueError(f"order: step must be >= 0, got {step}")
-        size = self.config.global_batch
-        place = permute(rows, size, subkeys(self._row_key, np.array([step])))
-        source, n = self._slots.deal(step * size + place)
+        place = permute(rows, self.config.rows(step), subkeys(self._row_key, np.array([step])))
+        source, n = self._slots.deal(self.config.first_slot(step) + place)
         epoch, index = np.divmod(n, self._counts[source])
         return source, permute(index, self._counts[source], subkeys(self._keys[source], epoch))
 

@@ -29,6 +29,20 @@ class Batch:
         return int((self.targets != IGNORED).sum())
 
 
+def cut_short(batch: Batch, seq_len: int) -> Batch:
+    """The same tokens as rows of `seq_len`, which divides T: row i of the batch becomes T / seq_len rows in order."""
+    T = batch.tokens.shape[1]
+    if T % seq_len:
+        raise ValueError(f"cut_short: seq_len must divide the batch's {T} tokens, got {seq_len}")
+    segments = batch.segments.reshape(-1, seq_len)
+    return Batch(
+        tokens=batch.tokens.reshape(-1, seq_len),
+        targets=batch.targets.reshape(-1, seq_len),
+        segments=segments - segments[:, :1],
+        sources=np.repeat(batch.sources, T // seq_len),
+    )
+
+
 @dataclass(frozen=True)
 class Pieces:
     """Ranges of one shard's tokens, in the order in which they stand in their rows; rows rise."""

@@ -14,6 +14,8 @@ class CheckpointConfig(Settings):
     """How many of the newest are kept."""
     keep_best: bool = True
     """Whether the one with the lowest validation loss is kept too, however old."""
+    keep_every: int = Field(default=0, ge=0)
+    """Steps that are multiples of this are kept for ever, where they are saved; 0: none for that reason."""
     async_write: bool = True
     """Whether training goes on while a copy of the state is written; costs memory for that copy."""
 

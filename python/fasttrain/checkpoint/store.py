@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,29 +29,32 @@ from fasttrain.formats import atomic
 log = logging.getLogger("fasttrain.checkpoint")
 FORMAT = 1
 MANIFEST, SCORES = "manifest.json", "scores.json"
+EMA = "ema."  # before the names of averaged weights
 _NAME = re.compile(r"step-(\d{8,})")
 
 
 class Tensors(Mapping[str, torch.Tensor]):
     """The tensors of a checkpoint by global name, each read from disk when it is asked for."""
 
-    def __init__(self, folder: Path, files: Mapping[str, str]) -> None:
-        self._folder, self._files = folder, dict(files)
+    def __init__(self, folder: Path, files: Mapping[str, str], *, prefix: str = "") -> None:
+        """Args: files: by name, in `folder`. prefix: before each name within the files."""
+        self.files = dict(files)
+        self._folder, self._prefix = folder, prefix
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        path = self._folder / self._files[name]
+        path = self._folder / self.files[name]
         try:
             with safe_open(path, framework="pt") as file:
-                tensor: torch.Tensor = file.get_tensor(name)
+                tensor: torch.Tensor = file.get_tensor(self._prefix + name)
         except (OSError, SafetensorError) as error:
             raise FormatError(f"{path}: {name} cannot be read ({error}); use another checkpoint") from error
         return tensor
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
+        return iter(self.files)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self.files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,13 @@ class Checkpoint:
     step: int
     tensors: Tensors
     meta: dict[str, Any]
+
+    def averaged(self) -> "Checkpoint":
+        """The same with the averaged weights in the place of the last ones. Raises ConfigError when it holds none."""
+        files = {name.removeprefix(EMA): file for name, file in self.tensors.files.items() if name.startswith(EMA)}
+        if not files:
+            raise ConfigError(f"{self.path}: holds no averaged weights; train with train.ema_decay")
+        return replace(self, tensors=Tensors(self.path, files, prefix=EMA))
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -83,21 +93,53 @@ def load(path: Path) -> Checkpoint:
     File sizes are compared, hashes are not: `newest`, `best` and `named` do that, and so does `verify`.
     """
     manifest = _read_manifest(path)
-    for file in manifest["files"]:
-        found = path / file["path"]
-        if not found.is_file() or found.stat().st_size != file["bytes"]:
-            raise FormatError(f"{found}: must hold {file['bytes']} bytes; use another checkpoint")
+    if problems := [text for file in manifest["files"] if (text := _size_problem(path, file))]:
+        raise FormatError(f"{'; '.join(problems)}; use another checkpoint")
     return Checkpoint(
         path=path, step=manifest["step"], tensors=Tensors(path, manifest["tensors"]), meta=manifest["meta"]
     )
 
 
 def verify(path: Path) -> None:
-    """Read every file and compare it with its hash. Raises FormatError naming the first that differs."""
-    load(path)
+    """Read every file and compare it with its hash. Raises FormatError naming all that are missing, cut or changed."""
+    problems = []
     for file in _read_manifest(path)["files"]:
-        if atomic.sha256(path / file["path"]) != file["sha256"]:
-            raise FormatError(f"{path / file['path']}: its bytes are not those that were written")
+        text = _size_problem(path, file)
+        if not text and atomic.sha256(path / file["path"]) != file["sha256"]:
+            text = f"{path / file['path']}: its bytes are not those that were written"
+        problems += [text] if text else []
+    if problems:
+        raise FormatError("; ".join(problems))
+
+
+def _size_problem(path: Path, file: Mapping[str, Any]) -> str:
+    found = path / file["path"]
+    if not found.is_file():
+        return f"{found}: is missing"
+    size = found.stat().st_size
+    return "" if size == file["bytes"] else f"{found}: must hold {file['bytes']} bytes, holds {size}"
+
+
+def check(path: Path) -> Path:
+    """Verify one checkpoint and return its folder. A FormatError also offers the newest whole one beside it."""
+    try:
+        verify(path)
+    except FormatError as error:
+        raise FormatError(f"{error}; {_offer(path)}") from error
+    return path
+
+
+def _offer(path: Path) -> str:
+    folder, taken = path.parent, _NAME.fullmatch(path.name)
+    for step in reversed(steps(folder)):
+        if taken and step == int(taken.group(1)):
+            continue
+        try:
+            verify(path_of(folder, step))
+        except FormatError:
+            continue
+        return f"the newest whole checkpoint beside it is step {step} ({path_of(folder, step)})"
+    return "no other checkpoint beside it is whole"
 
 
 def newest(folder: Path) -> Path | None:
@@ -123,19 +165,16 @@ def newest(folder: Path) -> Path | None:
 def best(folder: Path) -> Path | None:
     """The checkpoint with the lowest recorded validation loss, the newer one of equals; None when none was recorded.
 
-    Raises FormatError when its bytes are damaged.
+    Raises FormatError when its bytes are damaged, with the newest whole one to use instead.
     """
     step = best_step(steps(folder), read_scores(folder))
-    if step is None:
-        return None
-    verify(path_of(folder, step))
-    return path_of(folder, step)
+    return None if step is None else check(path_of(folder, step))
 
 
 def named(folder: Path, name: str) -> Path:
     """The checkpoint that "newest", "best" or a step's number names.
 
-    Raises: ConfigError: there is none of that name. FormatError: it is damaged.
+    Raises: ConfigError: there is none of that name. FormatError: it is damaged; names another that is whole.
     """
     found = steps(folder)
     there = f"there are steps {', '.join(map(str, found))}" if found else "there is none; run `train` first"
@@ -145,8 +184,7 @@ def named(folder: Path, name: str) -> Path:
     elif not name.isdigit():
         raise ConfigError(f"checkpoint: must be newest, best or a step's number, got {name!r}; {there}")
     elif int(name) in found:
-        path = path_of(folder, int(name))
-        verify(path)
+        path = check(path_of(folder, int(name)))
     if path is None:
         raise ConfigError(f"checkpoint: no {name!r} in {folder}; {there}")
     return path
@@ -173,8 +211,10 @@ def best_step(found: list[int], scores: Mapping[int, float]) -> int | None:
 
 
 def superfluous(found: list[int], scores: Mapping[int, float], config: CheckpointConfig) -> list[int]:
-    """Steps that need not be kept: never one of the newest, never the best while `keep_best`."""
+    """Steps that need not be kept: never one of the newest, never the best while `keep_best`, never a `keep_every`."""
     kept = set(sorted(found)[-config.keep :])
+    if config.keep_every:
+        kept |= {step for step in found if step % config.keep_every == 0}
     top = best_step(found, scores)
     if config.keep_best and top is not None:
         kept.add(top)

@@ -47,7 +47,7 @@ def run_prepare(session: Session, *, only: str | None = None, start: str | None 
         session.folder,
         recipe.prepare,
         base=session.base,
-        total_tokens=recipe.train.resolve_steps(recipe.batch) * recipe.batch.global_batch * recipe.batch.seq_len,
+        total_tokens=recipe.batch.num_tokens(recipe.train.resolve_steps(recipe.batch)),
         world=session.world,
         only=only,
         start=start,

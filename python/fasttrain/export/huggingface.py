@@ -146,6 +146,7 @@ def to_huggingface(
     *,
     run: RunFolder | None = None,
     dtype: Dtype = "float32",
+    weights: Literal["last", "ema"] = "last",
 ) -> Path:
     """Write a checkpoint as a Hugging Face folder and return the folder.
 
@@ -155,9 +156,10 @@ def to_huggingface(
         folder: to write; replaced whole when it exists.
         run: the run folder that the model card describes; found from the checkpoint's place when None.
         dtype: of the weights.
+        weights: the last step's, or their average, where train.ema_decay has kept one.
     Raises: FormatError: a damaged or foreign checkpoint, no end-of-text token, a full disk.
     """
-    found = store.load(checkpoint)
+    found = store.load(checkpoint) if weights == "last" else store.load(checkpoint).averaged()
     model = ModelConfig.load(found.meta["model"], where=f"{checkpoint}: model")
     tensors = {name: found.tensors[name] for name in param_shapes(model) if name in found.tensors}
     run = run or _run_of(checkpoint)

@@ -7,6 +7,8 @@ that a single NaN turns into NaN, and then see nothing more or skip every step.
 Policy `log` notes finite spikes and trains on: they never halt the run. As those batches were trained on, a level that
 lasts is the new level: `window` of them in a row, without a good value between, become the window.
 Policy after PaLM (arXiv:2204.02311, section 5.1): roll back, then skip the batches around the spike.
+A batch is not to blame for weights or moments that are not finite (a fault of memory): the run returns to its newest
+checkpoint and does the same batches again (train/incident.py).
 """
 
 import math
@@ -118,9 +120,7 @@ class Guard:
         Returns: never `ok` or `log` for a value that is not finite, under any policy.
         """
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            what = "loss" if not math.isfinite(loss) else "gradient norm"
-            harsh: Action = "skip" if self.config.policy == "log" else self.config.policy
-            return self._flagged(harsh, f"non-finite {what}", math.inf, math.inf)
+            return self.condemn(f"non-finite {'loss' if not math.isfinite(loss) else 'gradient norm'}")
         log_norm = math.log(max(grad_norm, 1e-30))
         loss_z = norm_z = 0.0
         if len(self._losses) >= self.config.warmup_steps:
@@ -137,6 +137,11 @@ class Guard:
         self._losses.append(loss)
         self._norms.append(log_norm)
         return Decision("ok", "", loss_z, norm_z)
+
+    def condemn(self, reason: str) -> Decision:
+        """Judge a step that cannot be computed at all (a damaged batch), like one whose loss is not finite."""
+        harsh: Action = "skip" if self.config.policy == "log" else self.config.policy
+        return self._flagged(harsh, reason, math.inf, math.inf)
 
     def agree(self, decision: Decision, world: Group) -> Decision:
         """The harshest of the ranks' decisions, on every rank."""

@@ -84,9 +84,12 @@ class Throughput:
         """The step begins."""
         self._start = time.perf_counter()
 
-    def step(self, num_tokens: int) -> dict[str, float]:
-        """The step is over: `step_s`, `tokens_per_s` (of all ranks together) and `mfu`."""
+    def step(self, num_tokens: int, flops_per_token: float | None = None) -> dict[str, float]:
+        """The step is over: `step_s`, `tokens_per_s` (of all ranks together) and `mfu`.
+
+        Args: flops_per_token: of a step whose sequences are shorter than the run's.
+        """
         seconds = max(time.perf_counter() - self._start, 1e-9)
         rate = num_tokens / seconds
-        mfu = rate * self.flops_per_token / (self.num_ranks * self.peak.flops)
+        mfu = rate * (flops_per_token or self.flops_per_token) / (self.num_ranks * self.peak.flops)
         return {"step_s": seconds, "tokens_per_s": rate, "mfu": mfu}

@@ -17,10 +17,13 @@ class OptimConfig(Settings):
     """Learning rate at the last step, as a part of lr."""
     warmup_steps: int = Field(0, ge=0)
     """Steps over which the rate rises in a straight line from lr / warmup_steps to lr."""
-    schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
-    """Shape after the warm-up; wsd stays at lr and falls in a straight line over the last decay_fraction."""
+    schedule: Literal["cosine", "linear", "wsd", "inverse_sqrt", "constant"] = "cosine"
+    """Shape after the warm-up; wsd stays at lr and falls in a straight line at the end; inverse_sqrt falls as
+    sqrt(warmup_steps / step), and not below lr * min_lr_ratio."""
     decay_fraction: float = Field(0.2, gt=0.0, le=1.0)
-    """Part of all steps over which wsd decays."""
+    """Part of all steps over which wsd decays; 1 for a branch that only decays (train.init_optimizer)."""
+    decay_steps: int = Field(0, ge=0)
+    """Steps over which wsd decays, instead of decay_fraction; 0: decay_fraction counts."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay of the gradient's running mean and of its square's."""
     eps: float = Field(1e-8, gt=0.0)
@@ -41,6 +44,7 @@ def learning_rate(config: OptimConfig, step: int, num_steps: int) -> float:
     """Return the rate of optimizer step `step` (0 is the first) of a run of `num_steps`.
 
     Warm-up: lr (step + 1) / warmup_steps. The last step of cosine, linear and wsd runs at lr * min_lr_ratio.
+    Source: cosine: Loshchilov & Hutter 2017; wsd: Hu et al. 2024 (arXiv:2404.06395); inverse_sqrt: Vaswani et al. 2017.
     """
     if step < 0 or num_steps < 1:
         raise ValueError(
@@ -50,9 +54,11 @@ def learning_rate(config: OptimConfig, step: int, num_steps: int) -> float:
         return config.lr * (step + 1) / config.warmup_steps
     if config.schedule == "constant":
         return config.lr
+    if config.schedule == "inverse_sqrt":
+        return config.lr * max(math.sqrt(max(config.warmup_steps, 1) / (step + 1)), config.min_lr_ratio)
     begin = config.warmup_steps
     if config.schedule == "wsd":
-        begin = max(begin, num_steps - max(1, round(num_steps * config.decay_fraction)))
+        begin = max(begin, num_steps - (config.decay_steps or max(1, round(num_steps * config.decay_fraction))))
     done = min(max((step + 1 - begin) / max(num_steps - begin, 1), 0.0), 1.0)  # > 0 at the first step of the decay
     height = 0.5 * (1.0 + math.cos(math.pi * done)) if config.schedule == "cosine" else 1.0 - done
     return config.lr * (config.min_lr_ratio + (1.0 - config.min_lr_ratio) * height)

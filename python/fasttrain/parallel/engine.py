@@ -5,16 +5,17 @@ What it returns is the same on every rank, so that ranks can decide alike. One p
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from fasttrain.checkpoint.store import EMA
 from fasttrain.comm.mesh import Mesh
 from fasttrain.core.precision import Precision
 from fasttrain.model.config import ModelConfig
+from fasttrain.monitor.spans import Spans
 from fasttrain.nn.dropout import DropoutKey
 from fasttrain.optim.adamw import AdamW
 from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares
@@ -24,35 +25,10 @@ from fasttrain.parallel.data import BUCKET_BYTES, BucketReducer, FlatParameters
 from fasttrain.parallel.loss_scale import make_scaler
 from fasttrain.parallel.plan import Plan
 from fasttrain.parallel.stage import MicroBatch, Stage
+from fasttrain.parallel.sums import Sums, Totals
 from fasttrain.parallel.wire import Clock, Wire
 
 _TIED = 3  # message tag
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sums:
-    """Totals over the global batch."""
-
-    loss: float
-    """Sum of -log p(target), in nats."""
-    z2: float
-    """Sum of logsumexp(logits)^2."""
-    num_tokens: int
-    """Targets."""
-    loss_by_source: npt.NDArray[np.float64]
-    """(S,) nats."""
-    tokens_by_source: npt.NDArray[np.int64]
-    """(S,) targets."""
-
-    @property
-    def mean_loss(self) -> float:
-        """Nats a token; nan when there is no target."""
-        return self.loss / self.num_tokens if self.num_tokens else math.nan
-
-    def mean_by_source(self, names: Sequence[str]) -> dict[str, float]:
-        """Nats a token of each source that has targets."""
-        pairs = zip(names, self.loss_by_source, self.tokens_by_source)
-        return {name: float(nats / n) for name, nats, n in pairs if n}
 
 
 class Engine:
@@ -70,6 +46,7 @@ class Engine:
         device: torch.device | None = None,
         bucket_bytes: int = BUCKET_BYTES,
         overlap: bool = True,
+        ema_decay: float = 0.0,
     ) -> None:
         """Cut the model and draw its initial weights, a pure function of (config, seed).
 
@@ -77,12 +54,13 @@ class Engine:
             seed: of the weights and of dropout.
             num_sources: S, sources are numbered 0..S-1 in `MicroBatch.sources`.
             overlap: whether gradients are reduced while backward still runs; the bits are the same.
+            ema_decay: of a running average of the weights, a step; 0: none is kept.
         Raises: ConfigError: the model cannot be cut so.
         """
         self.config, self.mesh, self.optim, self.seed = config, mesh, optim, seed
         self.num_sources = num_sources
         self.device = device or torch.device("cpu")
-        self.clock = Clock()
+        self.clock, self.spans = Clock(), Spans()
         self._tp, self._dp, self._pp = (Wire(group, self.clock) for group in (mesh.tp, mesh.dp, mesh.pp))
         self.plan = Plan(config, mesh)
         self.stage = Stage(self.plan, seed=seed, wire=self._tp, device=self.device, precision=precision)
@@ -90,6 +68,8 @@ class Engine:
         self.flat = FlatParameters(self.stage.named.items(), self.device)
         self._reducer = BucketReducer(self.flat, self._dp, bucket_bytes=bucket_bytes, overlap=overlap)
         self._optimizer = self._make_optimizer()
+        self.ema_decay = ema_decay
+        self._ema = self.flat.weights.clone() if ema_decay else None
 
     def _make_optimizer(self) -> AdamW:
         """AdamW over two parameters, the decayed and the other part of the flat buffer: one pass over memory each."""
@@ -122,14 +102,16 @@ class Engine:
         with self.clock.running():
             num_tokens = int(self.mesh.dp.reduce(local))
         scale = self.scaler.scale / max(num_tokens, 1)
-        totals = self._new_totals()
+        totals = Totals(self.num_sources)
 
         def forward(micro: MicroBatch, x: torch.Tensor | None) -> torch.Tensor:
             key = DropoutKey(seed=self.seed, step=step, rows=micro.rows) if self.config.dropout else None
             return self.stage.forward(micro, x, key)
 
         def backward(micro: MicroBatch, y: torch.Tensor) -> None:
-            self._add(totals, micro, y)
+            if not self.mesh.tp.rank:  # all tensor-parallel ranks know the same loss; one counts it
+                with self.spans("totals"):
+                    totals.add(micro, y)
             loss = y[0].sum() + self.config.z_loss * y[1].sum() if self.config.z_loss else y[0].sum()
             (loss * scale).backward()  # type: ignore[no-untyped-call]
 
@@ -140,6 +122,7 @@ class Engine:
             forward=forward,
             backward=backward,
             before_last_backward=self._reducer.arm,
+            spans=self.spans,
         )
         self._reducer.finish()
         self._sum_shared_gradients()
@@ -175,58 +158,68 @@ class Engine:
             self.mesh.pp.allreduce_(total)
         return math.sqrt(total[0]) / self.scaler.scale if math.isfinite(total[0]) else float(total[0])
 
+    def has_finite_moments(self) -> bool:
+        """Whether this rank's optimizer state is finite: a step made of one that is not would reach the weights.
+
+        Cost: one pass over 8 bytes a parameter.
+        """
+        return all(math.isfinite(tensor_sum_squares(moment)) for moment in self._moments.values())
+
+    def damaged(self) -> str | None:
+        """Name of a weight or moment that is not finite on some rank; None when all are. Every rank must call it."""
+        mine = next(
+            (
+                prefix + name
+                for prefix, part in self._parts()
+                for name in self.plan.names
+                if not math.isfinite(tensor_sum_squares(part(name)))
+            ),
+            None,
+        )
+        return next((name for name in self.mesh.world.allgather(mine) if name), None)
+
     def update(self, *, lr: float, grad_norm: float) -> None:
         """Clip by `grad_norm` and do one AdamW step."""
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         self._optimizer.step(grad_scale=clip_coefficient(grad_norm, self.optim.clip_norm) / self.scaler.scale)
+        if self._ema is not None:
+            self._ema.lerp_(self.flat.weights, 1.0 - self.ema_decay)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within the block the model has the averaged weights (of `ema_decay`); costs a copy of the weights."""
+        assert self._ema is not None, "no average is kept"
+        live = self.flat.weights.clone()
+        self.flat.weights.copy_(self._ema)
+        try:
+            yield
+        finally:
+            self.flat.weights.copy_(live)
 
     @torch.no_grad()
     def evaluate(self, micro_batches: Sequence[MicroBatch]) -> Sums:
         """Totals over all replicas' micro-batches, without dropout."""
-        totals = self._new_totals()
+        totals = Totals(self.num_sources)
 
         def forward(micro: MicroBatch, x: torch.Tensor | None) -> torch.Tensor:
             y = self.stage.forward(micro, x, None)
-            if self.mesh.is_last_stage:
-                self._add(totals, micro, y)
+            if self.mesh.is_last_stage and not self.mesh.tp.rank:
+                totals.add(micro, y)
             return y
 
         pipeline.run(micro_batches, self._pp, boundary=self.stage.boundary, forward=forward)
         return self._reduce(totals)
 
-    def _new_totals(self) -> npt.NDArray[np.float64]:
-        return np.zeros((2 + 2 * self.num_sources), np.float64)
-
-    def _add(self, totals: npt.NDArray[np.float64], micro: MicroBatch, y: torch.Tensor) -> None:
-        if self.mesh.tp.rank:  # all tensor-parallel ranks know the same loss; one counts it
-            return
-        nll, z2 = y.detach().to("cpu", torch.float64).numpy()
-        sources, S = micro.sources.numpy().ravel(), self.num_sources
-        is_target = (micro.targets >= 0).cpu().numpy().ravel()
-        totals[0] += nll.sum()
-        totals[1] += z2.sum()
-        totals[2 : 2 + S] += np.bincount(sources, nll.ravel(), minlength=S)
-        totals[2 + S :] += np.bincount(sources, is_target, minlength=S)
-
-    def _reduce(self, totals: npt.NDArray[np.float64]) -> Sums:
+    def _reduce(self, totals: Totals) -> Sums:
         with self.clock.running():
-            self.mesh.world.allreduce_(totals)
-        S = self.num_sources
-        by_source = totals[2 + S :].astype(np.int64)
-        return Sums(
-            loss=float(totals[0]),
-            z2=float(totals[1]),
-            num_tokens=int(by_source.sum()),
-            loss_by_source=totals[2 : 2 + S].copy(),
-            tokens_by_source=by_source,
-        )
+            return totals.reduce(self.mesh.world)
 
     # ---- state by global names
 
     def state_names(self) -> list[str]:
-        """Names of every tensor of a checkpoint: weights, then `optim.m.*` and `optim.v.*`."""
-        return [prefix + name for prefix in _PREFIXES for name in self.plan.shapes]
+        """Names of every tensor of a checkpoint: weights, `optim.m.*` and `optim.v.*`, and `ema.*` when one is kept."""
+        return [prefix + name for prefix, _ in self._parts() for name in self.plan.shapes]
 
     def gather(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield (global name, whole tensor on the CPU) of this rank's share; over all ranks each name comes once.
@@ -260,11 +253,14 @@ class Engine:
         """Take this rank's slices of whole tensors under their global names, whatever layout wrote them.
 
         Args:
-            optimizer_steps: AdamW steps done so far; None: weights only, the optimizer starts afresh.
+            optimizer_steps: AdamW steps done so far; None: weights only, the optimizer starts afresh. An average of
+                the weights starts afresh then too, and where `tensors` holds none.
         Raises: KeyError, ValueError: a tensor is missing or has another shape.
         """
         for prefix, part in self._parts():
             if prefix and optimizer_steps is None:
+                break
+            if prefix == EMA and EMA + "norm.weight" not in tensors:
                 break
             for name in self.plan.names:
                 whole = tensors[prefix + name]
@@ -274,6 +270,8 @@ class Engine:
                         "the checkpoint is of another model"
                     )
                 part(name).copy_(self.plan.cut(name).of(whole))
+        if self._ema is not None and (optimizer_steps is None or EMA + "norm.weight" not in tensors):
+            self._ema.copy_(self.flat.weights)
         if optimizer_steps is None:
             for moment in self._moments.values():
                 moment.zero_()
@@ -286,12 +284,13 @@ class Engine:
         return max(int(state["step"]) for state in self._optimizer.state.values())
 
     def _parts(self) -> list[tuple[str, Callable[[str], torch.Tensor]]]:
-        """(prefix, name -> this rank's part, a view) of weights and of both moments."""
-        buffers = (self.flat.weights, self._moments["m"], self._moments["v"])
+        """(prefix, name -> this rank's part, a view) of weights, of both moments and of the average."""
+        buffers = [self.flat.weights, self._moments["m"], self._moments["v"]]
+        buffers += [] if self._ema is None else [self._ema]
         return [
             (prefix, lambda name, buffer=buffer: self.flat.spans[name].of(buffer))  # type: ignore[misc]
             for prefix, buffer in zip(_PREFIXES, buffers)
         ]
 
 
-_PREFIXES = ("", "optim.m.", "optim.v.")
+_PREFIXES = ("", "optim.m.", "optim.v.", EMA)

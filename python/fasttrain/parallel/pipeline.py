@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 
 import torch
 
+from fasttrain.monitor.spans import Spans
 from fasttrain.parallel.wire import Sending, Wire
 
 M = TypeVar("M")
@@ -39,6 +40,7 @@ def run(
     forward: Callable[[M, torch.Tensor | None], torch.Tensor],
     backward: Callable[[M, torch.Tensor], None] | None = None,
     before_last_backward: Callable[[], None] = lambda: None,
+    spans: Spans | None = None,
 ) -> None:
     """Run every micro-batch through this stage's `forward` and `backward`, exchanging boundaries with its neighbours.
 
@@ -47,11 +49,13 @@ def run(
         forward: (micro-batch, input or None on the first stage) -> output; on the last stage whatever `backward` takes.
         backward: called on the last stage with `forward`'s output to start its gradients; None: forward only.
         before_last_backward: called once before the last micro-batch's gradients.
+        spans: where the seconds of "forward" and "backward" are counted.
     """
     first, last = wire.rank == 0, wire.rank == wire.size - 1
     inputs: deque[torch.Tensor | None] = deque()
     outputs: deque[torch.Tensor] = deque()
     sends: deque[Sending] = deque()
+    spans = spans or Spans()
     steps = schedule(len(micro_batches), wire.rank, wire.size)
     for kind, i in steps if backward else (("forward", i) for i in range(len(micro_batches))):
         micro = micro_batches[i]
@@ -59,7 +63,8 @@ def run(
             x = None if first else wire.recv(boundary(micro), wire.rank - 1, _FORWARD)
             if x is not None and backward:
                 x.requires_grad_()
-            y = forward(micro, x)
+            with spans("forward"):
+                y = forward(micro, x)
             if not last:
                 sends.append(wire.isend(y, wire.rank + 1, _FORWARD))
             if backward:
@@ -70,10 +75,12 @@ def run(
             x, y = inputs.popleft(), outputs.popleft()
             if i == len(micro_batches) - 1:
                 before_last_backward()
-            if last:
-                backward(micro, y)
-            else:
-                torch.autograd.backward(y, wire.recv(y, wire.rank + 1, _BACKWARD))
+            dy = None if last else wire.recv(y, wire.rank + 1, _BACKWARD)
+            with spans("backward"):
+                if last:
+                    backward(micro, y)
+                else:
+                    torch.autograd.backward(y, dy)
             if not first:
                 assert x is not None
                 assert x.grad is not None

@@ -28,6 +28,12 @@ class TrainConfig(Settings):
     """Steps between evaluations of the probe set; the last step is always evaluated. 0: only that one."""
     eval_tokens: int = Field(65536, ge=1)
     """Probe tokens of each source that an evaluation reads, whole documents from the first on, at least one."""
+    ema_decay: float = Field(0.0, ge=0.0, lt=1.0)
+    """Decay a step of an average of the weights that is saved, evaluated and exported beside them; 0: none."""
+    deterministic: bool = True
+    """Whether torch may only use kernels that give the same bits every time; README says what that costs."""
+    prefetch: int = Field(2, ge=0)
+    """Batches that a thread makes ahead while a step computes; 0: each when it is needed. The same batches."""
     overlap: bool = True
     """Whether gradients are summed over replicas while backward still runs; the result has the same bits."""
     peak_flops: float | None = Field(None, gt=0.0)
@@ -35,6 +41,9 @@ class TrainConfig(Settings):
     init_from: str = ""
     """Begin from the weights of this checkpoint: a run folder (its newest) or a step-* folder, relative to the recipe.
     Optimizer, schedule and batches start afresh. Empty: random weights."""
+    init_optimizer: bool = False
+    """Take over the optimizer of init_from too, and go on behind its last batch where the data are the same: the decay
+    branch of a wsd or constant schedule from any checkpoint. num_steps counts from there, and so does the schedule."""
     init_pieces: str = ""
     """old_pieces.json of `tokenizer extend`, when the checkpoint's vocabulary was extended since: each new row begins
     as the mean of its old pieces' rows."""
@@ -48,6 +57,8 @@ class TrainConfig(Settings):
                 f"give either num_steps or total_tokens, got num_steps = {self.num_steps} "
                 f"and total_tokens = {self.total_tokens}"
             )
+        if self.init_optimizer and (not self.init_from or self.init_pieces):
+            raise ValueError("init_optimizer needs init_from, and a vocabulary that was not extended (no init_pieces)")
         return self
 
     def resolve_steps(self, batch: BatchConfig) -> int:
@@ -55,4 +66,4 @@ class TrainConfig(Settings):
         if self.num_steps is not None:
             return self.num_steps
         assert self.total_tokens is not None
-        return -(-self.total_tokens // (batch.global_batch * batch.seq_len))
+        return batch.num_batches(self.total_tokens)

@@ -1,14 +1,14 @@
 """Batches of the order as micro-batches of a replica, and the probe set as micro-batches of an evaluation."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from fasttrain.batch.order import Order
 from fasttrain.batch.probe import probe_batches
-from fasttrain.batch.window import Batch
+from fasttrain.batch.window import Batch, cut_short
 from fasttrain.comm.group import Group
 from fasttrain.formats.shards import Shard
 from fasttrain.parallel.plan import share
@@ -36,12 +36,45 @@ def micro_batches(
     return pieces
 
 
-def training_rows(order: Order, index: int, replicas: Group, *, size: int, device: torch.device) -> list[MicroBatch]:
-    """This replica's part of global batch `index`."""
-    rows = share(order.config.global_batch, replicas.rank, replicas.size)
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """A replica's part of a global batch."""
+
+    micros: list[MicroBatch]
+    damage: str
+    """Why it cannot be trained on; empty for a whole one."""
+
+
+def training_rows(
+    order: Order, index: int, replicas: Group, *, size: int, vocab_size: int, device: torch.device
+) -> Rows:
+    """This replica's part of global batch `index`.
+
+    Args: size: sequences of batch.seq_len tokens in a micro-batch; of the shorter ones of a warm-up as many more.
+    """
+    config = order.config
+    rows = share(config.rows(index), replicas.rank, replicas.size)
     batch = order.batch(index, slice(rows.start, rows.stop))
-    mask = order.config.document_mask
-    return micro_batches(batch, rows.start, size=size, document_mask=mask, device=device)
+    damage = _damage(batch, order, vocab_size)
+    pieces = config.seq_len // config.piece_len(index)
+    if pieces > 1:
+        batch = cut_short(batch, config.piece_len(index))
+    if damage:
+        return Rows(micros=[], damage=damage)
+    micros = micro_batches(
+        batch, rows.start * pieces, size=size * pieces, document_mask=config.document_mask, device=device
+    )
+    return Rows(micros=micros, damage="")
+
+
+def _damage(batch: Batch, order: Order, vocab_size: int) -> str:
+    """What is wrong with the tokens of a shard whose bytes have changed since they were hashed."""
+    is_bad = (batch.tokens < 0) | (batch.tokens >= vocab_size) | (batch.targets >= vocab_size)
+    if not is_bad.any():
+        return ""
+    row = int(np.flatnonzero(is_bad.any(axis=1))[0])
+    worst = int(max(batch.tokens[row].max(), batch.targets[row].max()))
+    return f"token {worst} of {order.source_names[batch.sources[row]]} is not below the vocabulary of {vocab_size}"
 
 
 def probe_rows(

@@ -86,11 +86,24 @@ def read(
     return Extended(found.tensors, pieces, model, seed)
 
 
+def branch(config: TrainConfig, model: ModelConfig, run: RunFolder, base: Path) -> store.Checkpoint | None:
+    """The checkpoint whose optimizer `train.init_optimizer` goes on with; None when the key is not set.
+
+    Raises: ConfigError: as `read` does, and for one that holds no optimizer.
+    """
+    if not config.init_optimizer:
+        return None
+    read(config, model, run, base, 0)  # what it refuses is refused here too
+    found = store.load(_checkpoint(base / config.init_from))
+    if not any(name.startswith("optim.") for name in found.tensors):
+        raise ConfigError(f"train.init_optimizer: {found.path} holds weights alone; leave the key out")
+    return found
+
+
 def _checkpoint(path: Path) -> Path:
     """A checkpoint by its own folder, its folder of checkpoints, or its run folder (the newest)."""
     if (path / store.MANIFEST).is_file():
-        store.verify(path)
-        return path
+        return store.check(path)
     folder = RunFolder(path).checkpoints
     folder = folder if folder.is_dir() else path
     newest = store.newest(folder)

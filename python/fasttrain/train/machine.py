@@ -1,11 +1,12 @@
 """What a rank takes of its machine: device, precision, threads, deterministic kernels, and a signal to stop."""
 
+import gc
 import logging
 import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Literal
@@ -61,14 +62,14 @@ def choose_threads(wanted: int, ranks_here: int) -> int:
 
 
 @contextmanager
-def torch_settings(threads: int) -> Iterator[None]:
-    """Deterministic kernels on `threads` threads; what was set before comes back at the end."""
+def torch_settings(threads: int, *, deterministic: bool = True) -> Iterator[None]:
+    """Kernels on `threads` threads, deterministic ones; what was set before comes back at the end."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     debugging: Any = torch.utils.deterministic  # its flag fills each new tensor with NaN, a pass over memory
     fill = debugging.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(deterministic)
     debugging.fill_uninitialized_memory = False
     try:
         yield
@@ -76,6 +77,29 @@ def torch_settings(threads: int) -> Iterator[None]:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
         debugging.fill_uninitialized_memory = fill
+
+
+@contextmanager
+def garbage_between_steps(every_steps: int = 100) -> Iterator[Callable[[int], None]]:
+    """Keep Python's collector out of the steps of the block; call the result with each finished step's number.
+
+    What is alive at the start is never looked at again, and cycles of the steps are collected every `every_steps`: a
+    collection at a random moment of a step halts all ranks, 500 ms where much is alive (nanochat).
+    """
+    was_enabled = gc.isenabled()
+    gc.freeze()  # without a collection first, which takes 0.4 s here: what is garbage by now is little
+    gc.disable()
+
+    def collect(step: int) -> None:
+        if step % every_steps == 0:
+            gc.collect()
+
+    try:
+        yield collect
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
 
 
 class StopSignal:

@@ -8,7 +8,7 @@ from fasttrain.checkpoint import store
 from fasttrain.checkpoint.config import CheckpointConfig
 from fasttrain.checkpoint.save import Saver
 from fasttrain.comm.group import Group
-from fasttrain.core.errors import ConfigError
+from fasttrain.core.errors import ConfigError, FasttrainError
 from fasttrain.core.precision import Precision
 from fasttrain.monitor.guard import Guard
 from fasttrain.parallel.engine import Engine
@@ -22,6 +22,8 @@ class State:
     """Steps done, skipped ones included."""
     tokens: int = 0
     """Targets of those steps."""
+    first_batch: int = 0
+    """Batches of the order before this run's first, those that the guard left out not counted: 0 but in a branch."""
     line: dict[str, Any] = field(default_factory=dict)
     """The metrics line of the last step, without its evaluation; empty at step 0."""
     val_loss: float | None = None
@@ -54,12 +56,21 @@ class Keeper:
         return None if path is None else store.load(path).step
 
     def save(self, engine: Engine, guard: Guard, state: State) -> None:
-        """Save; a step that has just been saved or loaded keeps its checkpoint."""
+        """Save; a step that has just been saved or loaded keeps its checkpoint.
+
+        Raises FasttrainError for a state that is not finite: the newest checkpoint must be one to go on from.
+        """
         if self._saved == state.step:
             return
+        if name := engine.damaged():
+            raise FasttrainError(
+                f"train: {name} is not finite after step {state.step} and is not saved; start again to go on from the "
+                f"newest checkpoint of {self.folder}"
+            )
         meta = {
             "step": state.step,
             "tokens": state.tokens,
+            "first_batch": state.first_batch,
             "line": state.line,
             "optimizer_steps": engine.optimizer_steps,
             "scaler": engine.scaler.state(),
@@ -90,7 +101,24 @@ class Keeper:
         engine.scaler.load_state(meta["scaler"])
         guard.load_state_dict(meta["guard"])
         state.step, state.tokens, state.line = found.step, meta["tokens"], dict(meta["line"])
+        state.first_batch = meta.get("first_batch", 0)
         self._saved = found.step
+
+    def branch(self, found: store.Checkpoint, engine: Engine, guard: Guard, state: State) -> bool:
+        """Begin with the weights and the optimizer of another run; return whether its order of batches goes on too.
+
+        It does when that run read the same data in the same order: behind its last batch, with its guard. Else the
+        batches begin afresh, and so does the guard, whose window knows the losses of other data.
+        """
+        meta = found.meta
+        engine.load(found.tensors, optimizer_steps=meta["optimizer_steps"])
+        if engine.scaler.is_enabled and meta["precision"] == self.identity["precision"]:
+            engine.scaler.load_state(meta["scaler"])
+        if meta["order"] != self.identity["order"]:
+            return False
+        guard.load_state_dict(meta["guard"])
+        state.first_batch = meta.get("first_batch", 0) + found.step
+        return True
 
     def wait(self) -> None:
         """Return when everything begun is on the disk. Raises what went wrong."""

@@ -13,7 +13,7 @@ from fasttrain.checkpoint import store
 from fasttrain.comm.group import SoloGroup, world
 from fasttrain.monitor.metrics import read_lines
 from fasttrain.parallel.engine import Engine
-from fasttrain.train import loop
+from fasttrain.train.state import Keeper
 from train import made_run
 
 EVERYONE = world()
@@ -81,16 +81,16 @@ def check_other_layout(name, expected, before, after, group=EVERYONE):
     """What is loaded is what was saved, bit for bit; what follows is the same run but for rounding."""
     folder = stopped(name, **before)
     if EVERYONE.rank < group.size:
-        saved, load = final(folder), loop.Keeper.load
+        saved, load = final(folder), Keeper.load
         seen = {}
 
         def and_look(self, step, engine, guard, state):
             load(self, step, engine, guard, state)
             seen.update({n: t.clone() for n, t in engine.gather()})
 
-        loop.Keeper.load = and_look
+        Keeper.load = and_look
         result = made_run.run(folder, group, **after)
-        loop.Keeper.load = load
+        Keeper.load = load
         assert result.is_finished
         shares = group.allgather({name: tensor.numpy() for name, tensor in seen.items()})
         loaded = {name: torch.from_numpy(array) for share in shares for name, array in share.items()}
