@@ -203,11 +203,17 @@ def accumulate(
     """
 
 def adamw(
-    param: numpy.typing.NDArray[numpy.float32],
-    grad: numpy.typing.NDArray[numpy.float32],
+    param: numpy.ndarray,
+    grad: numpy.ndarray,
     m: numpy.typing.NDArray[numpy.float32],
     v: numpy.typing.NDArray[numpy.float32],
+    copy: numpy.typing.NDArray[numpy.uint16] | None,
     coefficients: numpy.typing.NDArray[numpy.float32],
+    zero_grad: bool,
+    seed: typing.SupportsInt | typing.SupportsIndex,
+    step: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    offset: typing.SupportsInt | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
