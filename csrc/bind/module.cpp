@@ -11,6 +11,9 @@ void bind_tokenizer_normalize(pybind11::module_&);
 void bind_tokenizer_sentencepiece(pybind11::module_&);
 void bind_nn(pybind11::module_&);
 void bind_nn_fused(pybind11::module_&);
+void bind_nn_dropout(pybind11::module_&);
+void bind_nn_embedding(pybind11::module_&);
+void bind_nn_rope(pybind11::module_&);
 void bind_optim(pybind11::module_&);
 
 PYBIND11_MODULE(_native, m) {
@@ -26,5 +29,8 @@ PYBIND11_MODULE(_native, m) {
   bind_tokenizer_sentencepiece(m);
   bind_nn(m);
   bind_nn_fused(m);
+  bind_nn_dropout(m);
+  bind_nn_embedding(m);
+  bind_nn_rope(m);
   bind_optim(m);
 }

@@ -29,21 +29,26 @@ void bind_optim(py::module_& m) {
   m.def("adamw_impls", [] { return runnable(optim::adamw_impls()); });
   m.def(
       "adamw",
-      [](bind::Array<float>& param, const bind::Array<float>& grad, bind::Array<float>& mean, bind::Array<float>& var,
-         const bind::Array<float>& c, int threads, const std::string& impl) {
+      [](py::array& param, py::array& grad, bind::Array<float>& mean, bind::Array<float>& var,
+         std::optional<bind::Array<std::uint16_t>> copy, const bind::Array<float>& c, bool zero_grad,
+         std::uint64_t seed, std::uint32_t step, std::uint32_t stream, std::uint64_t offset, int threads,
+         const std::string& impl) {
         const auto fn = pick(optim::adamw_impls(), "adamw", impl);
-        const optim::AdamwArgs args{param.mutable_data(),
-                                    grad.data(),
-                                    mean.mutable_data(),
-                                    var.mutable_data(),
-                                    static_cast<std::size_t>(param.size()),
-                                    coefficients(c),
-                                    threads};
+        const bool param_half = bind::is_bf16(param, "adamw"), grad_half = bind::is_bf16(grad, "adamw");
+        optim::AdamwArgs args{};
+        args.param = param_half ? nullptr : static_cast<float*>(param.mutable_data());
+        args.half = static_cast<Bf16*>(param_half ? param.mutable_data() : copy ? copy->mutable_data() : nullptr);
+        args.grad = grad_half ? nullptr : static_cast<const float*>(grad.data());
+        args.grad_half = grad_half ? static_cast<const Bf16*>(grad.data()) : nullptr;
+        args.zeroed = zero_grad ? grad.mutable_data() : nullptr;
+        args.m = mean.mutable_data(), args.v = var.mutable_data();
+        args.N = static_cast<std::size_t>(param.size()), args.c = coefficients(c), args.threads = threads;
+        args.seed = seed, args.step = step, args.stream = stream, args.offset = offset;
         py::gil_scoped_release nogil;
         fn(args);
       },
-      "param"_a.noconvert(), "grad"_a.noconvert(), "m"_a.noconvert(), "v"_a.noconvert(), "coefficients"_a.noconvert(),
-      "threads"_a, "impl"_a);
+      "param"_a.noconvert(), "grad"_a.noconvert(), "m"_a.noconvert(), "v"_a.noconvert(), "copy"_a.noconvert(),
+      "coefficients"_a.noconvert(), "zero_grad"_a, "seed"_a, "step"_a, "stream"_a, "offset"_a, "threads"_a, "impl"_a);
   m.def(
       "adamw_cuda",
       [](std::uintptr_t param, std::uintptr_t grad, std::uintptr_t mean, std::uintptr_t var, std::size_t N,

@@ -1,8 +1,13 @@
 #pragma once
-// One AdamW step over flat fp32 arrays, in place.            N values.
+// One AdamW step over flat arrays, in place, in one pass over memory.            N values.
 //
 //   g = c.grad_scale * grad;  m += (g - m) c.one_minus_beta1;  v = c.beta2 v + g g c.one_minus_beta2
 //   param = param c.keep - m / (sqrt(v) c.v_scale + c.eps) c.lr
+//
+// fp32 parameters may leave a bf16 copy (rounded to nearest) behind. bf16 parameters alone are rounded stochastically,
+// up with the probability of what is cut off, so that steps far below half a bf16 ulp add up: the upper half of
+// bits(param) + r, r = 16 random bits. With q = offset + i, j = q mod 128, r is the lower (j < 64) or upper half of word
+// j mod 64 of the Philox block (16 (q / 128), stream, step, -1) under `seed`: the same for any cut of the array.
 //
 // keep = 1 - lr wd, v_scale = 1 / sqrt(1 - beta2^t), lr = lr / (1 - beta1^t): computed once, in double, by the caller.
 // Every implementation does these operations in this order, each rounded once (no fused multiply-add: memory sets the
@@ -10,8 +15,10 @@
 // Source: Loshchilov & Hutter 2019. Reference: fasttrain/optim/adamw_ref.py. The caller has checked every shape.
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
+#include "core/bf16.h"
 #include "core/impl.h"
 
 namespace fasttrain::optim {
@@ -28,6 +35,12 @@ struct AdamwArgs {
   std::size_t N;
   AdamwCoefficients c;
   int threads;
+
+  const Bf16* grad_half = nullptr;  // (N,)  the gradient, where `grad` is null
+  void* zeroed = nullptr;           // (N,)  the gradient's memory, to be set to 0 after it is read; or null
+  Bf16* half = nullptr;             // (N,)  out: the copy; in, out: the parameters, where `param` is null
+  std::uint64_t seed = 0, offset = 0;
+  std::uint32_t step = 0, stream = 0;
 };
 
 using AdamwFn = void (*)(const AdamwArgs&) noexcept;
@@ -36,8 +49,8 @@ void adamw_scalar(const AdamwArgs&) noexcept;
 void adamw_avx2(const AdamwArgs&) noexcept;
 void adamw_avx512(const AdamwArgs&) noexcept;
 
-// Values [begin, end); what the vector implementations do with their tail.
-void adamw_range(const AdamwArgs&, std::size_t begin, std::size_t end) noexcept;
+// Value i, with the random bits of stochastic rounding; what the vector implementations do with their tail.
+void adamw_one(const AdamwArgs&, std::size_t i, std::uint32_t random) noexcept;
 
 // Pointers on the device; returns a cudaError_t (0 = launched) or cuda_absent.
 int adamw_cuda(const AdamwArgs&, void* stream) noexcept;

@@ -2,36 +2,52 @@
 #include <immintrin.h>
 
 #include "core/parallel.h"
+#include "core/philox.h"
 #include "optim/adamw.h"
 
 namespace fasttrain::optim {
 namespace {
 
-FT_AVX2 void range(const AdamwArgs& p, std::size_t begin, std::size_t end) noexcept {
-  const __m256 grad_scale = _mm256_set1_ps(p.c.grad_scale), m_rate = _mm256_set1_ps(p.c.one_minus_beta1);
-  const __m256 beta2 = _mm256_set1_ps(p.c.beta2), v_rate = _mm256_set1_ps(p.c.one_minus_beta2);
-  const __m256 keep = _mm256_set1_ps(p.c.keep), v_scale = _mm256_set1_ps(p.c.v_scale);
-  const __m256 eps = _mm256_set1_ps(p.c.eps), lr = _mm256_set1_ps(p.c.lr);
-  std::size_t i = begin;
-  for (; i + 8 <= end; i += 8) {
-    const __m256 g = _mm256_mul_ps(_mm256_loadu_ps(p.grad + i), grad_scale);
-    __m256 m = _mm256_loadu_ps(p.m + i), v = _mm256_loadu_ps(p.v + i);
-    m = _mm256_add_ps(m, _mm256_mul_ps(_mm256_sub_ps(g, m), m_rate));
-    v = _mm256_add_ps(_mm256_mul_ps(v, beta2), _mm256_mul_ps(_mm256_mul_ps(g, g), v_rate));
-    const __m256 root = _mm256_add_ps(_mm256_mul_ps(_mm256_sqrt_ps(v), v_scale), eps);
-    const __m256 update = _mm256_mul_ps(_mm256_div_ps(m, root), lr);
-    _mm256_storeu_ps(p.m + i, m);
-    _mm256_storeu_ps(p.v + i, v);
-    _mm256_storeu_ps(p.param + i, _mm256_sub_ps(_mm256_mul_ps(_mm256_loadu_ps(p.param + i), keep), update));
-  }
-  adamw_range(p, i, end);
+#define FT_KERNEL FT_AVX2
+#define FT_INLINE FT_AVX2 inline __attribute__((always_inline))
+using V = __m256;
+constexpr std::size_t W = 8;
+
+FT_INLINE V load(const float* p) noexcept { return _mm256_loadu_ps(p); }
+FT_INLINE V load(const Bf16* p) noexcept {
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
+// The upper halves of bits(v) + extra; a NaN stays one, its payload is cut.
+FT_INLINE void store_upper(Bf16* p, V v, __m256i extra) noexcept {
+  const __m256i u = _mm256_castps_si256(v), nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+  const __m256i quiet = _mm256_or_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(0x40));
+  const __m256i half = _mm256_blendv_epi8(_mm256_srli_epi32(_mm256_add_epi32(u, extra), 16), quiet, nan);
+  const __m128i low = _mm256_castsi256_si128(half), high = _mm256_extracti128_si256(half, 1);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packus_epi32(low, high));
+}
+FT_INLINE void store(float* p, V v) noexcept { _mm256_storeu_ps(p, v); }
+FT_INLINE void store(Bf16* p, V v) noexcept {  // to nearest even
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(_mm256_castps_si256(v), 16), _mm256_set1_epi32(1));
+  store_upper(p, v, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+}
+FT_INLINE void stochastic(Bf16* p, V v, const std::uint32_t* bits, int shift) noexcept {
+  const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bits));
+  store_upper(p, v, _mm256_and_si256(_mm256_srli_epi32(words, shift), _mm256_set1_epi32(0xffff)));
+}
+FT_INLINE V set1(float x) noexcept { return _mm256_set1_ps(x); }
+FT_INLINE V add(V a, V b) noexcept { return _mm256_add_ps(a, b); }
+FT_INLINE V sub(V a, V b) noexcept { return _mm256_sub_ps(a, b); }
+FT_INLINE V mul(V a, V b) noexcept { return _mm256_mul_ps(a, b); }
+FT_INLINE V div(V a, V b) noexcept { return _mm256_div_ps(a, b); }
+FT_INLINE V sqrt(V a) noexcept { return _mm256_sqrt_ps(a); }
+FT_INLINE void draw(const PhiloxBlock& counter, std::uint32_t* words) noexcept { philox_block_avx2(counter, words); }
+
+#include "optim/adamw_body.h"
 
 }  // namespace
 
-void adamw_avx2(const AdamwArgs& p) noexcept {
-  parallel_ranges(p.N, adamw_grain, p.threads, [&](std::size_t begin, std::size_t end) { range(p, begin, end); });
-}
+void adamw_avx2(const AdamwArgs& p) noexcept { run(p); }
 
 }  // namespace fasttrain::optim
 #endif

@@ -2,36 +2,51 @@
 #include <immintrin.h>
 
 #include "core/parallel.h"
+#include "core/philox.h"
 #include "optim/adamw.h"
 
 namespace fasttrain::optim {
 namespace {
 
-FT_AVX512 void range(const AdamwArgs& p, std::size_t begin, std::size_t end) noexcept {
-  const __m512 grad_scale = _mm512_set1_ps(p.c.grad_scale), m_rate = _mm512_set1_ps(p.c.one_minus_beta1);
-  const __m512 beta2 = _mm512_set1_ps(p.c.beta2), v_rate = _mm512_set1_ps(p.c.one_minus_beta2);
-  const __m512 keep = _mm512_set1_ps(p.c.keep), v_scale = _mm512_set1_ps(p.c.v_scale);
-  const __m512 eps = _mm512_set1_ps(p.c.eps), lr = _mm512_set1_ps(p.c.lr);
-  std::size_t i = begin;
-  for (; i + 16 <= end; i += 16) {
-    const __m512 g = _mm512_mul_ps(_mm512_loadu_ps(p.grad + i), grad_scale);
-    __m512 m = _mm512_loadu_ps(p.m + i), v = _mm512_loadu_ps(p.v + i);
-    m = _mm512_add_ps(m, _mm512_mul_ps(_mm512_sub_ps(g, m), m_rate));
-    v = _mm512_add_ps(_mm512_mul_ps(v, beta2), _mm512_mul_ps(_mm512_mul_ps(g, g), v_rate));
-    const __m512 root = _mm512_add_ps(_mm512_mul_ps(_mm512_sqrt_ps(v), v_scale), eps);
-    const __m512 update = _mm512_mul_ps(_mm512_div_ps(m, root), lr);
-    _mm512_storeu_ps(p.m + i, m);
-    _mm512_storeu_ps(p.v + i, v);
-    _mm512_storeu_ps(p.param + i, _mm512_sub_ps(_mm512_mul_ps(_mm512_loadu_ps(p.param + i), keep), update));
-  }
-  adamw_range(p, i, end);
+#define FT_KERNEL FT_AVX512
+#define FT_INLINE FT_AVX512 inline __attribute__((always_inline))
+using V = __m512;
+constexpr std::size_t W = 16;
+
+FT_INLINE V load(const float* p) noexcept { return _mm512_loadu_ps(p); }
+FT_INLINE V load(const Bf16* p) noexcept {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
+// The upper halves of bits(v) + extra; a NaN stays one, its payload is cut.
+FT_INLINE void store_upper(Bf16* p, V v, __m512i extra) noexcept {
+  const __m512i u = _mm512_castps_si512(v), quiet = _mm512_or_si512(u, _mm512_set1_epi32(0x400000));
+  const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+  const __m512i half = _mm512_srli_epi32(_mm512_mask_mov_epi32(_mm512_add_epi32(u, extra), nan, quiet), 16);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(half));
+}
+FT_INLINE void store(float* p, V v) noexcept { _mm512_storeu_ps(p, v); }
+FT_INLINE void store(Bf16* p, V v) noexcept {  // to nearest even
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(_mm512_castps_si512(v), 16), _mm512_set1_epi32(1));
+  store_upper(p, v, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+}
+FT_INLINE void stochastic(Bf16* p, V v, const std::uint32_t* bits, int shift) noexcept {
+  const __m512i words = _mm512_srli_epi32(_mm512_loadu_si512(bits), static_cast<unsigned>(shift));
+  store_upper(p, v, _mm512_and_si512(words, _mm512_set1_epi32(0xffff)));
+}
+FT_INLINE V set1(float x) noexcept { return _mm512_set1_ps(x); }
+FT_INLINE V add(V a, V b) noexcept { return _mm512_add_ps(a, b); }
+FT_INLINE V sub(V a, V b) noexcept { return _mm512_sub_ps(a, b); }
+FT_INLINE V mul(V a, V b) noexcept { return _mm512_mul_ps(a, b); }
+FT_INLINE V div(V a, V b) noexcept { return _mm512_div_ps(a, b); }
+FT_INLINE V sqrt(V a) noexcept { return _mm512_sqrt_ps(a); }
+FT_INLINE void draw(const PhiloxBlock& counter, std::uint32_t* words) noexcept { philox_block_avx512(counter, words); }
+
+#include "optim/adamw_body.h"
 
 }  // namespace
 
-void adamw_avx512(const AdamwArgs& p) noexcept {
-  parallel_ranges(p.N, adamw_grain, p.threads, [&](std::size_t begin, std::size_t end) { range(p, begin, end); });
-}
+void adamw_avx512(const AdamwArgs& p) noexcept { run(p); }
 
 }  // namespace fasttrain::optim
 #endif

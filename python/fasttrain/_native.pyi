@@ -35,6 +35,10 @@ __all__: list[str] = [
     "bpe_train_impls",
     "cpu_isas",
     "cuda_built",
+    "dropout",
+    "dropout_impls",
+    "embedding_backward",
+    "embedding_impls",
     "fasttext_impls",
     "fasttext_predict",
     "fasttext_rows",
@@ -64,6 +68,8 @@ __all__: list[str] = [
     "rms_norm_backward",
     "rms_norm_impls",
     "rms_norm_parts",
+    "rope",
+    "rope_impls",
     "sentencepiece_bpe",
     "sentencepiece_bpe_impls",
     "sentencepiece_normalize",
@@ -197,11 +203,17 @@ def accumulate(
     """
 
 def adamw(
-    param: numpy.typing.NDArray[numpy.float32],
-    grad: numpy.typing.NDArray[numpy.float32],
+    param: numpy.ndarray,
+    grad: numpy.ndarray,
     m: numpy.typing.NDArray[numpy.float32],
     v: numpy.typing.NDArray[numpy.float32],
+    copy: numpy.typing.NDArray[numpy.uint16] | None,
     coefficients: numpy.typing.NDArray[numpy.float32],
+    zero_grad: bool,
+    seed: typing.SupportsInt | typing.SupportsIndex,
+    step: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    offset: typing.SupportsInt | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
@@ -322,6 +334,29 @@ def cuda_built() -> bool:
     Whether this build holds the CUDA implementations.
     """
 
+def dropout(
+    x: numpy.ndarray,
+    rows: numpy.typing.NDArray[numpy.int64],
+    out: numpy.ndarray,
+    seed: typing.SupportsInt | typing.SupportsIndex,
+    step: typing.SupportsInt | typing.SupportsIndex,
+    site: typing.SupportsInt | typing.SupportsIndex,
+    threshold: typing.SupportsInt | typing.SupportsIndex,
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def dropout_impls() -> list[str]: ...
+def embedding_backward(
+    dout: numpy.ndarray,
+    ids: numpy.typing.NDArray[numpy.int64],
+    dweight: numpy.ndarray,
+    order: numpy.typing.NDArray[numpy.int64],
+    starts: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def embedding_impls() -> list[str]: ...
 def fasttext_impls() -> list[str]: ...
 def fasttext_predict(
     model: FasttextModel,
@@ -503,6 +538,16 @@ def rms_norm_impls() -> list[str]: ...
 def rms_norm_parts(
     N: typing.SupportsInt | typing.SupportsIndex, C: typing.SupportsInt | typing.SupportsIndex
 ) -> int: ...
+def rope(
+    x: numpy.ndarray,
+    cos: numpy.typing.NDArray[numpy.float32],
+    sin: numpy.typing.NDArray[numpy.float32],
+    out: numpy.ndarray,
+    inverse: bool,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def rope_impls() -> list[str]: ...
 def sentencepiece_bpe(
     model: SentencePieceModel,
     data: numpy.typing.NDArray[numpy.uint8],

@@ -121,6 +121,10 @@ def test_only_matrices_decay():
         ({2: np.zeros(3, np.float32)}, ValueError, r"adamw: m must have shape \(4,\), got \(3,\)"),
         ({3: np.zeros(8, np.float32)[::2]}, ValueError, "adamw: v must be C-contiguous"),
         ({"step": 0}, ValueError, "adamw: step must be at least 1, got 0"),
+        ({"step": 2**32}, ValueError, r"step and stream must be below 2\^32"),
+        ({"offset": 2**35 - 3}, ValueError, r"offset \+ N at most 2\^35"),
+        ({"copy": np.zeros(3, np.uint16)}, ValueError, r"copy must have shape \(4,\), got \(3,\)"),
+        ({0: np.zeros(4, np.uint16), "copy": np.zeros(4, np.uint16)}, ValueError, "copy must be None where param"),
         ({"impl": "mmx"}, ValueError, "impl 'mmx' cannot run here"),
     ],
 )
@@ -135,9 +139,21 @@ def test_refuses(change, error, words):
         adamw_(*arrays, **SETTINGS | {"step": 1} | keys)
 
 
-def test_half_parameters_are_refused():
-    with pytest.raises(TypeError, match="parameters must be contiguous float32, got torch.bfloat16"):
-        AdamW([torch.nn.Parameter(torch.zeros(3, dtype=torch.bfloat16))])
+@pytest.mark.parametrize(
+    ("keys", "error", "words"),
+    [
+        ({"lr": -1.0}, ValueError, "lr must be at least 0, got -1.0"),
+        ({"betas": (0.9, 1.0)}, ValueError, r"betas must lie in \[0, 1\)"),
+        ({"clip_norm": -0.5}, ValueError, "clip_norm must be at least 0"),
+        ({"bf16": "nearest"}, ValueError, "bf16 must be 'master' or 'stochastic', got 'nearest'"),
+        ({"dtype": torch.float16}, TypeError, "contiguous float32 or bfloat16, got torch.float16"),
+        ({"dtype": torch.float64}, TypeError, "contiguous float32 or bfloat16, got torch.float64"),
+    ],
+)
+def test_the_optimizer_refuses(keys, error, words):
+    p = torch.nn.Parameter(torch.zeros(3, dtype=keys.pop("dtype", torch.float32)))
+    with pytest.raises(error, match=words):
+        AdamW([p], **keys)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -147,6 +163,8 @@ def test_cuda_gives_the_same_bits(size):
     p = torch.nn.Parameter(torch.from_numpy(arrays[0].copy()).cuda())
     p.grad = torch.from_numpy(arrays[1]).cuda()
     optimizer = AdamW([p], **SETTINGS)
-    optimizer.state[p].update(m=torch.from_numpy(arrays[2]).cuda(), v=torch.from_numpy(arrays[3]).cuda(), step=2)
+    optimizer.state[p].update(
+        exp_avg=torch.from_numpy(arrays[2]).cuda(), exp_avg_sq=torch.from_numpy(arrays[3]).cuda(), step=2
+    )
     optimizer.step(grad_scale=0.37)
     np.testing.assert_array_equal(p.detach().cpu().numpy(), step(arrays, impl="reference")[0])

@@ -13,6 +13,7 @@ from fasttrain.model.config import ModelConfig
 from fasttrain.model.context import Cache, Context
 from fasttrain.nn.attention import attention
 from fasttrain.nn.dropout import DropoutKey, dropout
+from fasttrain.nn.embedding import Embedding
 from fasttrain.nn.linear_cross_entropy import linear_token_loss
 from fasttrain.nn.loss import IGNORED
 from fasttrain.nn.rms_norm import RMSNorm
@@ -114,7 +115,7 @@ class Transformer(nn.Module):
         if config.vocab_size < 1:
             raise ValueError("Transformer: vocab_size must be at least 1, got 0; set it to the tokenizer's vocab_size")
         self.config = config
-        self.embed = nn.Embedding(config.vocab_size, config.dim)
+        self.embed = Embedding(config.vocab_size, config.dim)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.norm = RMSNorm(config.dim, config.norm_eps)
         self.head = Head(config, self.embed)

@@ -1,10 +1,18 @@
 """Rotary positions (Su et al. 2021) in the rotate-half convention of Hugging Face's Llama, so that an export needs
 no permutation: pair d of a head is (x[d], x[d + D/2]), turned by position * theta^(-2d/D)."""
 
+import os
+
 import torch
 from torch import Tensor
 
+from fasttrain.core import backend
+from fasttrain.nn import rope_ref
+from fasttrain.nn.rope_op import rope_op
 from fasttrain.nn.segments import run_starts
+
+_IMPLS = backend.implementations("rope")  # here, because torch.compile warns of a cached function inside
+_NATIVE_DTYPES = (torch.float32, torch.bfloat16)
 
 
 def positions(
@@ -25,11 +33,45 @@ def rope_tables(positions_BT: Tensor, head_dim: int, theta: float) -> tuple[Tens
     return angles.cos(), angles.sin()
 
 
-def rope(x_BTHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each head by its position; computed in fp32, given back in x's dtype.
+def rope(x_BTHD: Tensor, cos: Tensor, sin: Tensor, *, impl: str | None = None) -> Tensor:
+    """Turn each head by its position; computed in fp32, given back in x's dtype; differentiable in x.
 
-    Shapes: x (B, T, H, D); cos, sin (B or 1, T, 1, D) of `rope_tables`.
+    Shapes: x (B, T, H, D); cos, sin (B or 1, T, 1, D) of `rope_tables`, whose two halves are equal -> (B, T, H, D).
+    Args:
+        impl: "reference" (by definition), "torch" or a native name (CPU, fp32 and bf16, fp32 tables without a
+            gradient); when None, what FASTTRAIN_IMPL names, else the fastest that runs here.
+    Raises: ValueError: a wrong shape or impl.
     """
-    x = x_BTHD.float()
-    first, second = x.chunk(2, -1)
-    return (x * cos + torch.cat((-second, first), -1) * sin).to(x_BTHD.dtype)
+    impl = _choose(x_BTHD, cos, sin, impl)
+    if impl == "reference":
+        return rope_ref.rope(x_BTHD, cos, sin)
+    if impl == "torch":
+        x = x_BTHD.to(torch.promote_types(x_BTHD.dtype, torch.float32))
+        first, second = x.chunk(2, -1)
+        return (x * cos + torch.cat((-second, first), -1) * sin).to(x_BTHD.dtype)
+    out: Tensor = rope_op(x_BTHD.contiguous(), cos.contiguous(), sin.contiguous(), False, impl)
+    return out
+
+
+def _choose(x: Tensor, cos: Tensor, sin: Tensor, impl: str | None) -> str:
+    if x.ndim != 4 or x.shape[-1] % 2:
+        raise ValueError(f"rope: x must have shape (B, T, H, D) with an even D, got {tuple(x.shape)}")
+    B, T, _, D = x.shape
+    if cos.shape != sin.shape or cos.shape not in ((B, T, 1, D), (1, T, 1, D)):
+        raise ValueError(
+            f"rope: cos and sin must have shape {(B, T, 1, D)} or {(1, T, 1, D)}, "
+            f"got {tuple(cos.shape)} and {tuple(sin.shape)}"
+        )
+    is_native = x.device.type == "cpu" and x.dtype in _NATIVE_DTYPES
+    is_native = is_native and all(t.dtype == torch.float32 and not t.requires_grad for t in (cos, sin))
+    impl = impl or os.environ.get("FASTTRAIN_IMPL")
+    if impl is None:
+        return _IMPLS[0] if is_native and _IMPLS[0] != "reference" else "torch"
+    if impl not in ("torch", *_IMPLS):
+        raise ValueError(f"rope: impl {impl!r} cannot run here; choose from {['torch', *_IMPLS]}")
+    if impl not in ("torch", "reference") and not is_native:
+        raise ValueError(
+            f"rope: impl {impl!r} takes fp32 or bf16 on the CPU and fp32 tables without a gradient, got {x.dtype} on "
+            f"{x.device.type} and {cos.dtype}; use impl='torch'"
+        )
+    return impl

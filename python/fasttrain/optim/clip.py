@@ -1,11 +1,18 @@
 """The global gradient norm and the clipping coefficient."""
 
 import math
+import os
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 
 from fasttrain.optim.sum_squares import sum_squares
+
+
+def torch_threads() -> int:
+    """Threads of a native pass over tensors: FASTTRAIN_THREADS, else torch's, which the loop sets by the recipe."""
+    return int(os.environ.get("FASTTRAIN_THREADS", 0)) or torch.get_num_threads()
 
 
 def tensor_sum_squares(x: Tensor) -> float:
@@ -15,7 +22,8 @@ def tensor_sum_squares(x: Tensor) -> float:
     """
     if x.device.type != "cpu":
         return float(x.detach().double().square().sum())
-    return sum_squares(x.detach().contiguous().view(-1).float().numpy())
+    flat = x.detach().contiguous().view(-1).float().numpy()
+    return sum_squares(flat, threads=torch_threads())
 
 
 def global_norm(tensors: Iterable[Tensor]) -> float:

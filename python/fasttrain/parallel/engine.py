@@ -68,6 +68,7 @@ class Engine:
         self.flat = FlatParameters(self.stage.named.items(), self.device)
         self._reducer = BucketReducer(self.flat, self._dp, bucket_bytes=bucket_bytes, overlap=overlap)
         self._optimizer = self._make_optimizer()
+        self._grads_are_zero = True
         self.ema_decay = ema_decay
         self._ema = self.flat.weights.clone() if ema_decay else None
 
@@ -82,7 +83,7 @@ class Engine:
         optimizer = AdamW(groups, lr=self.optim.lr, betas=self.optim.betas, eps=self.optim.eps)
         self._moments = {key: torch.zeros_like(flat.weights) for key in ("m", "v")}
         for group, part in zip(optimizer.param_groups, (slice(0, split), slice(split, None))):
-            state = {key: moment[part] for key, moment in self._moments.items()}
+            state = {name: self._moments[key][part] for key, name in (("m", "exp_avg"), ("v", "exp_avg_sq"))}
             optimizer.state[group["params"][0]] = {**state, "step": 0}
         return optimizer
 
@@ -97,7 +98,9 @@ class Engine:
             micro_batches: this replica's rows; the same on every stage and tensor-parallel rank.
             step: what dropout masks depend on, beside the seed and the rows.
         """
-        self.flat.zero_grads()
+        if not self._grads_are_zero:
+            self.flat.zero_grads()
+        self._grads_are_zero = False
         local = sum(int((m.targets >= 0).sum()) for m in micro_batches)
         with self.clock.running():
             num_tokens = int(self.mesh.dp.reduce(local))
@@ -179,10 +182,12 @@ class Engine:
         return next((name for name in self.mesh.world.allgather(mine) if name), None)
 
     def update(self, *, lr: float, grad_norm: float) -> None:
-        """Clip by `grad_norm` and do one AdamW step."""
+        """Clip by `grad_norm` and do one AdamW step, which leaves the gradients at 0."""
         for group in self._optimizer.param_groups:
             group["lr"] = lr
-        self._optimizer.step(grad_scale=clip_coefficient(grad_norm, self.optim.clip_norm) / self.scaler.scale)
+        scale = clip_coefficient(grad_norm, self.optim.clip_norm) / self.scaler.scale
+        self._optimizer.step(grad_scale=scale, zero_grad=True)
+        self._grads_are_zero = True
         if self._ema is not None:
             self._ema.lerp_(self.flat.weights, 1.0 - self.ema_decay)
 

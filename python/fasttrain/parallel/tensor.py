@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from fasttrain.nn.embedding import embedding
 from fasttrain.parallel.wire import Wire
 
 IGNORED = -100  # a target that is no target (torch's convention)
@@ -70,7 +71,7 @@ class VocabParallelEmbedding(nn.Module):
         """tokens (B,T) int64 -> (B,T,C), the same on every rank."""
         local = tokens - self.first
         absent = (local < 0) | (local >= len(self.weight))
-        x = F.embedding(local.masked_fill(absent, 0), self.weight)
+        x = embedding(local.masked_fill(absent, 0), self.weight)
         return sum_over_group(x.masked_fill(absent[..., None], 0.0), self.wire)
 
 

@@ -1,0 +1,23 @@
+#include "nn/embedding.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "core/bf16.h"
+#include "core/parallel.h"
+
+namespace fasttrain::nn {
+namespace {
+
+#include "nn/vector_avx2.h"
+#include "nn/embedding_body.h"
+
+}  // namespace
+
+void embedding_backward_avx2(const EmbeddingArgs& p) noexcept { run(p); }
+
+}  // namespace fasttrain::nn
+#endif

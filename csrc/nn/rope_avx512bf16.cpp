@@ -1,0 +1,24 @@
+#include "nn/rope.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "core/bf16.h"
+#include "core/parallel.h"
+
+namespace fasttrain::nn {
+namespace {
+
+#define FT_HAS_BF16
+#include "nn/vector_avx512.h"
+#include "nn/rope_body.h"
+
+}  // namespace
+
+void rope_avx512bf16(const RopeArgs& p) noexcept { run(p); }
+
+}  // namespace fasttrain::nn
+#endif
