@@ -18,8 +18,7 @@ from fasttrain.comm.group import SoloGroup
 from fasttrain.core.errors import FormatError
 from fasttrain.export.card import model_card
 from fasttrain.export.huggingface import to_huggingface, write_folder
-from fasttrain.export.names import hf_name
-from fasttrain.model.init import param_shapes
+from fasttrain.model.hf_weights import stored
 
 SHAPES = {
     "tied": {"tied_embeddings": True},
@@ -125,14 +124,6 @@ def test_a_large_model_is_many_files(loaded):
     assert not (folder / "model.safetensors").exists()
 
 
-def test_every_parameter_has_a_name():
-    config = small_model(qk_norm=True).config
-    names = [hf_name(n) for n in param_shapes(config)]
-    assert len(set(names)) == len(names)
-    with pytest.raises(KeyError, match="is no parameter"):
-        hf_name("optim.m.embed.weight")
-
-
 def test_a_failed_export_leaves_the_old_one(tokenizer, tmp_path, monkeypatch):
     net = small_model()
     folder = write_folder(net.config, net.state_dict(), tokenizer, tmp_path / "export", card="old")
@@ -196,7 +187,7 @@ def test_a_run_s_checkpoint_is_exported(tokenizer, tmp_path):
     path = save(run.checkpoints, 7, tensors, {"tokens": 99, "model": net.config.to_dict()}, SoloGroup())
     folder = to_huggingface(path, tokenizer, run.export)
     weights = load_file(folder / "model.safetensors")
-    assert set(weights) == {hf_name(n) for n in param_shapes(net.config)}
+    assert set(weights) == set(stored(net.config))
     assert torch.equal(weights["model.norm.weight"], net.norm.weight)
     card = (folder / "README.md").read_text()
     assert "# small" in card

@@ -26,6 +26,7 @@ from fasttrain.formats.shards import open_shards
 from fasttrain.mixture.plan import Mixture
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import flops_per_token
+from fasttrain.model.recompute import every
 from fasttrain.monitor.guard import Decision, Guard, GuardConfig
 from fasttrain.monitor.spans import outside
 from fasttrain.monitor.throughput import memory_bytes
@@ -136,6 +137,7 @@ class Loop:
             device=device,
             overlap=setup.train.overlap,
             ema_decay=setup.train.ema_decay,
+            recompute=every(setup.train.recompute),
         )
         self.guard = Guard(setup.guard)
         self.state = State()
