@@ -76,7 +76,7 @@ Q = "model.layers.1.self_attn.q_proj"
     ("family", "change", "words"),
     [
         ("llama", lambda t: without(t, f"{Q}.weight"), rf"lacks {Q}.weight of shape \(16, 16\)"),
-        ("llama", lambda t: t | {f"{Q}.weight": ZEROS[:, :8]}, r"q_proj.weight must have shape \(16, 16\), got \(16, 8"),
+        ("llama", lambda t: t | {f"{Q}.weight": ZEROS[:, :8]}, r"q_proj.weight must have shape \(16, 16\), got"),
         ("llama", lambda t: t | {f"{Q}.bias": ZEROS[0]}, f"holds {Q}.bias, which a llama of this config.json"),
         ("llama", lambda t: t | {f"{Q}.weight": ZEROS.char()}, "q_proj.weight must hold F64, F32, F16, BF16"),
         ("llama", lambda t: without(t, "lm_head.weight"), "lacks lm_head.weight"),
