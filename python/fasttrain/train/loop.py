@@ -173,7 +173,7 @@ class Loop:
         newest = self.keeper.newest()
         if newest is not None:
             self.keeper.load(newest, self.engine, self.guard, self.state)
-        about = {} if newest is not None else self._begin()
+        about = {} if newest is not None else {"packing": self.order.packing(), **self._begin()}
         if self.journal.begin(self.state, is_resumed=newest is not None, order=self.order.fingerprint, **about):
             self._finish_step()
         if newest is None and self.guard.config.policy == "rollback":
