@@ -315,6 +315,7 @@ class Loop:
         """Evaluate when it is time, then write the step's line."""
         state, every = self.state, self.train.eval_every
         if self.probe and (state.step == self.num_steps or (every and state.step % every == 0)):
+            self.keeper.wait()  # what is being saved must outlive an evaluation that runs out of memory
             with self.engine.spans("evaluation"):
                 sums = self.evaluate()
             state.val_loss = sums.mean_loss
