@@ -6,6 +6,7 @@ from fasttrain.core import backend
 from fasttrain.nn import attention_op
 from fasttrain.nn.attention import attention
 from fasttrain.nn.segments import key_ranges
+from made_card import HAS_CARD
 
 OP = "attention"
 EVERY = [*backend.implementations(OP), "torch"]
@@ -178,7 +179,8 @@ def test_compiles_without_a_break():
     assert q.grad.isfinite().all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
+@pytest.mark.skipif(not HAS_CARD, reason="needs a card and a build with CUDA")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_cuda_forward(case, dtype):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fasttrain.core import backend
-from fasttrain.nn import attention_ref
+from fasttrain.nn import attention_cuda, attention_ref
 from fasttrain.nn.attention_op import attention_op
 from fasttrain.nn.segments import check_segments, key_ranges
 
@@ -36,8 +36,9 @@ def attention(
         segments: (B, T) int32, needs Tq = Tk; a query sees only its run of equal ids; negative ids are
             padding and give 0.
         scale: 1 / sqrt(D) when None.
-        impl: "reference" (by definition, fp32), "torch" (F.scaled_dot_product_attention), a native name or "cuda" (fp32
-            and bf16, forward only); when None, what FASTTRAIN_IMPL names, else the fastest that runs here.
+        impl: "reference" (by definition, fp32), "torch" (F.scaled_dot_product_attention), a native name or "cuda" (bf16
+            of head dims 64 and 128 both ways; other head dims and fp32 forward only); when None, what FASTTRAIN_IMPL
+            names, else the fastest that runs here.
     Returns: (B, Tq, H, D), contiguous, q's dtype. A query that sees no key gives 0.
     Raises: TypeError: another dtype. ValueError: a wrong shape or impl.
     """
@@ -51,10 +52,10 @@ def attention(
     if causal and num_queries > num_keys:
         raise ValueError(f"{op}: causal needs Tq <= Tk, got Tq = {num_queries} and Tk = {num_keys}")
     scale = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale
-    impl = impl or os.environ.get("FASTTRAIN_IMPL") or _default(q)
+    impl = impl or os.environ.get("FASTTRAIN_IMPL") or _default(q, scale, segments)
     if impl == "cuda":
         lo, hi = key_ranges(num_queries, num_keys, causal=causal, segments=segments, device=q.device)
-        return _cuda(op, q, k, v, lo, hi, scale)
+        return attention_cuda.attention(op, q, k, v, lo, hi, scale)
     if impl == "torch":
         return _torch(q, k, v, causal, segments, scale)
     if impl not in _IMPLS:
@@ -65,7 +66,9 @@ def attention(
     return _native(op, q, k, v, lo, hi, scale, impl)
 
 
-def _default(q: Tensor) -> str:
+def _default(q: Tensor, scale: float, segments: Tensor | None) -> str:
+    if attention_cuda.is_faster(q, scale, documents=segments is not None):
+        return "cuda"
     # Native is 1.6-2.7 times as fast as torch's on CPU, both ways (benchmarks/nn/bench_attention.py); packing the keys
     # does not pay for the few queries of a decoding step.
     few = q.shape[1] < 16 and not (torch.is_grad_enabled() and q.requires_grad)
@@ -100,29 +103,6 @@ def _check(op: str, q: Tensor, k: Tensor, v: Tensor) -> None:
         )
     if k.shape[2] == 0 or q.shape[2] % k.shape[2]:
         raise ValueError(f"{op}: H must be a multiple of Hkv, got H = {q.shape[2]} and Hkv = {k.shape[2]}")
-
-
-def _cuda(op: str, q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float) -> Tensor:
-    if not backend.is_cuda_built() or q.device.type != "cuda" or q.dtype not in (torch.float32, torch.bfloat16):
-        built = "with" if backend.is_cuda_built() else "without"
-        raise ValueError(
-            f"{op}: impl 'cuda' takes fp32 or bf16 on a GPU, got {q.dtype} on {q.device.type} in a build {built} CUDA"
-        )
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
-        raise ValueError(f"{op}: impl 'cuda' has no backward; use impl='torch', or torch.no_grad()")
-    (B, Tq, H, D), Tk, Hkv = q.shape, k.shape[1], k.shape[2]
-    if D > _MAX_D:
-        raise ValueError(f"{op}: impl 'cuda' takes head dims up to {_MAX_D}, got {D}; use impl='torch'")
-    q, k, v, lo, hi = (x.contiguous() for x in (q, k, v, lo, hi))
-    out, stats = torch.empty_like(q), torch.empty((B, H, Tq, 2), device=q.device)
-    with torch.cuda.device(q.device):
-        pointers = [x.data_ptr() for x in (q, k, v, lo, hi, out, stats)]
-        sizes, bf16 = [B, len(lo), Tq, Tk, H, Hkv, D], q.dtype == torch.bfloat16
-        stream = torch.cuda.current_stream().cuda_stream
-        status = backend.native("attention_cuda")(pointers, sizes, scale, bf16, stream)
-    if status:
-        raise RuntimeError(f"{op}: the CUDA kernel must launch, got cudaError {status}")
-    return out
 
 
 def _torch(q: Tensor, k: Tensor, v: Tensor, causal: bool, segments: Tensor | None, scale: float) -> Tensor:

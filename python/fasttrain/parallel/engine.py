@@ -19,7 +19,7 @@ from fasttrain.model.width import lr_scale
 from fasttrain.monitor.spans import Spans
 from fasttrain.nn.dropout import DropoutKey
 from fasttrain.optim.adamw import AdamW
-from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares
+from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares, tensor_sums_squares
 from fasttrain.optim.config import OptimConfig
 from fasttrain.parallel import pipeline
 from fasttrain.parallel.data import BUCKET_BYTES, BucketReducer, FlatParameters
@@ -155,8 +155,8 @@ class Engine:
         inf or nan when any rank's copy of any gradient is.
         """
         counted, others = 0.0, 0.0
-        for name in self.plan.names:
-            square = tensor_sum_squares(self.flat.grad(name))
+        squares = tensor_sums_squares([self.flat.grad(name) for name in self.plan.names])
+        for name, square in zip(self.plan.names, squares):
             if self.plan.is_counted(name):
                 counted += square
             else:
