@@ -50,8 +50,7 @@ class Half:
         return json.loads(self._process.stdout.readline())
 
     def end(self):
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()  # closes what it reads
 
 
 def timed(work):
