@@ -39,8 +39,7 @@ FT_AVX512 inline void begin_chain(const BpeModel& model, const std::uint8_t* pie
   const __m512i none = _mm512_set1_epi32(-1);
   const __m512i b = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(known, piece));
   const __m512i follow = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(pairs, piece + 1));
-  const __m512i ids =
-      _mm512_mask_i32gather_epi32(_mm512_set1_epi32(no_symbol), known, b, model.byte_ids(), 4);
+  const __m512i ids = _mm512_mask_i32gather_epi32(_mm512_set1_epi32(no_symbol), known, b, model.byte_ids(), 4);
   c.symbols[0] = c.symbols[17] = no_symbol;
   _mm512_storeu_si512(c.symbols + 1, ids);
   const __m512i both = _mm512_or_si512(_mm512_slli_epi32(b, 8), follow);
