@@ -113,8 +113,8 @@ void bind_dropout(py::module_& m) {
         fn(args);
       },
       "model"_a, "data"_a.noconvert(), "offsets"_a.noconvert(), "ids"_a.noconvert(), "ends"_a.noconvert(), "eot"_a,
-      "finds_added"_a, "seed"_a, "threshold"_a, "first_text"_a, "numbers"_a.noconvert(), "begins"_a.noconvert(), "threads"_a,
-      "impl"_a);
+      "finds_added"_a, "seed"_a, "threshold"_a, "first_text"_a, "numbers"_a.noconvert(), "begins"_a.noconvert(),
+      "threads"_a, "impl"_a);
 }
 
 void bind_train(py::module_& m) {

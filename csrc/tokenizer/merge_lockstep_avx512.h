@@ -1,8 +1,8 @@
 #pragma once /* part of bpe_encode */
-// The merges of several short pieces in lockstep. A merge is a chain of a minimum and two look-ups in a table beyond L2,
-// and the piece's next merge waits for them; those of different pieces do not wait for each other. So each round makes
-// one merge of every piece, asks memory for the lines of all pairs that these form, and only then looks at them. Nothing
-// branches on what is found there, which would wait for it.
+// The merges of several short pieces in lockstep. A merge is a minimum and two look-ups in a table beyond L2, and the
+// piece's next merge waits for them; those of different pieces do not wait for each other. So each round makes one merge
+// of every piece, asks memory for the lines of all pairs that these form, and only then looks at them. Nothing branches
+// on what is found there, which would wait for it.
 
 #if defined(__x86_64__)
 #include "tokenizer/bpe_encode.h"
@@ -27,7 +27,7 @@ FT_AVX512 inline std::uint32_t line_rank(const PairTable& table, std::uint64_t k
     const std::uint32_t equal = _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(slots, 22), wanted);
     const auto rank = static_cast<std::uint32_t>(line[std::countr_zero(equal | 0x80u)] & 0x3FFFFF);
     const std::uint32_t is_absent = 0 - ((equal - 1) >> 31);  // all ones, or 0
-    // One bit, so that the only branch is the one that is hardly ever taken: whether the pair is there, nobody can tell.
+    // One bit, so that the only branch is the one that is hardly ever taken: none asks whether the pair is there.
     const std::uint32_t is_full = _mm512_cmpneq_epi64_mask(slots, _mm512_set1_epi64(-1)) >> 7;
     if (__builtin_expect((is_absent & is_full) == 0, 1)) return rank | is_absent;
   }

@@ -4,8 +4,8 @@
 //   text n = its pieces, one after another; each piece is the first alternative of the pattern that matches there
 //
 // A hand-written scanner for each known pattern: cl100k, llama3, qwen2, gpt2, o200k, tekken, deepseek_v3, and the
-// superwords of the first three (expressions: fasttrain/tokenizer/patterns.py; Radford et al. 2019, OpenAI tiktoken). With wide compares 64 bytes are cut at a time
-// (scan_window.inc). A byte that starts no valid UTF-8 is a symbol of its own. Reference: fasttrain/tokenizer/
+// superwords of the first three (expressions: fasttrain/tokenizer/patterns.py; Radford et al. 2019, OpenAI tiktoken).
+// With wide compares 64 bytes are cut at a time (scan_window.inc). A byte that starts no valid UTF-8 is a symbol of its own. Reference: fasttrain/tokenizer/
 // pretokenize_ref.py. There is no CUDA file: the scan is a chain of short dependent steps per text, and its input and
 // output both live on the host.
 
