@@ -136,6 +136,34 @@ def test_async_saves_the_state_of_the_moment_and_surfaces_errors_later(tmp_path,
     assert store.steps(tmp_path) == [1, 3]
 
 
+def test_async_holds_one_copy_of_the_state_and_never_two(tmp_path, monkeypatch):
+    saver = Saver(tmp_path, CheckpointConfig(), SoloGroup())
+    go, writing, copied = threading.Event(), threading.Event(), []
+    real, copy = save_module.write_rank, save_module._copy
+
+    def slow(*args):
+        writing.set()
+        assert go.wait(30)
+        real(*args)
+
+    monkeypatch.setattr(save_module, "write_rank", slow)
+    monkeypatch.setattr(save_module, "_copy", lambda tensor: copied.append(tensor.nbytes) or copy(tensor))
+    saver.save(1, state(), {})
+    one = sum(copied)
+    assert one == sum(t.nbytes for t in state().values())
+    second = threading.Thread(target=saver.save, args=(2, state(1), {}))
+    second.start()
+    assert writing.wait(30)
+    second.join(0.2)
+    assert second.is_alive(), "the second save waits for the first"
+    assert sum(copied) == one
+    go.set()
+    second.join(30)
+    saver.wait()
+    assert sum(copied) == 2 * one
+    assert store.steps(tmp_path) == [1, 2]
+
+
 def test_a_full_disk_is_named_and_the_old_checkpoint_stays(tmp_path, monkeypatch):
     save(tmp_path, 1, state(), META, SoloGroup())
 

@@ -40,7 +40,8 @@ class GuardConfig(Settings):
     window: int = Field(default=128, ge=8)
     """Good values that a new one is compared with."""
     threshold: float = Field(default=8.0, gt=0)
-    """Robust sigmas above the median that make a spike."""
+    """Robust sigmas above the median that make a spike. Clean runs (1,527 steps) reached 7.7: no alarm at 8, 0.1 %
+    of the steps at 6, 0.5 % at 5."""
     warmup_steps: int = Field(default=32, ge=8)
     """Good values that must be in the window before a spike can be seen."""
     max_consecutive: int = Field(default=8, ge=1)
