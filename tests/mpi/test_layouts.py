@@ -1,7 +1,12 @@
-def test_every_layout_equals_one_process(run_job):
-    done = run_job(4, "layouts", timeout=280)
+import pytest
+
+
+@pytest.mark.parametrize(("models", "layouts"), [(["grouped", "tied"], 2 * (3 + 6)), (["muon"], 2 + 3)])
+def test_every_layout_equals_one_process(run_job, models, layouts):
+    """Every product of 2 and of 4 ranks; with Muon those without tensor parallelism."""
+    done = run_job(4, "layouts", *models, timeout=280)
     lines = [line for line in done.stdout.splitlines() if line.endswith("equals one process")]
-    assert len(set(lines)) == 2 * (3 + 6), "two models, every product of 2 and of 4 ranks"
+    assert len(set(lines)) == layouts
 
 
 def test_overlap_changes_no_bit(run_job):

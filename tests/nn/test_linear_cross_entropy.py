@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.profiler import ProfilerActivity, profile
 
 import fasttrain
 from fasttrain.core import backend
@@ -183,13 +184,102 @@ def test_gradients_are_made_only_where_wanted(how):
         assert torch.equal(linear_token_loss(**t, z_loss=1e-2, impl=how)[0], expected["nll"])
 
 
+@pytest.mark.parametrize("z_loss", [0.0, 1e-2])
 @pytest.mark.parametrize("how", NATIVE)
-def test_a_second_backward_raises_instead_of_scaling_twice(how):
-    t = draw(5, 3, 70, torch.float32)
-    loss = linear_cross_entropy(t["x"].requires_grad_(), t["weight"], t["targets"], impl=how)
+def test_a_second_backward_has_the_bits_of_the_first(how, z_loss):
+    t = draw(70, 33, 131, torch.float32)
+    leaves = [t[name].requires_grad_() for name in ("x", "weight")]
+    loss = linear_cross_entropy(*leaves, t["targets"], z_loss=z_loss, impl=how)
+    kept = [loss.clone(), *torch.autograd.grad(loss, leaves, retain_graph=True)]
+    for gradient in kept[1:]:
+        gradient.add_(1.0)  # what a caller does with the first ones does not reach the second
     loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        loss.backward()
+    for leaf, first in zip(leaves, kept[1:], strict=True):
+        assert torch.equal(leaf.grad + 1.0, first)
+    loss.backward()  # and adds up
+    for leaf, first in zip(leaves, kept[1:], strict=True):
+        torch.testing.assert_close(leaf.grad / 2 + 1.0, first)
+
+
+@pytest.mark.parametrize("how", NATIVE)
+def test_one_of_the_two_losses_alone(how):
+    """nll alone and z2 alone: the other's gradient does not exist."""
+    t = draw(70, 33, 131, torch.float32)
+    for place in (0, 1):
+        results = []
+        for name in (how, "reference"):
+            leaves = [t[key].clone().requires_grad_() for key in ("x", "weight")]
+            value = linear_token_loss(*leaves, t["targets"], z_loss=1e-2, impl=name)[place]
+            results.append(torch.autograd.grad(value.sum(), leaves))
+        torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", NATIVE)
+def test_a_gradient_of_the_gradient_is_refused(how):
+    t = draw(5, 3, 70, torch.float32)
+    x = t["x"].requires_grad_()
+    loss = linear_cross_entropy(x, t["weight"], t["targets"], impl=how)
+    (dx,) = torch.autograd.grad(loss, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="linear_cross_entropy_backward"):
+        dx.sum().backward()
+
+
+def peak_bytes(run):
+    """The most that torch's allocator held for `run` at one time."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        run()
+    held = highest = 0
+    for event in record.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            highest = max(highest, held)
+    return highest
+
+
+@pytest.mark.parametrize(("dtype", "beside"), [(torch.bfloat16, 0), (torch.float32, 1)])
+def test_memory_is_a_chunk_of_logits_and_a_tile_whatever_the_tokens(dtype, beside, monkeypatch):
+    """Beyond the gradients, the weight's in fp32; under autocast also the weight's copy in bf16 (`beside`)."""
+    monkeypatch.setattr(op, "LOGITS_BYTES", 1 << 20)
+    monkeypatch.setattr(op, "_TILE_BYTES", 1 << 18)
+    N, C, V = 600, 64, 8000
+    t = draw(N, C, V, dtype)
+    x, weight = t["x"].bfloat16().requires_grad_(), t["weight"].requires_grad_()
+
+    def run():
+        with torch.autocast("cpu", torch.bfloat16):
+            linear_cross_entropy(x, weight, t["targets"], z_loss=1e-2).backward()
+
+    gradients = 2 * N * C + 4 * V * C
+    peak = peak_bytes(run)
+    copies = 2 * V * C  # of the weight, or of its gradient at the end, when no logits are there
+    chunk = (1 << 20) + (2 << 18)  # logits, a tile, and what oneDNN takes for a product
+    assert peak <= gradients + max(copies, beside * copies + chunk) + 64 * N, "64 bytes a token for losses and factors"
+
+
+@pytest.mark.parametrize("how", EVERY)
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_sums_by_source_are_those_of_each_source_alone(how, reduction):
+    t = draw(70, 33, 131, torch.float32)
+    sources = torch.randint(0, 3, (70,), generator=torch.Generator().manual_seed(3))  # source 3 has no token
+    keys = {"z_loss": 1e-2, "reduction": reduction, "impl": how}
+    loss, sums, tokens = linear_cross_entropy(**t, sources=sources, num_sources=4, **keys)
+    assert torch.equal(loss, linear_cross_entropy(**t, **keys))
+    nll = linear_cross_entropy(**t, reduction="none", impl=how).double()
+    for source in range(4):
+        kept = (sources == source) & (t["targets"] != -100)
+        assert tokens[source] == kept.sum()
+        assert sums[source].item() == pytest.approx(nll[kept].sum().item(), rel=1e-14)
+    assert (sums.dtype, tokens.dtype, tokens[3].item()) == (torch.float64, torch.int64, 0)
+
+
+def test_a_source_that_is_none_is_refused():
+    t = draw(5, 3, 70, torch.float32)
+    for sources, words in (
+        (torch.full((5,), 2), r"must lie in \[0, 2\)"),
+        (torch.zeros(4).long(), "must have one shape"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            linear_cross_entropy(**t, sources=sources, num_sources=2)
 
 
 @pytest.mark.parametrize("how", NATIVE)

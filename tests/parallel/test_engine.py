@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from fasttrain.core.errors import ConfigError
 from fasttrain.model.init import init_
 from fasttrain.model.transformer import Transformer
+from fasttrain.optim.adamw import AdamW
 from fasttrain.optim.config import OptimConfig
+from fasttrain.optim.muon import Muon
+from fasttrain.parallel.update import Update
 from parallel.made_mesh import SMALL, cut, engine, rows
 
 EPS = float(np.finfo(np.float32).eps)
@@ -129,6 +133,59 @@ def test_state_goes_round_by_global_names():
     assert b.optimizer_steps == 0
     assert torch.equal(b.stage.named["embed.weight"], tensors["embed.weight"])
     assert not dict(b.gather())["optim.v.norm.weight"].any()
+
+
+MUON = OptimConfig(name="muon", lr=1e-2, weight_decay=0.1, momentum=0.9)
+
+
+def test_one_update_by_muon_is_muon_on_the_blocks_matrices_and_adamw_elsewhere():
+    e, micro = engine(optim=MUON), rows(4, RAGGED)
+    before = {name: p.detach().clone() for name, p in e.stage.named.items()}
+    e.forward_backward([micro], step=0)
+    norm = e.grad_norm()
+    grads = {name: grad / max(norm, 1.0) for name, grad in gradients(e).items()}
+    e.update(lr=1e-2, grad_norm=norm)
+    for name, p in before.items():
+        by_muon = name.startswith("blocks.") and p.ndim == 2
+        keys = {"momentum": 0.9, "dtype": torch.float32} if by_muon else {}
+        optimizer = (Muon if by_muon else AdamW)([q := torch.nn.Parameter(p)], weight_decay=0.1 * (p.ndim == 2), **keys)
+        optimizer.param_groups[0]["lr"] = 1e-2
+        q.grad = grads[name]
+        optimizer.step()
+        torch.testing.assert_close(e.stage.named[name].detach(), q.detach(), rtol=1e-5, atol=1e-6)
+    assert not e.flat.grads.any(), "zeroed in the same pass"
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_muons_state_goes_round_by_global_names(tied):
+    config = SMALL.model_copy(update={"tied_embeddings": tied})
+    a, b, micro = engine(config, MUON), engine(config, MUON), rows(7, RAGGED)
+    for step in range(3):
+        a.forward_backward([micro], step=step)
+        a.update(lr=1e-2, grad_norm=a.grad_norm())
+    tensors = {name: tensor.clone() for name, tensor in a.gather()}
+    assert list(tensors) == a.state_names()
+    assert "optim.m.blocks.0.attn.wq.weight" in tensors
+    assert "optim.v.blocks.0.attn.wq.weight" not in tensors
+    assert tensors["optim.v.embed.weight"].any()
+    b.load(tensors, optimizer_steps=3)
+    for e in (a, b):
+        e.forward_backward([micro], step=3)
+        e.update(lr=1e-2, grad_norm=e.grad_norm())
+    assert torch.equal(a.flat.weights, b.flat.weights)
+    assert b.optimizer_steps == 4
+    b.load(tensors, optimizer_steps=None)
+    assert not any(t.any() for name, t in b.gather() if name.startswith("optim."))
+
+
+def test_muon_refuses_matrices_that_are_cut():
+    with pytest.raises(ConfigError, match=r"optim.name: muon needs whole matrices, which layout.tp = 2 cuts; set"):
+        Update(engine().flat, MUON, tp=2, precision="fp32")
+
+
+def test_muon_refuses_the_rates_of_width_transfer():
+    with pytest.raises(ConfigError, match="the rates of model.mup_base_dim are AdamW's"):
+        engine(SMALL.model_copy(update={"mup_base_dim": 8}), MUON)
 
 
 def test_load_refuses_another_model():

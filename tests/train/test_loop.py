@@ -208,6 +208,20 @@ def test_half_precision_learns_and_resumes_with_the_same_bits(precision, tmp_pat
     assert all(t.dtype == torch.float32 for t in final(whole).values()), "master weights stay fp32"
 
 
+def test_muon_learns_and_resumes_with_the_same_bits(tmp_path, monkeypatch):
+    whole, broken = made_run.make(tmp_path / "whole"), made_run.make(tmp_path / "broken")
+    made_run.run(whole, optim__name="muon")
+    losses = [line["loss"] for line in steps(whole)]
+    assert losses[-1] < losses[0] - 0.3
+    with killing(monkeypatch, Engine, "update", 7):
+        made_run.run(broken, optim__name="muon")
+    made_run.run(broken, optim__name="muon")
+    assert_same(whole, broken)
+    tensors = final(whole)
+    assert tensors["optim.m.blocks.0.attn.wq.weight"].any()
+    assert "optim.v.blocks.0.attn.wq.weight" not in tensors
+
+
 def test_an_overflow_of_fp16_skips_the_step_and_halves_the_scale(tmp_path, monkeypatch):
     folder, forward_backward = made_run.make(tmp_path), Engine.forward_backward
     scales, weights = [], []

@@ -1,7 +1,8 @@
 """Memory of one rank, by closed form: what each rank of a layout holds at its fullest moment.
 
-weights, gradients, m, v    4 bytes each a parameter of the rank (nothing is sharded over dp); with bf16 and fp16 also
-                            2 bytes a matrix weight for autocast's copies
+weights, gradients, m, v    4 bytes each a parameter of the rank (nothing is sharded over dp; Muon keeps no v of blocks'
+                            matrices, which is not taken off); with bf16 and fp16 also 2 bytes a matrix weight for
+                            autocast's copies
 activations                 a token and layer: 8 C + 8 + 8 H / tp (stream, norms, of LayerNorm 8 more, logsumexp) +
                             8 (H + Hkv) D / tp (queries, keys, values and output of attention, kept in fp32) + what
                             goes into matrices:

@@ -1,7 +1,7 @@
 """The last layer and its loss, without a (tokens x vocabulary) buffer: the faces."""
 
 import os
-from typing import Literal
+from typing import Literal, overload
 
 import torch
 import torch.nn.functional as F
@@ -10,12 +10,13 @@ from torch import Tensor
 from fasttrain.core import backend
 from fasttrain.nn import linear_cross_entropy_ref
 from fasttrain.nn.linear_cross_entropy_op import linear_cross_entropy_op
-from fasttrain.nn.loss import IGNORED, token_loss
+from fasttrain.nn.loss import IGNORED, sums_by_source, token_loss
 
 _IMPLS = backend.implementations("linear_cross_entropy")  # here: torch.compile warns of a cached function inside
 _NATIVE_DTYPES = (torch.float32, torch.bfloat16)
 
 
+@overload
 def linear_cross_entropy(
     x: Tensor,
     weight: Tensor,
@@ -23,24 +24,53 @@ def linear_cross_entropy(
     *,
     z_loss: float = 0.0,
     reduction: Literal["mean", "sum", "none"] = "mean",
+    sources: None = None,
+    num_sources: int = 0,
     impl: str | None = None,
-) -> Tensor:
+) -> Tensor: ...
+@overload
+def linear_cross_entropy(
+    x: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    z_loss: float = 0.0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+    sources: Tensor,
+    num_sources: int,
+    impl: str | None = None,
+) -> tuple[Tensor, Tensor, Tensor]: ...
+def linear_cross_entropy(
+    x: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    z_loss: float = 0.0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+    sources: Tensor | None = None,
+    num_sources: int = 0,
+    impl: str | None = None,
+) -> Tensor | tuple[Tensor, Tensor, Tensor]:
     """Return the loss -log softmax(x weight^T)[target] + z_loss log(sum exp(x weight^T))^2, in fp32; differentiable.
 
     Shapes: x (..., C), weight (V, C), targets (...) int64 -> scalar, or (...) with reduction="none".
     Args:
         targets: -100 where a token counts for nothing.
         reduction: "mean" over the tokens that count (0 when there is none), "sum", "none".
+        sources: (...) int64 in [0, num_sources), where each token comes from: then (loss, sums, tokens) is returned,
+            the sum of -log softmax over each source's tokens that count (S,) fp64, and their number (S,) int64.
         impl: see `linear_token_loss`.
-    Raises: see `linear_token_loss`.
+    Raises: see `linear_token_loss` and `sums_by_source`.
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"linear_cross_entropy: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     nll, z2 = linear_token_loss(x, weight, targets, z_loss=z_loss, impl=impl)
     if reduction == "none":
-        return nll + z_loss * z2 if z_loss else nll
-    total = nll.sum() + z_loss * z2.sum() if z_loss else nll.sum()
-    return total / (targets != IGNORED).sum().clamp(min=1) if reduction == "mean" else total
+        loss = nll + z_loss * z2 if z_loss else nll
+    else:
+        loss = nll.sum() + z_loss * z2.sum() if z_loss else nll.sum()
+        loss = loss / (targets != IGNORED).sum().clamp(min=1) if reduction == "mean" else loss
+    return loss if sources is None else (loss, *sums_by_source(nll, targets, sources, num_sources))
 
 
 def linear_token_loss(
@@ -49,8 +79,8 @@ def linear_token_loss(
     """Return (nll, z2) of each token: -log softmax(logits)[target], logsumexp(logits)^2, logits = x weight^T.
 
     Gradients are made while the logits are there, for a loss that is a multiple of sum(nll + z_loss z2): then backward
-    costs nothing more. Of another loss they are as exact and cost the logits again. Backward runs once: a second one
-    (`retain_graph`) raises. Products run in x's dtype, or autocast's; dweight is added up in fp32.
+    costs nothing more. Of another loss they are as exact and cost the logits again, as does a second backward
+    (`retain_graph`). Products run in x's dtype, or autocast's; dweight is added up in fp32.
     Shapes: x (..., C), weight (V, C), targets (...) int64 -> (...) fp32 twice, 0 where the target is -100.
     Args:
         z_loss: the weight that z2 will have in the loss.

@@ -3,8 +3,11 @@
 Tokens go through in chunks whose logits take LOGITS_BYTES. A chunk's logits become its loss and, in place, the gradient
 of nll + z_loss z2, which is multiplied into dx and dweight at once: no logits are kept or made a second time. Backward
 only scales, when every token's gradient is the same multiple (a mean, a sum, an exact accumulation); other gradients
-are computed anew, exactly. Outside torch.compile it scales in place, to hold one dweight and not two: a second backward
-through the same loss finds its tensors changed, and raises.
+are computed anew, exactly. Outside torch.compile it scales in place and gives the tensors away, to hold one dweight and
+not two: a second backward through the same loss (`retain_graph`) computes its gradients anew.
+
+Memory beyond x, weight and their gradients, the weight's in fp32: a chunk's logits and a tile of dweight, 35 MiB; where
+the weight has another dtype than the products, its copy in that of the products or its gradient's in its own.
 
 The bits do not depend on the number of threads where those of torch's products do not: in bf16 (oneDNN); in fp32 (MKL)
 they do.
@@ -202,14 +205,28 @@ def _outputs(x: Tensor, weight: Tensor, grad_x: bool, grad_weight: bool) -> tupl
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
     x, weight, targets, ctx.z_loss, ctx.grad_x, ctx.grad_weight, ctx.in_place, ctx.impl = inputs
-    ctx.save_for_backward(x, weight, targets, *output[2:])
+    ctx.gradients = output[2:] if ctx.in_place else ()
+    ctx.save_for_backward(x, weight, targets, *(() if ctx.in_place else output[2:]))
     ctx.mark_non_differentiable(*output[2:])
+    ctx.set_materialize_grads(False)  # zeros for dx and dweight, which lead nowhere, would be as large as they are
 
 
-def _backward(ctx: Any, dnll: Tensor, dz2: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight, targets, dx, dweight = ctx.saved_tensors
+@torch.no_grad()
+def _made_again(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of sum(nll + z_loss z2), for another backward than the first."""
+    nll, z2, dx, dweight = _outputs(x, weight, ctx.grad_x, ctx.grad_weight)
+    wanted = dx if ctx.grad_x else None, dweight if ctx.grad_weight else None
+    _run(x, weight, targets, None, (nll, z2), *wanted, ctx.z_loss, ctx.impl)
+    return dx, dweight
+
+
+def _backward(ctx: Any, dnll: Tensor | None, dz2: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+    x, weight, targets, *saved = ctx.saved_tensors
+    dnll, dz2 = (targets.new_zeros(targets.shape, dtype=torch.float32) if d is None else d for d in (dnll, dz2))
     arguments = (dnll, dz2, x, weight, targets, ctx.z_loss, ctx.impl)
+    dx, dweight = saved or ctx.gradients or _made_again(ctx, x, weight, targets)
     if ctx.in_place and not torch.is_grad_enabled():
+        ctx.gradients = ()  # they are the caller's now
         _change(dx, dweight, *arguments)
     else:  # a gradient of the gradient is something that only an operator can refuse
         dx, dweight = linear_cross_entropy_backward_op(dx, dweight, *arguments)

@@ -43,3 +43,26 @@ def token_loss(logits_BTV: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
     nll = (lse - picked).masked_fill(ignored, 0.0)
     z2 = lse.square().masked_fill(ignored, 0.0)
     return nll.view(targets_BT.shape), z2.view(targets_BT.shape)
+
+
+def sums_by_source(loss: Tensor, targets: Tensor, sources: Tensor, num_sources: int) -> tuple[Tensor, Tensor]:
+    """Return (sums (S,) fp64, tokens (S,) int64): the loss of each source's tokens that count, and their number.
+
+    Added up in fp64 in the order of tokens, so the bits depend on nothing else. No gradient goes through it.
+    Shapes: loss, targets, sources (...), one shape; sources int64 in [0, S).
+    Raises: ValueError: a wrong shape or a source outside.
+    """
+    if not loss.shape == targets.shape == sources.shape:
+        raise ValueError(
+            "sums_by_source: loss, targets and sources must have one shape, got "
+            f"{tuple(loss.shape)}, {tuple(targets.shape)} and {tuple(sources.shape)}"
+        )
+    index = sources.reshape(-1).cpu()
+    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= num_sources):
+        raise ValueError(
+            f"sums_by_source: sources must lie in [0, {num_sources}), got {int(index.min())} to {int(index.max())}"
+        )
+    kept = targets.reshape(-1).cpu() != IGNORED
+    values = loss.detach().reshape(-1).to("cpu", torch.float64).masked_fill(~kept, 0.0)
+    sums = torch.bincount(index, values, num_sources)
+    return sums, torch.bincount(index[kept], minlength=num_sources)

@@ -9,8 +9,10 @@ from fasttrain.core.config import Settings
 
 
 class OptimConfig(Settings):
-    """AdamW with warm-up and decay."""
+    """AdamW or Muon with warm-up and decay."""
 
+    name: Literal["adamw", "muon"] = "adamw"
+    """What updates the matrices of blocks; embeddings, the output matrix and norm weights are always AdamW's."""
     lr: float = Field(3e-4, gt=0.0)
     """Highest learning rate, reached at the end of the warm-up."""
     min_lr_ratio: float = Field(0.1, ge=0.0, le=1.0)
@@ -28,6 +30,8 @@ class OptimConfig(Settings):
     """Decay of the gradient's running mean and of its square's."""
     eps: float = Field(1e-8, gt=0.0)
     """Added to the root of the running square (OLMo 2: 1e-8, steadier than 1e-5)."""
+    momentum: float = Field(0.95, ge=0.0, lt=1.0)
+    """Muon's; its updates have AdamW's size, so that lr and weight_decay mean the same under both (Moonlight)."""
     weight_decay: float = Field(0.1, ge=0.0)
     """Decoupled decay of matrices, embeddings included; norm weights are not decayed."""
     clip_norm: float = Field(1.0, ge=0.0)

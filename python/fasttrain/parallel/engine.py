@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import nn
 
 from fasttrain.checkpoint.store import EMA
 from fasttrain.comm.mesh import Mesh
@@ -18,7 +17,6 @@ from fasttrain.model.config import ModelConfig
 from fasttrain.model.width import lr_scale
 from fasttrain.monitor.spans import Spans
 from fasttrain.nn.dropout import DropoutKey
-from fasttrain.optim.adamw import AdamW
 from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares, tensor_sums_squares
 from fasttrain.optim.config import OptimConfig
 from fasttrain.parallel import pipeline
@@ -27,6 +25,7 @@ from fasttrain.parallel.loss_scale import make_scaler
 from fasttrain.parallel.plan import Plan
 from fasttrain.parallel.stage import MicroBatch, Stage
 from fasttrain.parallel.sums import Sums, Totals
+from fasttrain.parallel.update import Update, is_muons
 from fasttrain.parallel.wire import Clock, Wire
 
 _TIED = 3  # message tag
@@ -72,26 +71,10 @@ class Engine:
         self.scaler = make_scaler(precision)
         self.flat = FlatParameters(self.stage.named.items(), self.device, lr_scale=lambda name: lr_scale(config, name))
         self._reducer = BucketReducer(self.flat, self._dp, bucket_bytes=bucket_bytes, overlap=overlap)
-        self._optimizer = self._make_optimizer()
+        self._update = Update(self.flat, optim, tp=mesh.tp.size, precision=precision)
         self._grads_are_zero = True
         self.ema_decay = ema_decay
         self._ema = self.flat.weights.clone() if ema_decay else None
-
-    def _make_optimizer(self) -> AdamW:
-        """AdamW with one parameter for each group of the flat buffer: one pass over memory each."""
-        flat = self.flat
-        groups = []
-        for group in flat.groups:
-            parameter = nn.Parameter(flat.weights[group.part])
-            parameter.grad = flat.grads[group.part]
-            decay = self.optim.weight_decay / group.lr_scale if group.is_decayed else 0.0
-            groups.append({"params": [parameter], "weight_decay": decay, "lr_scale": group.lr_scale})
-        optimizer = AdamW(groups, lr=self.optim.lr, betas=self.optim.betas, eps=self.optim.eps)
-        self._moments = {key: torch.zeros_like(flat.weights) for key in ("m", "v")}
-        for settings, group in zip(optimizer.param_groups, flat.groups):
-            moments = {name: self._moments[key][group.part] for key, name in (("m", "exp_avg"), ("v", "exp_avg_sq"))}
-            optimizer.state[settings["params"][0]] = {**moments, "step": 0}
-        return optimizer
 
     # ---- one step
 
@@ -172,27 +155,25 @@ class Engine:
 
         Cost: one pass over 8 bytes a parameter.
         """
-        return all(math.isfinite(tensor_sum_squares(moment)) for moment in self._moments.values())
+        return all(math.isfinite(tensor_sum_squares(moment)) for moment in self._update.moments())
 
     def damaged(self) -> str | None:
         """Name of a weight or moment that is not finite on some rank; None when all are. Every rank must call it."""
-        mine = next(
+        found = next(
             (
                 prefix + name
                 for prefix, part in self._parts()
                 for name in self.plan.names
-                if not math.isfinite(tensor_sum_squares(part(name)))
+                if (mine := part(name)) is not None and not math.isfinite(tensor_sum_squares(mine))
             ),
             None,
         )
-        return next((name for name in self.mesh.world.allgather(mine) if name), None)
+        return next((name for name in self.mesh.world.allgather(found) if name), None)
 
     def update(self, *, lr: float, grad_norm: float) -> None:
-        """Clip by `grad_norm` and do one AdamW step, which leaves the gradients at 0."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr * group["lr_scale"]
+        """Clip by `grad_norm` and do one step of the optimizer, which leaves the gradients at 0."""
         scale = clip_coefficient(grad_norm, self.optim.clip_norm) / self.scaler.scale
-        self._optimizer.step(grad_scale=scale, zero_grad=True)
+        self._update.step(lr=lr, grad_scale=scale)
         self._grads_are_zero = True
         if self._ema is not None:
             self._ema.lerp_(self.flat.weights, 1.0 - self.ema_decay)
@@ -229,8 +210,13 @@ class Engine:
     # ---- state by global names
 
     def state_names(self) -> list[str]:
-        """Names of every tensor of a checkpoint: weights, `optim.m.*` and `optim.v.*`, and `ema.*` when one is kept."""
-        return [prefix + name for prefix, _ in self._parts() for name in self.plan.shapes]
+        """Names of every tensor of a checkpoint: weights, `optim.m.*`, `optim.v.*` where AdamW updates, and `ema.*`."""
+        return [
+            prefix + name
+            for prefix, _ in self._parts()
+            for name, shape in self.plan.shapes.items()
+            if prefix != "optim.v." or not is_muons(self.optim, name, shape)
+        ]
 
     def gather(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield (global name, whole tensor on the CPU) of this rank's share; over all ranks each name comes once.
@@ -241,7 +227,8 @@ class Engine:
             return
         for prefix, part in self._parts():
             for name in self.plan.names:
-                whole = self._gather_one(name, part(name))
+                mine = part(name)
+                whole = None if mine is None else self._gather_one(name, mine)
                 if whole is not None and not (name == "embed.weight" and not self.mesh.is_first_stage):
                     yield prefix + name, whole
 
@@ -264,7 +251,7 @@ class Engine:
         """Take this rank's slices of whole tensors under their global names, whatever layout wrote them.
 
         Args:
-            optimizer_steps: AdamW steps done so far; None: weights only, the optimizer starts afresh. An average of
+            optimizer_steps: optimizer steps done so far; None: weights only, the optimizer starts afresh. An average of
                 the weights starts afresh then too, and where `tensors` holds none.
         Raises: KeyError, ValueError: a tensor is missing or has another shape.
         """
@@ -274,34 +261,31 @@ class Engine:
             if prefix == EMA and EMA + "norm.weight" not in tensors:
                 break
             for name in self.plan.names:
+                mine = part(name)
+                if mine is None:
+                    continue
                 whole = tensors[prefix + name]
                 if tuple(whole.shape) != self.plan.shapes[name]:
                     raise ValueError(
                         f"load: {prefix + name} must have shape {self.plan.shapes[name]}, got {tuple(whole.shape)}; "
                         "the checkpoint is of another model"
                     )
-                part(name).copy_(self.plan.cut(name).of(whole))
+                mine.copy_(self.plan.cut(name).of(whole))
         if self._ema is not None and (optimizer_steps is None or EMA + "norm.weight" not in tensors):
             self._ema.copy_(self.flat.weights)
-        if optimizer_steps is None:
-            for moment in self._moments.values():
-                moment.zero_()
-        for state in self._optimizer.state.values():
-            state["step"] = optimizer_steps or 0
+        self._update.restart(optimizer_steps)
 
     @property
     def optimizer_steps(self) -> int:
-        """AdamW steps done; skipped ones do not count."""
-        return max(int(state["step"]) for state in self._optimizer.state.values())
+        """Optimizer steps done; skipped ones do not count."""
+        return self._update.steps
 
-    def _parts(self) -> list[tuple[str, Callable[[str], torch.Tensor]]]:
-        """(prefix, name -> this rank's part, a view) of weights, of both moments and of the average."""
-        buffers = [self.flat.weights, self._moments["m"], self._moments["v"]]
-        buffers += [] if self._ema is None else [self._ema]
-        return [
-            (prefix, lambda name, buffer=buffer: self.flat.spans[name].of(buffer))  # type: ignore[misc]
-            for prefix, buffer in zip(_PREFIXES, buffers)
+    def _parts(self) -> list[tuple[str, Callable[[str], torch.Tensor | None]]]:
+        """(prefix, name -> this rank's part, a view) of weights, of both moments and of the average; None: no such."""
+        spans, weights, ema = self.flat.spans, self.flat.weights, self._ema
+        parts: list[tuple[str, Callable[[str], torch.Tensor | None]]] = [
+            ("", lambda name: spans[name].of(weights)),
+            ("optim.m.", self._update.m_of),
+            ("optim.v.", self._update.v_of),
         ]
-
-
-_PREFIXES = ("", "optim.m.", "optim.v.", EMA)
+        return parts if ema is None else [*parts, (EMA, lambda name: spans[name].of(ema))]

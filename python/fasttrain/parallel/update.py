@@ -1,0 +1,123 @@
+"""The optimizers of one rank, over its flat buffers, and their state by global names.
+
+AdamW takes the flat buffer in few long pieces, one pass over memory each. Muon takes the matrices of blocks one by one:
+they must be whole, so it excludes tensor parallelism. Replicas update alike, each everything: the gradient is the same
+on all, and so are the bits.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from fasttrain.core.errors import ConfigError
+from fasttrain.core.precision import Precision
+from fasttrain.optim.adamw import AdamW
+from fasttrain.optim.config import OptimConfig
+from fasttrain.optim.muon import Muon
+from fasttrain.parallel.data import FlatParameters
+
+
+def is_muons(optim: OptimConfig, name: str, shape: tuple[int, ...]) -> bool:
+    """Whether Muon updates a parameter: then it has momentum (`optim.m.*`) and no mean square (`optim.v.*`)."""
+    return optim.name == "muon" and name.startswith("blocks.") and len(shape) == 2
+
+
+class Update:
+    """Optimizers and their state."""
+
+    def __init__(self, flat: FlatParameters, optim: OptimConfig, *, tp: int, precision: Precision) -> None:
+        """Raises ConfigError: Muon under tensor parallelism or width transfer."""
+        if optim.name == "muon" and tp > 1:
+            raise ConfigError(
+                f"optim.name: muon needs whole matrices, which layout.tp = {tp} cuts; set layout.tp = 1 (layout.dp and "
+                'layout.pp may be more) or optim.name = "adamw"'
+            )
+        if optim.name == "muon" and any(group.lr_scale != 1.0 for group in flat.groups):
+            raise ConfigError(
+                "optim.name: the rates of model.mup_base_dim are AdamW's, muon's scale with width is another; leave "
+                'model.mup_base_dim out or set optim.name = "adamw"'
+            )
+        self._flat = flat
+        self.m = torch.zeros_like(flat.weights)
+        self._v: list[tuple[int, torch.Tensor]] = []  # where each piece starts in the flat buffer
+        matrices = [n for n, span in flat.spans.items() if is_muons(optim, n, span.shape)]
+        self._optimizers: list[AdamW | Muon] = [self._make_adamw(optim)]
+        if matrices:
+            self._optimizers.append(self._make_muon(matrices, optim, precision))
+
+    def _pieces(self, optim: OptimConfig) -> list[tuple[int, int, dict[str, float]]]:
+        """(start, stop, settings) of what AdamW updates: groups of the flat buffer, or what Muon leaves of them."""
+        pieces = []
+        for group in self._flat.groups:
+            decay = optim.weight_decay / group.lr_scale if group.is_decayed else 0.0
+            settings = {"weight_decay": decay, "lr_scale": group.lr_scale}
+            spans = [(group.part.start, group.part.stop)]
+            if optim.name == "muon" and group.is_decayed:
+                within = ((n, s) for n, s in self._flat.spans.items() if group.part.start <= s.start < group.part.stop)
+                spans = [(s.start, s.stop) for n, s in within if not is_muons(optim, n, s.shape)]
+            pieces += [(start, stop, settings) for start, stop in spans]
+        return pieces
+
+    def _parameter(self, start: int, stop: int, shape: tuple[int, ...]) -> nn.Parameter:
+        parameter = nn.Parameter(self._flat.weights[start:stop].view(shape))
+        parameter.grad = self._flat.grads[start:stop].view(shape)
+        return parameter
+
+    def _make_adamw(self, optim: OptimConfig) -> AdamW:
+        pieces = self._pieces(optim)
+        groups: list[dict[str, Any]] = [
+            {"params": [self._parameter(start, stop, (stop - start,))], **settings} for start, stop, settings in pieces
+        ]
+        optimizer = AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
+        for group, (start, stop, _) in zip(groups, pieces):
+            self._v.append((start, torch.zeros_like(self.m[start:stop])))
+            state = {"exp_avg": self.m[start:stop], "exp_avg_sq": self._v[-1][1], "step": 0}
+            optimizer.state[group["params"][0]] = state
+        return optimizer
+
+    def _make_muon(self, names: list[str], optim: OptimConfig, precision: Precision) -> Muon:
+        dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+        spans = [self._flat.spans[name] for name in names]
+        parameters = [self._parameter(span.start, span.stop, span.shape) for span in spans]
+        optimizer = Muon(parameters, optim.lr, optim.momentum, optim.weight_decay, dtype=dtype)
+        for parameter, span in zip(parameters, spans):
+            optimizer.state[parameter] = {"momentum_buffer": span.of(self.m), "step": 0}
+        return optimizer
+
+    def step(self, *, lr: float, grad_scale: float) -> None:
+        """Do one step with gradients times `grad_scale`, which are 0 afterwards."""
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr * group.get("lr_scale", 1.0)
+            optimizer.step(grad_scale=grad_scale, zero_grad=True)
+
+    @property
+    def steps(self) -> int:
+        """Steps done."""
+        return max(int(state["step"]) for optimizer in self._optimizers for state in optimizer.state.values())
+
+    def moments(self) -> list[torch.Tensor]:
+        """All of its state, flat."""
+        return [self.m, *(v for _, v in self._v)]
+
+    def restart(self, steps: int | None) -> None:
+        """Count from `steps`; None: from 0, with moments of 0."""
+        if steps is None:
+            for moment in self.moments():
+                moment.zero_()
+        for optimizer in self._optimizers:
+            for state in optimizer.state.values():
+                state["step"] = steps or 0
+
+    def m_of(self, name: str) -> torch.Tensor | None:
+        """The running mean, or momentum, of a parameter, in its shape: a view."""
+        return self._flat.spans[name].of(self.m)
+
+    def v_of(self, name: str) -> torch.Tensor | None:
+        """The running mean square of a parameter, a view; None where Muon keeps none."""
+        span = self._flat.spans[name]
+        for start, v in self._v:
+            if start <= span.start and span.stop <= start + len(v):
+                return v[span.start - start : span.stop - start].view(span.shape)
+        return None
