@@ -165,7 +165,7 @@ def test_strides_do_not_matter(how):
 def test_opcheck(how):
     q, k, v = (torch.randn(2, 9, h, 16, requires_grad=True) for h in (4, 2, 2))
     lo, hi = key_ranges(9, 9, causal=True)
-    torch.library.opcheck(attention_op.attention_op, (q, k, v, lo, hi, 0.25, how))
+    torch.library.opcheck(attention_op.attention_op, (q, k, v, lo, hi, 0.25, 0.0, how))
 
 
 def test_compiles_without_a_break():
