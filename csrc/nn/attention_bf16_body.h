@@ -77,6 +77,7 @@ FT_INLINE __m512i interleave(__m512i ab) noexcept {
 FT_KERNEL void pack_rows(const Bf16* x, std::size_t stride, int rows, int D, Pair* out) noexcept {
   for (int t = 0; t < rows; t += 2, out += D)
     for (int d = 0; d < D; d += W) {
+      __builtin_prefetch(x + (t + (d / W & 1) + BC) * stride + d);
       const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + t * stride + d));
       const __m256i b = t + 1 < rows ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + (t + 1) * stride + d))
                                      : _mm256_setzero_si256();
@@ -92,6 +93,7 @@ FT_KERNEL void pack_panels(const Bf16* x, std::size_t stride, int rows, int padd
     for (int d = 0; d < D; d += 2 * W) {
       const auto half = static_cast<__mmask16>(D - d >= 2 * W ? 0xffff : 0xff);
       V r[W];  // pairs, moved as they are
+      for (int i = 0; i < W; ++i) __builtin_prefetch(x + (t + i + BC) * stride + d);
 #pragma GCC unroll 16
       for (int i = 0; i < W; ++i)
         r[i] = t + i < rows ? _mm512_maskz_loadu_ps(half, x + (t + i) * stride + d) : zero();

@@ -68,7 +68,10 @@ FT_KERNEL void pack_rows(const T* x, std::size_t stride, int rows, int padded, i
                          float* out) noexcept {
   const V f = set1(scale);
   for (int i = 0; i < rows; ++i)
-    for (int d = 0; d < D; d += W) store(out + i * D + d, mul(load(x + i * stride + d), f));
+    for (int d = 0; d < D; d += W) {
+      __builtin_prefetch(x + (i + BC) * stride + d);
+      store(out + i * D + d, mul(load(x + i * stride + d), f));
+    }
   std::memset(out + rows * D, 0, sizeof(float) * (padded - rows) * D);
 }
 
@@ -79,6 +82,7 @@ FT_KERNEL void pack_panels(const T* x, std::size_t stride, int rows, int padded,
     float* panel = out + t / NR * NR * D + t % NR;
     for (int d = 0; d < D; d += W) {
       V r[W];
+      for (int i = 0; i < W; ++i) __builtin_prefetch(x + (t + i + BC) * stride + d);
 #pragma GCC unroll 16
       for (int i = 0; i < W; ++i) r[i] = t + i < rows ? load(x + (t + i) * stride + d) : zero();
       transpose(r);

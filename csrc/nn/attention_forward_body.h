@@ -79,11 +79,12 @@ template <typename T>
 void decode(const AttentionArgs& p) noexcept {
   const std::size_t splits = (p.Tk + attention_split - 1) / attention_split, R = p.Tq * (p.H / p.Hkv);
   const std::size_t size = R * (p.D + 2), heads = p.B * p.Hkv;
-  parallel_for(heads * splits, p.threads, [&](std::size_t item) {
+  parallel_for(heads * splits, p.threads, [&](std::size_t item) {  // heads inside: their keys share pages
     Decode t;
-    const std::size_t begin = item % splits * attention_split, left = p.Tk - begin;
+    const std::size_t split = item / p.Hkv % splits, kv = item / p.Hkv / splits * p.Hkv + item % p.Hkv;
+    const std::size_t begin = split * attention_split, left = p.Tk - begin;
     const std::size_t end = begin + (left < attention_split ? left : attention_split);
-    decode_split<T>(p, t, item / splits, static_cast<int>(begin), static_cast<int>(end), p.work + item * size);
+    decode_split<T>(p, t, kv, static_cast<int>(begin), static_cast<int>(end), p.work + (kv * splits + split) * size);
   });
   parallel_for(heads, p.threads, [&](std::size_t kv) {
     for (std::size_t r = 0; r < R; ++r) merge<T>(p, kv, r, p.work + kv * splits * size, size, splits);
