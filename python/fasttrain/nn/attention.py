@@ -48,8 +48,8 @@ def attention(
         softcap: scores are softcap tanh(score / softcap), Gemma's; None: as they are.
         scale: 1 / sqrt(D) when None.
         impl: "reference" (by definition, fp32), "torch" (F.scaled_dot_product_attention, no softcap), a native name or
-            "cuda" (fp32 and bf16, forward only, no softcap); when None, what FASTTRAIN_IMPL names, else the fastest that
-            runs here.
+            "cuda" (fp32 and bf16, forward only, no softcap); when None, what FASTTRAIN_IMPL names, else the fastest
+            that runs here.
     Returns: (B, Tq, H, D), contiguous, q's dtype. A query that sees no key gives 0.
     Raises: TypeError: another dtype. ValueError: a wrong shape, number, combination or impl.
     """
@@ -131,7 +131,9 @@ def _ranges(
     )
 
 
-def _native(op: str, q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, softcap: float, impl: str) -> Tensor:
+def _native(
+    op: str, q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, softcap: float, impl: str
+) -> Tensor:
     D, dtype = q.shape[3], q.dtype
     if q.device.type != "cpu" or q.dtype == torch.float64:
         raise ValueError(f"{op}: impl {impl!r} takes fp32, bf16 or fp16 on the CPU, got {q.dtype} on {q.device.type}")
@@ -186,9 +188,7 @@ def _cuda(op: str, q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scal
     return out
 
 
-def _torch(
-    q: Tensor, k: Tensor, v: Tensor, causal: bool, ranges: tuple[Tensor, Tensor] | None, scale: float
-) -> Tensor:
+def _torch(q: Tensor, k: Tensor, v: Tensor, causal: bool, ranges: tuple[Tensor, Tensor] | None, scale: float) -> Tensor:
     mask = None
     if ranges is None and causal and 1 < q.shape[1] < k.shape[1]:  # torch's is_causal counts from the first key
         ranges = key_ranges(q.shape[1], k.shape[1], causal=True, device=q.device)

@@ -29,7 +29,9 @@ def attention_op(
 
 
 @attention_op.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, softcap: float, impl: str) -> tuple[Tensor, Tensor]:
+def _(
+    q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, softcap: float, impl: str
+) -> tuple[Tensor, Tensor]:
     return _like_forward(q)
 
 
