@@ -99,7 +99,7 @@ def _like_backward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Ten
 
 def heads_together(x: Tensor) -> Tensor:
     """x (B, T, H, D), copied only where the D values of a head do not lie together."""
-    return x if x.stride(3) == 1 or x.shape[3] == 1 else x.contiguous()
+    return x if x.stride(3) == 1 else x.contiguous()
 
 
 def _work(q: Tensor, k: Tensor, *, backward: bool) -> npt.NDArray[np.float32]:
