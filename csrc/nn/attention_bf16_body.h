@@ -1,6 +1,6 @@
 #pragma once /* part of attention */
-// bf16 by vdpbf16ps: the product, packing, and the forward. Included by attention_avx512bf16.cpp inside a namespace of
-// its own, after vector_avx512.h.
+// bf16 by vdpbf16ps: the product, packing, and how queries step through a block of keys. Included by
+// attention_avx512bf16.cpp inside a namespace of its own, after vector_avx512.h.
 //
 // vdpbf16ps adds two products at a time, a0 b0 + a1 b1, to each fp32 sum: operands are pairs along the summed index.
 // C (M x N) (+)= A (M x 2K) B (2K x N): a pair of A is broadcast, which rows of bf16 have by nature (q, dout, P, dS);
@@ -85,8 +85,8 @@ FT_KERNEL void pack_rows(const Bf16* x, std::size_t stride, int rows, int D, Pai
     }
 }
 
-// out (keys / NR, D / 2, NR): pairs along D, keys side by side; `rows` keys and then zeros up to `padded`, a multiple of
-// W.
+// out (keys / NR, D / 2, NR): pairs along D, keys side by side; `rows` keys, then zeros up to `padded`, % W = 0.
+// What lies a block further is asked for meanwhile: a cache's rows of one head are far apart.
 FT_KERNEL void pack_panels(const Bf16* x, std::size_t stride, int rows, int padded, int D, Pair* out) noexcept {
   for (int t = 0; t < padded; t += W) {
     Pair* panel = out + t / NR * NR * (D / 2) + t % NR;

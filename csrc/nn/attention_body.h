@@ -1,7 +1,7 @@
 #pragma once /* part of attention */
-// The algorithm in fp32, written once over a vector type, for arrays of fp32 and bf16: the product, packing, and the
-// forward. Included by attention.cpp, attention_avx2.cpp and attention_avx512.cpp inside a namespace of their own, after
-// their vectors (vector_*.h) and NV (vectors of an accumulator row).
+// The algorithm in fp32, written once over a vector type, for arrays of fp32 and bf16: the product, packing, and how
+// queries step through a block of keys. Included by attention.cpp, attention_avx2.cpp and attention_avx512.cpp inside a
+// namespace of their own, after their vectors (vector_*.h) and NV (vectors of an accumulator row).
 //
 // One micro-kernel does every product: C (M x N) (+)= A (M x K) B (K x N), M <= 6 rows of A broadcast value by value
 // from any strides, B read by vectors along N. So P^T and dS^T need no transposition; only keys (and, backward, values)

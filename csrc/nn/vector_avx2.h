@@ -75,7 +75,10 @@ FT_INLINE V exp_nonpositive(V x) noexcept {
 FT_INLINE void transpose(V* x) noexcept {
   V t[W], u[W];
 #pragma GCC unroll 4
-  for (int i = 0; i < W; i += 2) t[i] = _mm256_unpacklo_ps(x[i], x[i + 1]), t[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+  for (int i = 0; i < W; i += 2) {
+    t[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+  }
 #pragma GCC unroll 2
   for (int i = 0; i < W; i += 4) {
     u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44), u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
