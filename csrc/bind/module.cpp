@@ -14,7 +14,10 @@ void bind_nn_fused(pybind11::module_&);
 void bind_nn_dropout(pybind11::module_&);
 void bind_nn_embedding(pybind11::module_&);
 void bind_nn_rope(pybind11::module_&);
+void bind_nn_cuda(pybind11::module_&);
 void bind_optim(pybind11::module_&);
+void bind_optim_cuda(pybind11::module_&);
+void bind_dedup_cuda(pybind11::module_&);
 
 PYBIND11_MODULE(_native, m) {
   m.doc() = "Compiled ops of fasttrain. Private: call them through their Python faces.";
@@ -32,5 +35,8 @@ PYBIND11_MODULE(_native, m) {
   bind_nn_dropout(m);
   bind_nn_embedding(m);
   bind_nn_rope(m);
+  bind_nn_cuda(m);
   bind_optim(m);
+  bind_optim_cuda(m);
+  bind_dedup_cuda(m);
 }

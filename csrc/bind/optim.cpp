@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "bind/arrays.h"
-#include "core/cuda.h"
 #include "optim/adamw.h"
 #include "optim/sum_squares.h"
 
@@ -49,21 +48,6 @@ void bind_optim(py::module_& m) {
       },
       "param"_a.noconvert(), "grad"_a.noconvert(), "m"_a.noconvert(), "v"_a.noconvert(), "copy"_a.noconvert(),
       "coefficients"_a.noconvert(), "zero_grad"_a, "seed"_a, "step"_a, "stream"_a, "offset"_a, "threads"_a, "impl"_a);
-  m.def(
-      "adamw_cuda",
-      [](std::uintptr_t param, std::uintptr_t grad, std::uintptr_t mean, std::uintptr_t var, std::size_t N,
-         const bind::Array<float>& c, std::uintptr_t stream) {
-        const optim::AdamwArgs args{reinterpret_cast<float*>(param),
-                                    reinterpret_cast<const float*>(grad),
-                                    reinterpret_cast<float*>(mean),
-                                    reinterpret_cast<float*>(var),
-                                    N,
-                                    coefficients(c),
-                                    1};
-        py::gil_scoped_release nogil;
-        return optim::adamw_cuda(args, reinterpret_cast<void*>(stream));
-      },
-      "param"_a, "grad"_a, "m"_a, "v"_a, "N"_a, "coefficients"_a.noconvert(), "stream"_a);
   m.def("sum_squares_impls", [] { return runnable(optim::sum_squares_impls()); });
   m.def(
       "sum_squares",

@@ -1,6 +1,17 @@
 #include "core/cuda.h"
 #include "nn/attention.h"
+#include "nn/attention_cuda.h"
+#include "nn/rms_norm_cuda.h"
+#include "nn/swiglu_cuda.h"
 
 namespace fasttrain::nn {
 int attention_cuda(const AttentionCudaArgs&, void*) noexcept { return cuda_absent; }
+int attention_mma_forward(const AttentionTensorArgs&, void*) noexcept { return cuda_absent; }
+int attention_mma_backward(const AttentionTensorArgs&, void*) noexcept { return cuda_absent; }
+int attention_wgmma_forward(const AttentionTensorArgs&, void*) noexcept { return cuda_absent; }
+int attention_wgmma_backward(const AttentionTensorArgs&, void*) noexcept { return cuda_absent; }
+int rms_norm_cuda(const RmsNormCudaArgs&, void*) noexcept { return cuda_absent; }
+int rms_norm_backward_cuda(const RmsNormCudaArgs&, void*) noexcept { return cuda_absent; }
+int swiglu_cuda(const SwigluCudaArgs&, void*) noexcept { return cuda_absent; }
+int swiglu_backward_cuda(const SwigluCudaArgs&, void*) noexcept { return cuda_absent; }
 }  // namespace fasttrain::nn

@@ -52,9 +52,6 @@ void adamw_avx512(const AdamwArgs&) noexcept;
 // Value i, with the random bits of stochastic rounding; what the vector implementations do with their tail.
 void adamw_one(const AdamwArgs&, std::size_t i, std::uint32_t random) noexcept;
 
-// Pointers on the device; returns a cudaError_t (0 = launched) or cuda_absent.
-int adamw_cuda(const AdamwArgs&, void* stream) noexcept;
-
 std::span<const Impl<AdamwFn>> adamw_impls();  // best first
 
 constexpr std::size_t adamw_grain = 1 << 15;  // 4 x 128 KB: long enough to hide the hand-out, short enough to balance

@@ -19,6 +19,10 @@ FT_SCAN std::size_t encode_piece(BpeModel& model, const std::uint8_t* piece, std
                                  BpeModel::Worker& w) {
   return model.encode_piece(piece, bytes, out, w);
 }
+FT_SCAN void encode_short(BpeModel& model, ShortPiece* pieces, int num, BpeModel::Worker& w) {
+  for (ShortPiece* s = pieces; s < pieces + num; ++s)
+    s->count = static_cast<std::uint32_t>(model.encode_piece(s->piece, s->bytes, s->ids, w));
+}
 #include "tokenizer/encode_text.inc"
 #undef FT_SCAN
 }  // namespace scalar

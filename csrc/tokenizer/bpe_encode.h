@@ -38,6 +38,17 @@ void bpe_encode_avx512(const BpeEncodeArgs&) noexcept;
 
 std::span<const Impl<BpeEncodeFn>> bpe_encode_impls();  // best first
 
+// So many pieces are merged together: 8 gave unseen English a fifth, 32 a third.
+inline constexpr int most_waiting = 32;
+
+// A piece of at most PieceCache::short_bytes, and its ids.
+struct ShortPiece {
+  const std::uint8_t* piece;
+  std::size_t bytes;
+  std::uint32_t ids[16];
+  std::uint32_t count;
+};
+
 // The part that does not depend on the instruction set: `one(worker, begin, end, out)` encodes text data[begin, end).
 using EncodeText = std::size_t (*)(const BpeEncodeArgs&, BpeModel::Worker&, const std::uint8_t*, const std::uint8_t*,
                                    std::uint32_t*);

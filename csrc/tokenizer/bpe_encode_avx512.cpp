@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstring>
 
-#include "tokenizer/merge_avx512.h"
+#include "tokenizer/merge_lockstep_avx512.h"
 #include "tokenizer/scan_avx512.h"
 
 namespace fasttrain::tokenizer {
@@ -20,6 +20,15 @@ FT_SCAN std::size_t encode_piece(BpeModel& model, const std::uint8_t* piece, std
   }
   if (bytes <= 16) return merge_lanes<1>(model, piece, bytes, out);
   return bytes <= 32 ? merge_lanes<2>(model, piece, bytes, out) : merge_lanes<4>(model, piece, bytes, out);
+}
+FT_SCAN void encode_short(BpeModel& model, ShortPiece* pieces, int num, BpeModel::Worker&) {
+  merge_lockstep(model, pieces, num);
+  if (!model.has_whole()) return;
+  for (ShortPiece* s = pieces; s < pieces + num; ++s)
+    if (const std::uint32_t id = model.whole(s->piece, s->bytes); id != no_rank) {
+      s->ids[0] = id;
+      s->count = 1;
+    }
 }
 #include "tokenizer/encode_text.inc"
 #undef FT_SCAN

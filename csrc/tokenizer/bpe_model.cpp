@@ -26,6 +26,8 @@ BpeModel::BpeModel(const BpeModelArgs& a)
       pattern_(a.pattern),
       cache_bytes_(a.cache_bytes),
       merge_bytes_(a.merge_bytes) {
+  if (a.M > 0) first_id_ = id_of_rank_[a.ranks[0]] - a.ranks[0];  // may wrap
+  for (std::size_t m = 0; m < a.M; ++m) is_in_order_ &= id_of_rank_[a.ranks[m]] == a.ranks[m] + first_id_;
   for (std::size_t x = 0; x < 256; ++x)
     for (std::size_t y = 0; y < 256; ++y) byte_pair_rank_[x << 8 | y] = table_.rank(byte_ids_[x], byte_ids_[y]);
   Worker w(0);

@@ -63,13 +63,18 @@ class BpeModel {
     return it == whole_.end() ? no_rank : it->second;
   }
 
+  bool has_whole() const noexcept { return !whole_.empty(); }
+
   int pattern() const noexcept { return pattern_; }
   const PairTable& table() const noexcept { return table_; }
   const CjkCuts& cuts() const noexcept { return cuts_; }
   // The id of each full group of the pattern's digits, by its number; nullptr: some are no token.
   const std::uint32_t* digit_ids() const noexcept { return digit_ids_.empty() ? nullptr : digit_ids_.data(); }
   const AddedTokens& added() const noexcept { return added_; }
-  std::uint32_t id_of_rank(std::uint32_t rank) const noexcept { return id_of_rank_[rank]; }
+  // Most vocabularies number what merges give in their order: then no memory is asked.
+  std::uint32_t id_of_rank(std::uint32_t rank) const noexcept {
+    return is_in_order_ ? rank + first_id_ : id_of_rank_[rank];
+  }
   const std::uint32_t* byte_ids() const noexcept { return byte_ids_.data(); }
   const std::uint32_t* byte_pair_ranks() const noexcept { return byte_pair_rank_.data(); }
 
@@ -88,6 +93,8 @@ class BpeModel {
 
   PairTable table_;
   std::vector<std::uint32_t> id_of_rank_, byte_ids_;
+  bool is_in_order_ = true;  // the id of a rank is the rank + first_id_, at all ranks of merges
+  std::uint32_t first_id_ = 0;
   std::vector<std::uint32_t> byte_pair_rank_;  // (256, 256): a piece's first ranks without hashing
   std::vector<std::uint8_t> token_bytes_;
   std::vector<std::int64_t> token_offsets_;

@@ -24,6 +24,7 @@ class PairTable {
   const std::uint64_t* line(std::uint64_t key) const noexcept {
     return slots_.get() + 8 * (((key * 0x9E3779B97F4A7C15ULL) >> shift_) + 1);
   }
+  void prefetch(std::uint64_t key) const noexcept { __builtin_prefetch(line(key)); }
   const std::uint64_t* next(const std::uint64_t* line) const noexcept {
     return line + 8 == end_ ? slots_.get() + 8 : line + 8;
   }

@@ -33,7 +33,7 @@ void PieceCache::grow() {
   const auto held = std::move(entries_);
   const Entry* old = held.get();
   const std::size_t entries = 2 * buckets_;
-  set_buckets(std::min(4 * buckets_, max_buckets_));
+  set_buckets(std::min(2 * buckets_, max_buckets_));
   num_inserted_ = 0;
   for (std::size_t i = entries; i-- > 0;)  // the newer of a bucket last, so that it stays the newer
     if (old[i].hi != 0) {

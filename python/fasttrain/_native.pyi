@@ -26,6 +26,8 @@ __all__: list[str] = [
     "attention_cuda",
     "attention_impls",
     "attention_max_D",
+    "attention_range_block",
+    "attention_tensor",
     "attention_work",
     "bpe_dropout",
     "bpe_dropout_impls",
@@ -33,6 +35,7 @@ __all__: list[str] = [
     "bpe_encode_impls",
     "bpe_train",
     "bpe_train_impls",
+    "clip_cuda",
     "cpu_isas",
     "cuda_built",
     "dropout",
@@ -66,6 +69,9 @@ __all__: list[str] = [
     "pretokenize_impls",
     "rms_norm",
     "rms_norm_backward",
+    "rms_norm_cuda",
+    "rms_norm_cuda_max_C",
+    "rms_norm_cuda_parts",
     "rms_norm_impls",
     "rms_norm_parts",
     "rope",
@@ -77,13 +83,17 @@ __all__: list[str] = [
     "shingle",
     "shingle_impls",
     "sketch",
+    "sketch_cuda",
     "sketch_impls",
     "suffix_array",
     "suffix_array_impls",
     "sum_squares",
+    "sum_squares_block",
+    "sum_squares_cuda",
     "sum_squares_impls",
     "swiglu",
     "swiglu_backward",
+    "swiglu_cuda",
     "swiglu_impls",
     "text_stats",
     "text_stats_impls",
@@ -218,14 +228,16 @@ def adamw(
     impl: str,
 ) -> None: ...
 def adamw_cuda(
-    param: typing.SupportsInt | typing.SupportsIndex,
-    grad: typing.SupportsInt | typing.SupportsIndex,
-    m: typing.SupportsInt | typing.SupportsIndex,
-    v: typing.SupportsInt | typing.SupportsIndex,
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     N: typing.SupportsInt | typing.SupportsIndex,
     coefficients: numpy.typing.NDArray[numpy.float32],
+    zero: bool,
     stream: typing.SupportsInt | typing.SupportsIndex,
-) -> int: ...
+) -> int:
+    """
+    param, grad, m, v, copy, scale on the device.
+    """
+
 def adamw_impls() -> list[str]: ...
 def attention(
     q: numpy.ndarray,
@@ -271,6 +283,18 @@ def attention_cuda(
     """
 
 def attention_impls() -> list[str]: ...
+def attention_tensor(
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    backward: bool,
+    wgmma: bool,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    q, k, v, lo, hi, out, lse, dout, dq, dk, dv, rows, ranges on the device; B, Bm, Tq, Tk, H, Hkv, D.
+    """
+
 def attention_work(
     B: typing.SupportsInt | typing.SupportsIndex,
     Tq: typing.SupportsInt | typing.SupportsIndex,
@@ -327,6 +351,13 @@ def bpe_train(
     impl: str,
 ) -> int: ...
 def bpe_train_impls() -> list[str]: ...
+def clip_cuda(
+    blocks: typing.SupportsInt | typing.SupportsIndex,
+    out: typing.SupportsInt | typing.SupportsIndex,
+    P: typing.SupportsInt | typing.SupportsIndex,
+    clip: typing.SupportsFloat | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int: ...
 def cpu_isas() -> list[str]:
     """
     Instruction sets of this CPU that an implementation may ask for.
@@ -537,6 +568,19 @@ def rms_norm_backward(
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
+def rms_norm_cuda(
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    eps: typing.SupportsFloat | typing.SupportsIndex,
+    x_bf16: bool,
+    r_bf16: bool,
+    backward: bool,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    x, residual, weight, r, y, rstd, dy, dr, dresidual, dx, dweight, parts on the device; N, C.
+    """
+
 def rms_norm_impls() -> list[str]: ...
 def rms_norm_parts(
     N: typing.SupportsInt | typing.SupportsIndex, C: typing.SupportsInt | typing.SupportsIndex
@@ -591,6 +635,16 @@ def sketch(
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
+def sketch_cuda(
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    N: typing.SupportsInt | typing.SupportsIndex,
+    K: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    shingles, offsets, a, b, sig on the device.
+    """
+
 def sketch_impls() -> list[str]: ...
 def suffix_array(
     text: numpy.typing.NDArray[numpy.uint8],
@@ -605,6 +659,12 @@ def sum_squares(
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
+def sum_squares_cuda(
+    x: typing.SupportsInt | typing.SupportsIndex,
+    out: typing.SupportsInt | typing.SupportsIndex,
+    N: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int: ...
 def sum_squares_impls() -> list[str]: ...
 def swiglu(
     gate: numpy.ndarray,
@@ -622,6 +682,17 @@ def swiglu_backward(
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
+def swiglu_cuda(
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    N: typing.SupportsInt | typing.SupportsIndex,
+    bf16: bool,
+    backward: bool,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    gate, up, out, dout, dgate, dup on the device.
+    """
+
 def swiglu_impls() -> list[str]: ...
 def text_stats(
     data: numpy.typing.NDArray[numpy.uint8],
@@ -718,3 +789,7 @@ def word_places(
 def word_places_impls() -> list[str]: ...
 
 attention_max_D: int = 256
+attention_range_block: int = 64
+rms_norm_cuda_max_C: int = 8192
+rms_norm_cuda_parts: int = 264
+sum_squares_block: int = 65536

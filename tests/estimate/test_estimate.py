@@ -32,10 +32,14 @@ def test_counts_are_those_of_the_model():
     assert (found.step_s, found.total_s, found.price) == (None, None, None)
 
 
+GPT2 = ModelConfig(vocab_size=500, num_layers=4, dim=64, num_heads=4, family="gpt2", max_seq_len=32)
+
+
+@pytest.mark.parametrize("base", [SMALL, GPT2], ids=["llama", "gpt2"])
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("qk_norm", [True, False])
-def test_one_rank_holds_the_whole_model(tied, qk_norm):
-    config = SMALL.model_copy(update={"tied_embeddings": tied, "qk_norm": qk_norm})
+def test_one_rank_holds_the_whole_model(tied, qk_norm, base):
+    config = base.model_copy(update={"tied_embeddings": tied, "qk_norm": qk_norm})
     params, _ = memory.rank_params(config, LayoutConfig(dp=1))
     assert params == sum(p.numel() for p in Transformer(config).parameters())
 
@@ -51,12 +55,13 @@ def test_layouts_divide_what_they_divide():
     assert pp == block + 500 * 64 + 64  # a layer and one of the two tables
 
 
+@pytest.mark.parametrize("base", [SMALL, GPT2], ids=["llama", "gpt2"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_activations_are_what_autograd_keeps(precision):
+def test_activations_are_what_autograd_keeps(precision, base):
     """The closed form against the bytes that a layer more really saves."""
     kept = {}
     for layers in (1, 2):
-        net = init_(Transformer(SMALL.model_copy(update={"num_layers": layers})), 0)
+        net = init_(Transformer(base.model_copy(update={"num_layers": layers})), 0)
         sizes = {}
 
         def pack(x, sizes=sizes):
@@ -71,9 +76,21 @@ def test_activations_are_what_autograd_keeps(precision):
         ):
             net(tokens, tokens)
         kept[layers] = sum(size for size, _ in sizes.values())
-    formula = memory.activation_bytes(SMALL, 121, precision)
+    formula = memory.activation_bytes(base, 121, precision)
     # An upper bound, and a close one: kernels that recompute may keep less, none keeps more.
     assert 0.8 * formula <= kept[2] - kept[1] <= formula
+
+
+def test_recomputed_layers_keep_their_input():
+    def held(recompute, pp=1):
+        return memory.rank_memory(SMALL, LayoutConfig(dp=1, pp=pp), micro_tokens=64, num_micro=8, precision="fp32",
+                                  recompute=recompute).activations  # fmt: skip
+
+    layer, boundary = memory.activation_bytes(SMALL, 64, "fp32"), 4 * 64 * 64
+    assert held(0) == 4 * layer
+    assert held(1) == 4 * boundary + layer
+    assert held(2) == held(3) == 2 * layer + 2 * boundary + layer
+    assert held(1, pp=2) == 2 * 2 * boundary + layer  # two layers a stage, two micro-batches in flight
 
 
 def test_kv_cache_by_hand():
@@ -112,6 +129,24 @@ def test_time_by_hand(monkeypatch):
     pipe = estimate(SMALL, **RUN, layout=LayoutConfig(pp=2), num_ranks=2)
     held = memory.rank_params(SMALL, LayoutConfig(dp=1, pp=2))[0]
     assert pipe.step_s == pytest.approx((4 + 1) * micro / 2 + 1e-6 * held)
+
+
+def test_recomputing_costs_a_forward(monkeypatch):
+    times = calibrate.Calibration(first_layer_s=1.0, layer_s=0.5, recompute_s=0.2, tokens=64, optimizer_s=0.0,
+                                  allreduce_bytes_per_s=None, method="")  # fmt: skip
+    asked = []
+    monkeypatch.setattr("fasttrain.estimate.estimate.calibrate", lambda *a, **k: asked.append(k["recompute"]) or times)
+    for recompute, again in ((0, 0), (1, 4), (3, 2)):
+        assert estimate(SMALL, **RUN, recompute=recompute).step_s == pytest.approx(4 * (2.5 + 0.2 * again))
+    assert asked == [False, True, True]
+
+
+def test_what_recomputing_costs_is_measured_of_two_layers(monkeypatch):
+    measured = iter([1.0, 0.5, 3.0, 3.8])  # one layer, the optimizer, two layers, two layers recomputed
+    monkeypatch.setattr("fasttrain.estimate.calibrate._median", lambda work, *rest: work() or next(measured))
+    found = estimate(SMALL, **RUN, recompute=2).calibration
+    assert (found["first_layer_s"], found["layer_s"]) == (1.0, 2.0)
+    assert found["recompute_s"] == pytest.approx(0.4)
 
 
 def test_saved_and_compared(tmp_path):

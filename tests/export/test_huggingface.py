@@ -15,11 +15,11 @@ from eval.bytes_codec import model as small_model
 from fasttrain.audit import datasheet
 from fasttrain.checkpoint.save import save
 from fasttrain.comm.group import SoloGroup
-from fasttrain.core.errors import FormatError
+from fasttrain.core.errors import ConfigError, FormatError
 from fasttrain.export.card import model_card
 from fasttrain.export.huggingface import to_huggingface, write_folder
-from fasttrain.export.names import hf_name
-from fasttrain.model.init import param_shapes
+from fasttrain.model.family import family_of
+from fasttrain.model.hf_weights import stored
 
 SHAPES = {
     "tied": {"tied_embeddings": True},
@@ -28,6 +28,8 @@ SHAPES = {
     "wide heads": {"head_dim": 12},
     "qk-norm": {"qk_norm": True, "head_dim": 16},
     "long rope": {"rope_theta": 500_000.0, "norm_eps": 1e-6},
+    "gpt2": {"family": "gpt2", "num_kv_heads": None},
+    "muP": {"mup_base_dim": 8, "mup_base_head_dim": 4},
     "many files": {},
 }
 MANY_FILES = "many files"
@@ -70,7 +72,7 @@ def build(shape):
     net = small_model(seed=11, **SHAPES[shape])
     with torch.no_grad():  # norms away from one, so that a norm in the wrong place is seen
         for name, parameter in net.named_parameters():
-            if "norm" in name:
+            if "norm" in name or name.endswith("bias"):
                 parameter.copy_(torch.linspace(0.5, 1.5, len(parameter)))
     return net
 
@@ -107,7 +109,8 @@ def test_transformers_computes_the_same_model(shape, loaded, tokenizer):
     rounding = 4 * torch.finfo(torch.float32).eps * exact.abs().max()
     for name in ("fp64", "fp32"):
         assert (theirs[name].double() - exact).abs().max() <= 2 * fp32_error + rounding, name
-    assert said["kind"] == ("Qwen3ForCausalLM" if net.config.qk_norm else "LlamaForCausalLM")
+    kinds = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM", "gpt2": "GPT2LMHeadModel"}
+    assert said["kind"] == kinds[family_of(net.config)]
     reference = Tokenizer.from_file(str(tokenizer))
     assert said["ids"] == [reference.encode(t).ids for t in TEXTS]
     assert said["back"] == TEXTS
@@ -123,14 +126,6 @@ def test_a_large_model_is_many_files(loaded):
     index = json.loads((folder / "model.safetensors.index.json").read_text())
     assert sorted(set(index["weight_map"].values())) == files
     assert not (folder / "model.safetensors").exists()
-
-
-def test_every_parameter_has_a_name():
-    config = small_model(qk_norm=True).config
-    names = [hf_name(n) for n in param_shapes(config)]
-    assert len(set(names)) == len(names)
-    with pytest.raises(KeyError, match="is no parameter"):
-        hf_name("optim.m.embed.weight")
 
 
 def test_a_failed_export_leaves_the_old_one(tokenizer, tmp_path, monkeypatch):
@@ -170,6 +165,13 @@ def test_refuses_another_models_checkpoint(tokenizer, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_of_no_family_leaves_nothing(tokenizer, tmp_path):
+    net = small_model(activation="gelu_tanh")
+    with pytest.raises(ConfigError, match="activation = 'gelu_tanh'.* is neither a llama, a qwen3 nor a gpt2"):
+        write_folder(net.config, net.state_dict(), tokenizer, tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_tokenizer_without_an_end_is_refused(tmp_path):
     net = small_model()
     (tmp_path / "tokenizer.json").write_text('{"added_tokens": []}')
@@ -196,7 +198,7 @@ def test_a_run_s_checkpoint_is_exported(tokenizer, tmp_path):
     path = save(run.checkpoints, 7, tensors, {"tokens": 99, "model": net.config.to_dict()}, SoloGroup())
     folder = to_huggingface(path, tokenizer, run.export)
     weights = load_file(folder / "model.safetensors")
-    assert set(weights) == {hf_name(n) for n in param_shapes(net.config)}
+    assert set(weights) == set(stored(net.config))
     assert torch.equal(weights["model.norm.weight"], net.norm.weight)
     card = (folder / "README.md").read_text()
     assert "# small" in card

@@ -8,6 +8,7 @@ from fasttrain.core import backend
 from fasttrain.nn import attention_op
 from fasttrain.nn.attention import attention
 from fasttrain.nn.segments import key_ranges
+from made_card import HAS_CARD
 from nn.made_error import assert_same_bits, poisoned_memory
 
 OP = "attention"
@@ -245,7 +246,8 @@ def test_compiles_without_a_break(case):
     assert q.grad.isfinite().all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
+@pytest.mark.skipif(not HAS_CARD, reason="needs a card and a build with CUDA")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_cuda_forward(case, dtype):

@@ -6,6 +6,7 @@ import torch
 
 from fasttrain.optim import adamw_ref
 from fasttrain.optim.adamw import AdamW, adamw_, decay_groups
+from made_card import HAS_CARD
 
 OP = "adamw"
 SETTINGS = {"lr": 3e-3, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
@@ -156,7 +157,8 @@ def test_the_optimizer_refuses(keys, error, words):
         AdamW([p], **keys)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
+@pytest.mark.skipif(not HAS_CARD, reason="needs a card and a build with CUDA")
 @pytest.mark.parametrize("size", [0, 1, 3, 4099, 1_000_003])
 def test_cuda_gives_the_same_bits(size):
     arrays = draw(size)

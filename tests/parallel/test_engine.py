@@ -154,3 +154,16 @@ def test_half_precision_is_near_fp32(precision, bits):
     grads = half.flat.grads / half.scaler.scale
     assert (grads - full.flat.grads).norm() / full.flat.grads.norm() < 4 * 2.0**-bits * math.sqrt(SMALL.num_layers)
     assert half.grad_norm() == pytest.approx(full.grad_norm(), rel=4 * 2.0**-bits)
+
+
+@pytest.mark.parametrize("recompute", [1, 2])
+def test_recomputing_blocks_changes_no_bit(recompute):
+    config, micro = SMALL.model_copy(update={"dropout": 0.1, "z_loss": 0.01}), rows(4, RAGGED)
+    plain, again = engine(config), engine(config, recompute=recompute)
+    for step in range(2):
+        sums = [e.forward_backward(cut(micro, [4, 2]), step=step) for e in (plain, again)]
+        assert sums[0].loss == sums[1].loss
+        assert torch.equal(plain.flat.grads, again.flat.grads)
+        for e in (plain, again):
+            e.update(lr=1e-2, grad_norm=e.grad_norm())
+    assert plain.evaluate([micro]).loss == again.evaluate([micro]).loss

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttrain.core.errors import ConfigError
+from fasttrain.model.family import FIXED
 from fasttrain.parallel.plan import Plan, share
 from parallel.made_mesh import SMALL, place
 
@@ -16,10 +17,14 @@ def test_shares_are_even_and_leave_nothing_out(total, size):
     assert sorted(map(len, shares), reverse=True) == list(map(len, shares)), "the first ranks take one more"
 
 
+GPT2 = SMALL.model_copy(update=FIXED["gpt2"] | {"num_kv_heads": None})
+
+
+@pytest.mark.parametrize("base", [SMALL, GPT2], ids=["llama", "gpt2"])
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize(("tp", "pp"), [(1, 1), (2, 1), (1, 2), (1, 3), (2, 3)])
-def test_every_number_is_held_and_counted_once(tied, tp, pp):
-    config = SMALL.model_copy(update={"tied_embeddings": tied, "qk_norm": True})
+def test_every_number_is_held_and_counted_once(tied, tp, pp, base):
+    config = base.model_copy(update={"tied_embeddings": tied, "qk_norm": True})
     whole = {name: torch.zeros(shape) for name, shape in Plan(config, place()).shapes.items()}
     held = {name: tensor.clone() for name, tensor in whole.items()}
     for t in range(tp):
@@ -41,6 +46,18 @@ def test_the_tied_embedding_lies_on_both_outer_stages():
     assert "embed.weight" not in middle.names
     assert "embed.weight" in last.names
     assert not last.is_counted("embed.weight")
+
+
+def test_biases_go_with_what_they_are_added_to():
+    second = Plan(GPT2, place(tp=(1, 2)))
+    assert second.cut("blocks.0.attn.wk.bias").kept == range(8, 16)
+    assert second.cut("blocks.0.ffn.w_up.bias").kept == range(15, 30)
+    for name in ("blocks.0.attn.wo.bias", "blocks.0.ffn.w_down.bias", "norm.bias", "positions.weight"):
+        assert second.cut(name).dim is None
+    first, last = (Plan(GPT2, place(pp=(p, 3))) for p in (0, 2))
+    assert "positions.weight" in first.names
+    assert "positions.weight" not in last.names
+    assert {"norm.weight", "norm.bias"} <= set(last.names)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import torch
 
 from fasttrain.comm.group import SoloGroup
 from fasttrain.nn.loss import token_loss
-from fasttrain.parallel.tensor import VocabParallelEmbedding, vocab_parallel_loss
+from fasttrain.parallel.tensor import RowParallelLinear, VocabParallelEmbedding, vocab_parallel_loss
 from fasttrain.parallel.wire import Clock, Wire
 
 WIRE = Wire(SoloGroup(), Clock())
@@ -59,3 +59,21 @@ def test_one_rank_of_the_whole_equals_the_plain_loss():
     targets = torch.randint(9, (3, 4), generator=torch.Generator().manual_seed(2))
     for mine, plain in zip(vocab_parallel_loss(logits, torch.eye(9), targets, 0, WIRE), token_loss(logits, targets)):
         torch.testing.assert_close(mine, plain)
+
+
+def test_a_bias_is_added_once_after_the_sum():
+    class Two(Wire):
+        """As one of two ranks that hold the same: a sum doubles."""
+
+        def all_reduce_(self, x, op="sum"):
+            return x.mul_(2)
+
+    weight, bias = torch.nn.Parameter(torch.eye(3)), torch.nn.Parameter(torch.tensor([10.0, 20.0, 30.0]))
+    linear = RowParallelLinear(weight, bias, Two(SoloGroup(), Clock()))
+    x = torch.tensor([[1.0, 2.0, 3.0]])
+    assert linear(x).tolist() == [[12.0, 24.0, 36.0]]
+    linear(x).sum().backward()
+    assert bias.grad.tolist() == [1.0, 1.0, 1.0], "each rank has the whole gradient"
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(x).dtype == torch.bfloat16, "as a linear layer under autocast"
+    assert RowParallelLinear(weight, None, WIRE)(x).tolist() == x.tolist()

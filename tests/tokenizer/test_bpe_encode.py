@@ -164,6 +164,26 @@ def test_long_runs_of_digits_equal_the_reference(runs, model):
         np.testing.assert_array_equal(got[1], wanted[1])
 
 
+NEW_WORDS = st.lists(
+    st.tuples(st.text(st.sampled_from("abc é1漢"), min_size=1, max_size=16), st.integers(1, 3)), min_size=1, max_size=90
+).map(lambda words: "".join(word * n + " " for word, n in words)[:-1])
+
+
+@given(NEW_WORDS, NEW_WORDS, st.booleans(), st.sampled_from([0, 256, 1 << 20]))
+def test_words_met_for_the_first_time_equal_the_reference(first, second, ignore_merges, cache_bytes):
+    """They wait for each other and are merged together: words that wait twice, many, few, at the end of the bytes."""
+    tokens = [*MODEL.tokens, b" cab", "é漢".encode(), b"cccc"]  # no merges give these
+    column = columns.from_texts([first, second, first + second])
+    changes = {"tokens": tokens, "ignore_merges": ignore_merges, "cache_bytes": cache_bytes}
+    wanted = bpe_encode(other(MODEL, **changes), column, impl="reference")
+    for impl in backend.implementations(OP)[:-1]:
+        model = other(MODEL, **changes)
+        for _ in range(2):
+            got = bpe_encode(model, column, impl=impl, threads=1)
+            np.testing.assert_array_equal(got[0], wanted[0])
+            np.testing.assert_array_equal(got[1], wanted[1])
+
+
 CJK = "日本語の漢字かな混じり文。中文文本我们的中国人民日本国한국어문장"
 CJK_MODEL = train_bpe([CJK * 3, "日本 日本語 中国 中文 の日 的中 한국 국어" * 9], vocab_size=420, pattern="gpt2")._model
 

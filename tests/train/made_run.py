@@ -67,11 +67,12 @@ def settings(**changes):
     return rooms
 
 
-def run(folder, world=None, **changes):
+def run(folder, world=None, *, profile=0, **changes):
     return loop.run(
         folder,
         **settings(**changes),
         seed=3,
         world=world or SoloGroup(),
         fingerprints={"data": "made", "recipe": "made"},
+        profile=profile,
     )

@@ -2,14 +2,22 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fasttrain.checkpoint import store
 from fasttrain.core.errors import ConfigError, FormatError
 from fasttrain.formats import atomic
 from fasttrain.formats.old_pieces import OldPieces
-from fasttrain.model.init import initial
+from fasttrain.model.config import ModelConfig
+from fasttrain.model.hf_config import to_hf_config
+from fasttrain.model.hf_weights import to_hf
+from fasttrain.model.init import init_, initial
+from fasttrain.model.transformer import Transformer
 from fasttrain.monitor.metrics import read_lines
-from fasttrain.train.initial import extend_rows
+from fasttrain.tokenizer.tokenizer import Tokenizer
+from fasttrain.tokenizer.train_bpe import train_bpe
+from fasttrain.train.config import TrainConfig
+from fasttrain.train.initial import extend_rows, read
 from train import made_run
 
 V = made_run.V
@@ -131,3 +139,99 @@ def test_refusals(trained, tmp_path):
     for shard in (folder.shards / "train").glob("*/shard.json"):
         atomic.write_json(shard, atomic.read_json(shard) | {"tokenizer_fingerprint": "other"})
     run("was trained with another tokenizer than this run's shards", train__init_from=here)
+
+
+# ---- Hugging Face folders
+
+
+def hf_folder(path, family, tokenizer=None, **changes):
+    """A folder as another project would leave it, and its weights under our names."""
+    fits = {"num_layers": 2, "dim": 16, "num_heads": 2, "ffn_dim": 32, "max_seq_len": 24, "vocab_size": V}
+    model = init_(Transformer(ModelConfig.load(fits | {"family": family} | changes)), 9)
+    path.mkdir(exist_ok=True)
+    save_file({n: t.contiguous() for n, t in to_hf(model.config, model.state_dict())}, path / "model.safetensors")
+    atomic.write_json(path / "config.json", to_hf_config(model.config, eot_id=0, dtype="float32"))
+    if tokenizer is not None:
+        tokenizer.save(path / "tokenizer.json")
+    return model
+
+
+def as_recipe(model, **changes):
+    """`made_run` settings of that model, switch by switch."""
+    fixed = (
+        "norm",
+        "positions",
+        "activation",
+        "bias",
+        "qk_norm",
+        "norm_eps",
+        "rope_theta",
+        "tied_embeddings",
+    )
+    return {f"model__{key}": getattr(model.config, key) for key in fixed} | changes
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt2"])
+def test_a_run_begins_from_a_hugging_face_folder(family, tmp_path):
+    model = hf_folder(tmp_path / "hf", family)
+    folder = made_run.make(tmp_path / "run")
+    begun = started(folder, **as_recipe(model, train__init_from=str(tmp_path / "hf")))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(begun[name], tensor), name
+    assert all(not begun[name].any() for name in begun if name.startswith("optim."))
+    assert any(not torch.equal(final(folder)[name], begun[name]) for name in model.state_dict())
+
+
+def test_mup_keeps_the_function_of_the_folder(tmp_path):
+    model = hf_folder(tmp_path / "hf", "llama")
+    config = ModelConfig.load(model.config.to_dict() | {"mup_base_dim": 8, "mup_base_head_dim": 4})
+    weights = read(TrainConfig(num_steps=1, init_from="hf"), config, made_run.make(tmp_path / "run"), tmp_path, 0)
+    ours = Transformer(config)
+    ours.load_state_dict(dict(weights))
+    tokens = torch.arange(20)[None]
+    torch.testing.assert_close(ours.logits(tokens), model.logits(tokens))
+
+
+def test_rows_of_a_folder_are_extended_too(tmp_path):
+    model = hf_folder(tmp_path / "hf", "gpt2")
+    folder = made_run.make(tmp_path / "run")
+    begun = started(folder, **as_recipe(model, model__vocab_size=V + 3, train__init_from=str(tmp_path / "hf"),
+                                        train__init_pieces=str(pieces(tmp_path))))  # fmt: skip
+    assert torch.equal(begun["embed.weight"][V], model.embed.weight[[5, 6, 7]].mean(0))
+
+
+def test_a_folder_of_another_model_is_refused(tmp_path):
+    model = hf_folder(tmp_path / "hf", "gpt2")
+    folder = made_run.make(tmp_path / "run")
+    here = as_recipe(model, train__init_from=str(tmp_path / "hf"))
+
+    def refused(words, **changes):
+        with pytest.raises(ConfigError, match=words):
+            made_run.run(folder, **here | changes)
+
+    refused("another model .*model.num_layers: 2 there, 1 here", model__num_layers=1)
+    refused("another model .*model.max_seq_len: 24 there, 32 here", model__max_seq_len=32)
+    refused("another model .*model.norm: layer there, rms here", model__norm="rms")
+    refused(f"has {V} embedding rows, the model has {V + 1}", model__vocab_size=V + 1)
+
+
+def test_a_folder_s_tokenizer_must_be_that_of_the_shards(tmp_path, caplog):
+    tokenizer = Tokenizer.load(train_small_tokenizer(tmp_path))
+    model = hf_folder(tmp_path / "hf", "llama", tokenizer)
+    folder = made_run.make(tmp_path / "run")
+    here = as_recipe(model, train__init_from=str(tmp_path / "hf"))
+    with pytest.raises(ConfigError, match="hf was trained with another tokenizer than this run's shards"):
+        made_run.run(folder, **here)
+    for shard in folder.shards.glob("*/*/shard.json"):
+        atomic.write_json(shard, atomic.read_json(shard) | {"tokenizer_fingerprint": tokenizer.fingerprint})
+    started(folder, **here)
+    (tmp_path / "hf" / "tokenizer.json").write_text("{}")
+    with caplog.at_level("WARNING", "fasttrain.train"):
+        started(made_run.make(tmp_path / "other"), **here)
+    assert "is not compared with the tokenizer of this run's shards" in caplog.text
+
+
+def train_small_tokenizer(folder):
+    path = folder / "tokenizer.json"
+    train_bpe(["a b ab ab ba"] * 9, vocab_size=270).save(path)
+    return path

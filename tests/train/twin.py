@@ -1,4 +1,4 @@
-"""The same decoder written by hand with plain torch: composite norms, SDPA, cross_entropy, torch's AdamW and clipping."""
+"""The same decoder written by hand with plain torch: composite norms, SDPA, cross_entropy, torch's AdamW."""
 
 import torch
 import torch.nn.functional as F

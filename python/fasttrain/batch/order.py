@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from fasttrain.batch.config import BatchConfig as BatchConfig
 from fasttrain.batch.packing import BestFit, Concat, Sequences
+from fasttrain.batch.packing_report import report
 from fasttrain.batch.permute import make_key, permute, subkeys
 from fasttrain.batch.slots import Slots
 from fasttrain.batch.window import IGNORED as IGNORED
@@ -68,6 +69,7 @@ class Order:
         self.source_names = tuple(sorted(s for s, w in weights.items() if w > 0))
         self.weights = {s: weights[s] / total for s in self.source_names}
         self.data_fingerprint = data_fingerprint or fingerprint({s: shards[s].fingerprint for s in self.source_names})
+        self._shards = {s: shards[s] for s in self.source_names}
         self._readers = [Reader(shards[s]) for s in self.source_names]
         self._sequences = [_sequences(shards[s], config, cache) for s in self.source_names]
         self._counts = np.array([s.count for s in self._sequences], np.int64)
@@ -88,6 +90,12 @@ class Order:
     def num_sequences(self) -> dict[str, int]:
         """Sequences in an epoch, by source."""
         return dict(zip(self.source_names, self._counts.tolist()))
+
+    def packing(self) -> dict[str, dict[str, float]]:
+        """What the packing costs each source (packing_report.py)."""
+        shards, config = self._shards, self.config
+        counts = self.num_sequences
+        return {s: report(shards[s], config.seq_len, config.packing, counts[s]).to_dict() for s in self.source_names}
 
     def batch(self, step: int, rows: slice | None = None) -> Batch:
         """Return the rows of the global batch of `step` that `rows` selects (all when None)."""

@@ -7,11 +7,15 @@ best_fit  documents of at most T + 1 tokens stay whole; longer ones are cut into
           and rests go, longest first, into the fullest window that still has room (best-fit decreasing; Ding et al.
           2024, arXiv:2404.10830). Every token is in exactly one window; what stays empty is padding.
 
-The best-fit index is built once for (shard, T) and kept in a file that is mapped; building takes O(documents) memory.
+The best-fit index is built once for (shard, T) and kept in a file that is mapped; memory is bounded whatever the size.
 """
 
 import logging
+import shutil
+import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +28,8 @@ from fasttrain.formats.shards import Shard
 log = logging.getLogger("fasttrain.batch")
 Array = npt.NDArray[np.int64]
 _VERSION = 1
+BLOCK_DOCS = 1 << 22  # packed together; 0.5 GB of memory, and padding does not feel it
+_NOTHING = (np.zeros(0, np.int64),) * 3
 
 
 class Sequences(ABC):
@@ -71,26 +77,56 @@ def runs(first: Array, counts: Array) -> Array:
     return np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
 
 
-def build_index(offsets: Array, seq_len: int) -> Array:
-    """The best-fit index, flat int64: windows W, pieces P, ends (W+1,), start (P,), length (P,)."""
+def build_index(offsets: Array, seq_len: int, block_docs: int = BLOCK_DOCS) -> Array:
+    """The best-fit index, flat int64: windows W, pieces P, ends (W+1,), start (P,), length (P,).
+
+    Documents are packed `block_docs` at a time, so that memory does not grow with the shard; at most one window a block
+    has more room than it need have.
+    """
+    blocks = list(_blocks(offsets, seq_len, block_docs))
+    counts, start, length = (np.concatenate([np.zeros(0, np.int64), *parts]) for parts in zip(_NOTHING, *blocks))
+    return np.concatenate([[len(counts), len(start)], [0], np.cumsum(counts), start, length]).astype(np.int64)
+
+
+def write_index(path: Path, offsets: Array, seq_len: int, block_docs: int = BLOCK_DOCS) -> None:
+    """`build_index` into a file; in memory is one block."""
+    with ExitStack() as stack:
+        temporary = stack.enter_context(atomic.replacing(path))
+        files = [stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for _ in range(3)]
+        num_windows = num_pieces = 0
+        files[0].write(np.zeros(1, "<i8").tobytes())
+        for counts, start, length in _blocks(offsets, seq_len, block_docs):
+            ends = num_pieces + np.cumsum(counts)
+            num_windows, num_pieces = num_windows + len(counts), num_pieces + len(start)
+            for file, values in zip(files, (ends, start, length)):
+                file.write(np.ascontiguousarray(values, "<i8").data)
+        with temporary.open("wb") as out:
+            out.write(np.array([num_windows, num_pieces], "<i8").tobytes())
+            for file in files:
+                file.seek(0)
+                shutil.copyfileobj(file, out, 1 << 24)
+
+
+def _blocks(offsets: Array, seq_len: int, block_docs: int) -> Iterator[tuple[Array, Array, Array]]:
+    """(pieces of each window, start, length of each piece) of one block of documents after another."""
     window = seq_len + 1
-    lengths = np.diff(offsets)
-    whole, rest = lengths // window, lengths % window
-    first = np.repeat(np.cumsum(whole) - whole, whole)
-    full_start = np.repeat(offsets[:-1], whole) + (np.arange(len(first)) - first) * window
-    has_rest = np.flatnonzero(rest)
-    piece_start, piece_length = (offsets[:-1] + whole * window)[has_rest], rest[has_rest]
-    order = np.argsort(-piece_length, kind="stable")
-    piece_start, piece_length = piece_start[order], piece_length[order]
-    bins, num_bins = _best_fit(piece_length, window)
-    by_bin = np.argsort(bins, kind="stable")
-    num_full = len(full_start)
-    ends = np.concatenate(
-        [np.arange(num_full + 1), num_full + np.cumsum(np.bincount(bins, minlength=num_bins)[:num_bins])]
-    )
-    start = np.concatenate([full_start, piece_start[by_bin]])
-    length = np.concatenate([np.full(num_full, window), piece_length[by_bin]])
-    return np.concatenate([[num_full + num_bins, len(start)], ends, start, length]).astype(np.int64)
+    for first_doc in range(0, len(offsets) - 1, block_docs):
+        mine = np.asarray(offsets[first_doc : first_doc + block_docs + 1], np.int64)
+        lengths = np.diff(mine)
+        whole, rest = lengths // window, lengths % window
+        first = np.repeat(np.cumsum(whole) - whole, whole)
+        full_start = np.repeat(mine[:-1], whole) + (np.arange(len(first)) - first) * window
+        has_rest = np.flatnonzero(rest)
+        piece_start, piece_length = (mine[:-1] + whole * window)[has_rest], rest[has_rest]
+        order = np.argsort(-piece_length, kind="stable")
+        piece_start, piece_length = piece_start[order], piece_length[order]
+        bins, num_bins = _best_fit(piece_length, window)
+        by_bin = np.argsort(bins, kind="stable")
+        num_full = len(full_start)
+        counts = np.concatenate([np.ones(num_full, np.int64), np.bincount(bins, minlength=num_bins)[:num_bins]])
+        start = np.concatenate([full_start, piece_start[by_bin]])
+        length = np.concatenate([np.full(num_full, window), piece_length[by_bin]])
+        yield counts.astype(np.int64), start.astype(np.int64), length.astype(np.int64)
 
 
 def _best_fit(lengths: Array, window: int) -> tuple[Array, int]:
@@ -145,7 +181,5 @@ def _cached(shard: Shard, seq_len: int, cache: Path) -> Array:
             if len(flat) >= 2 and len(flat) == 3 + flat[0] + 2 * flat[1]:
                 return flat
             log.warning("%s: has another size than it says, built again", path)
-    flat = build_index(shard.offsets, seq_len)
-    with atomic.replacing(path) as temporary:
-        flat.astype("<i8", copy=False).tofile(temporary)
-    return flat
+    write_index(path, shard.offsets, seq_len)
+    return np.asarray(np.memmap(path, "<i8", mode="r"))

@@ -48,6 +48,7 @@ def estimate_recipe(
 ) -> "Estimate":
     """Estimate a recipe on `ranks` ranks; the ranks of `group` calibrate together."""
     from fasttrain.estimate import estimate as cost
+    from fasttrain.model.recompute import every
     from fasttrain.train.machine import choose_device, choose_precision, local_rank
 
     device = choose_device(recipe.train.device, local_rank(group)[0])
@@ -60,6 +61,7 @@ def estimate_recipe(
         layout=recipe.layout,
         num_ranks=ranks,
         precision=choose_precision(recipe.train.precision, device, group),
+        recompute=every(recipe.train.recompute),
         device=str(device),
         run_calibration=calibrate,
         price_per_rank_hour=price,

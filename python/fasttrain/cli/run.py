@@ -39,7 +39,9 @@ def run(
 def run_session(session: Session) -> None:
     """The journey of an opened session."""
     from fasttrain.cli import summary
+    from fasttrain.model.hf_config import exported_family
 
+    exported_family(session.recipe.model)  # what export would refuse at the end is refused before anything is run
     start = time.monotonic()
     if session.world.is_root:
         log.info("run folder %s, recipe %s, %d rank(s)", session.folder.root, session.recipe.name, session.world.size)

@@ -1,6 +1,7 @@
 """`fasttrain train RUN`: token shards -> checkpoints."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -12,19 +13,26 @@ def add(app: typer.Typer) -> None:
     app.command("train")(train)
 
 
-def train(run: RunArgument, assignments: Set = None, verbose: Verbose = False) -> None:
+def train(
+    run: RunArgument,
+    assignments: Set = None,
+    profile: Annotated[
+        int, typer.Option("--profile", metavar="STEPS", min=0, help="Profile so many steps: RUN/train/profile.")
+    ] = 0,
+    verbose: Verbose = False,
+) -> None:
     """Train on a prepared run folder, or go on where an interrupted training was.
 
     `--set layout.tp=2` or `--set train.threads=4` change how the machine is used; what would change the result is
     refused: it belongs to another run folder.
     """
     session = reopen(run, assignments, verbose=verbose)
-    run_train(session)
+    run_train(session, profile=profile)
     if session.world.is_root:
         typer.echo(f"trained: {session.folder.checkpoints}")
 
 
-def run_train(session: Session) -> None:
+def run_train(session: Session, *, profile: int = 0) -> None:
     """The training journey of a session. Exits when the run was asked to stop: everything is saved."""
     from fasttrain.formats import atomic, manifest
     from fasttrain.mixture.plan import Mixture
@@ -46,6 +54,7 @@ def run_train(session: Session) -> None:
         world=session.world,
         fingerprints={"data": shards.content_fingerprint, "recipe": recipe.identity_fingerprint()},
         base=Path(atomic.read_json(folder.base)["base"]) if folder.base.exists() else session.base,
+        profile=profile,
     )
     if not result.is_finished:
         if session.world.is_root:

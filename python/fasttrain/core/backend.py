@@ -56,6 +56,12 @@ def native(op: str) -> Callable[..., Any]:
     return entry
 
 
+@cache
+def constant(name: str) -> int:
+    """A number that the compiled module exports."""
+    return int(getattr(_native(), name))
+
+
 def num_threads() -> int:
     """Threads a native op may use: FASTTRAIN_THREADS or OMP_NUM_THREADS, else this process's cores (its affinity)."""
     for name in ("FASTTRAIN_THREADS", "OMP_NUM_THREADS"):

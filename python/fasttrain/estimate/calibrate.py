@@ -1,7 +1,8 @@
 """A short calibration: forward and backward of one and of two layers at the model's real width, timed here.
 
 A step's time is linear in the number of layers, so t(L) = t(1) + (L - 1) (t(2) - t(1)): a model of any depth is
-estimated in the memory and time of two layers. The optimizer's time is measured on the same parameters and scaled.
+estimated in the memory and time of two layers. What it costs to recompute a layer is the difference of two layers with
+and without. The optimizer's time is measured on the same parameters and scaled.
 """
 
 import statistics
@@ -35,14 +36,16 @@ class Calibration:
 
     first_layer_s: float  # forward + backward of embedding, one layer and head
     layer_s: float  # each further layer
+    recompute_s: float = 0.0  # what a layer costs more that is computed again in backward
     tokens: int  # of those passes
     optimizer_s: float  # a parameter
     allreduce_bytes_per_s: float | None  # of the ranks; None on one rank
     method: str
 
-    def micro_s(self, num_layers: int, tokens: int) -> float:
-        """Seconds of forward and backward of a micro-batch."""
-        return (self.first_layer_s + (num_layers - 1) * self.layer_s) * tokens / self.tokens
+    def micro_s(self, num_layers: int, tokens: int, recompute: int = 0) -> float:
+        """Seconds of forward and backward of a micro-batch; every `recompute`-th layer is computed again, 0: none."""
+        again = -(-num_layers // recompute) * self.recompute_s if recompute else 0.0
+        return (self.first_layer_s + (num_layers - 1) * self.layer_s + again) * tokens / self.tokens
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -56,6 +59,7 @@ def calibrate(
     micro_rows: int,
     precision: Precision,
     world: Group,
+    recompute: bool = False,
     device: str = "cpu",
     max_tokens: int = 4096,
     repeats: int = 3,
@@ -64,29 +68,37 @@ def calibrate(
 
     A micro-batch of more tokens is measured with fewer rows; a sequence is never shortened, since attention's cost
     is not linear in it.
+    Args: recompute: whether the cost of computing a layer again is measured too.
     """
     rows = max(1, min(micro_rows, max_tokens // seq_len))
     keep_pages()  # as training does: without it large tensors cost several times their work in page faults
     before = torch.get_num_threads()
     torch.set_num_threads(threads_of_rank())
     try:
-        return _calibrate(model, rows, seq_len, precision, world, device, repeats)
+        return _calibrate(model, rows, seq_len, precision, world, device, repeats, recompute)
     finally:
         torch.set_num_threads(before)
 
 
 def _calibrate(
-    model: ModelConfig, rows: int, seq_len: int, precision: Precision, world: Group, device: str, repeats: int
+    model: ModelConfig,
+    rows: int,
+    seq_len: int,
+    precision: Precision,
+    world: Group,
+    device: str,
+    repeats: int,
+    recompute: bool,
 ) -> Calibration:
     times = []
     optimizer_s = 0.0
-    for num_layers in (1, 2):
+    for num_layers, again in ((1, 0), (2, 0), (2, 1))[: 3 if recompute else 2]:
         net = init_(Transformer(model.model_copy(update={"num_layers": num_layers, "dropout": 0.0})), 0).to(device)
         tokens = torch.randint(0, model.vocab_size, (rows, seq_len), device=device)
 
-        def step(net: Transformer = net, tokens: torch.Tensor = tokens) -> None:
+        def step(net: Transformer = net, tokens: torch.Tensor = tokens, again: int = again) -> None:
             with autocast(precision, torch.device(device)):
-                nll, _ = net(tokens, tokens)
+                nll, _ = net(tokens, tokens, context=net.context(seq_len, recompute=again, device=tokens.device))
             nll.mean().backward()
 
         times.append(_median(step, repeats, device, world))
@@ -97,6 +109,7 @@ def _calibrate(
     return Calibration(
         first_layer_s=world.reduce(times[0], "max"),
         layer_s=world.reduce(max(times[1] - times[0], 0.0), "max"),
+        recompute_s=world.reduce(max(times[2] - times[1], 0.0) / 2 if recompute else 0.0, "max"),
         tokens=rows * seq_len,
         optimizer_s=world.reduce(optimizer_s, "max"),
         allreduce_bytes_per_s=_allreduce_rate(world, num_params(model).total),

@@ -66,6 +66,7 @@ def estimate(
     layout: LayoutConfig | None = None,
     num_ranks: int = 1,
     precision: Precision = "fp32",
+    recompute: int = 0,
     device: str = "cpu",
     run_calibration: bool = True,
     price_per_rank_hour: float | None = None,
@@ -78,6 +79,7 @@ def estimate(
         seq_len: tokens of a sequence (T).
         batch_rows: sequences of a global batch, over all ranks.
         micro_rows: sequences of one forward pass of one rank.
+        recompute: every how many blocks one is computed again in backward; 0: none.
         layout, num_ranks: of the run that is estimated, which need not be the one that estimates.
         price_per_rank_hour: what a rank costs an hour.
         world: the ranks that calibrate together: the run's own ranks give the truest times.
@@ -99,12 +101,12 @@ def estimate(
     found: Calibration | None = None
     if run_calibration:
         found = calibrate(model, seq_len=seq_len, micro_rows=micro_rows, precision=precision, device=device,
-                          world=world or SoloGroup())  # fmt: skip
-        step_s = _step_s(model, mesh, found, num_micro, micro_rows * seq_len)
+                          recompute=recompute > 0, world=world or SoloGroup())  # fmt: skip
+        step_s = _step_s(model, mesh, found, num_micro, micro_rows * seq_len, recompute)
     total_s = None if step_s is None else step_s * num_steps
     priced = total_s is not None and price_per_rank_hour is not None
     memory = rank_memory(model, mesh, micro_tokens=micro_rows * seq_len, num_micro=num_micro, precision=precision,
-                         process=process)  # fmt: skip
+                         recompute=recompute, process=process)  # fmt: skip
     return Estimate(
         params=asdict(num_params(model)),
         flops_formula=FLOPS_FORMULA,
@@ -117,7 +119,7 @@ def estimate(
         precision=precision,
         memory=memory.to_dict(),
         kv_cache=kv_cache(model),
-        contexts=contexts(model, [seq_len * k for k in (1, 2, 4, 8, 16)], precision),
+        contexts=contexts(model, [seq_len * k for k in (1, 2, 4, 8, 16)], precision, recompute),
         step_s=step_s,
         tokens_per_s=None if step_s is None else tokens_per_step / step_s,
         total_s=total_s,
@@ -132,12 +134,16 @@ def kv_cache(model: ModelConfig, bytes_per_value: int = 2) -> dict[str, int]:
     return {"this model": one * model.Hkv, "all heads (MHA)": one * model.num_heads, "one head (MQA)": one}
 
 
-def contexts(model: ModelConfig, lengths: Sequence[int], precision: str = "bf16") -> list[dict[str, float]]:
+def contexts(
+    model: ModelConfig, lengths: Sequence[int], precision: str = "bf16", recompute: int = 0
+) -> list[dict[str, float]]:
     """What sequences of other lengths cost, in training and in serving, one row a length."""
     rows = []
     for length in lengths:
         flops = flops_per_token(model, length)
-        memory = rank_memory(model, LayoutConfig(dp=1), micro_tokens=length, num_micro=1, precision=precision)
+        memory = rank_memory(
+            model, LayoutConfig(dp=1), micro_tokens=length, num_micro=1, precision=precision, recompute=recompute
+        )
         rows.append(
             {
                 "tokens": length,
@@ -183,8 +189,10 @@ def _compare(predicted: float, measured: float) -> dict[str, float]:
     return {"predicted": predicted, "measured": measured, "error": predicted / measured - 1 if measured else 0.0}
 
 
-def _step_s(model: ModelConfig, mesh: LayoutConfig, found: Calibration, num_micro: int, micro_tokens: int) -> float:
-    compute = found.micro_s(model.num_layers, micro_tokens) * (num_micro + mesh.pp - 1) / (mesh.tp * mesh.pp)
+def _step_s(
+    model: ModelConfig, mesh: LayoutConfig, found: Calibration, num_micro: int, micro_tokens: int, recompute: int
+) -> float:
+    compute = found.micro_s(model.num_layers, micro_tokens, recompute) * (num_micro + mesh.pp - 1) / (mesh.tp * mesh.pp)
     params, _ = rank_params(model, mesh)
     seconds = compute + found.optimizer_s * params
     if mesh.dp > 1 and found.allreduce_bytes_per_s:

@@ -1,6 +1,7 @@
 """A checkpoint as a Hugging Face folder: config.json, safetensors, tokenizer, generation settings, model card.
 
-Loads offline in transformers and whatever reads its format (vLLM, llama.cpp's converter). The folder is there whole or
+A model of no family that transformers knows (model/family.py) is refused. Loads offline in transformers and whatever
+reads its format (vLLM, llama.cpp's converter). The folder is there whole or
 not at all: it is written beside, synced and renamed.
 """
 
@@ -16,10 +17,11 @@ from safetensors.torch import save_file
 from fasttrain.checkpoint import store
 from fasttrain.core.errors import FormatError
 from fasttrain.export.card import datasheet, model_card
-from fasttrain.export.names import hf_config, hf_name
 from fasttrain.formats import atomic
 from fasttrain.formats.run_folder import RunFolder
 from fasttrain.model.config import ModelConfig
+from fasttrain.model.hf_config import exported_family, to_hf_config
+from fasttrain.model.hf_weights import to_hf
 from fasttrain.model.init import param_shapes
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -44,8 +46,10 @@ def write_folder(
         tokenizer: tokenizer.json.
         card: README.md.
         beside: files to copy into the folder.
-    Raises: FormatError: a parameter is missing or of another shape, no tokenizer.json, a full disk.
+    Raises: FormatError: a parameter is missing or of another shape, no tokenizer.json, a full disk. ConfigError: a
+        model of no family.
     """
+    exported_family(model)
     _check(model, tensors)
     special = end_of_text(tokenizer)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -53,7 +57,7 @@ def write_folder(
     try:
         temporary.mkdir(parents=True)
         _write_weights(model, tensors, temporary, getattr(torch, dtype), max_shard_bytes)
-        atomic.write_json(temporary / "config.json", hf_config(model, eot_id=special["id"], dtype=dtype))
+        atomic.write_json(temporary / "config.json", to_hf_config(model, eot_id=special["id"], dtype=dtype))
         ids = {"bos_token_id": special["id"], "eos_token_id": special["id"], "pad_token_id": special["id"]}
         atomic.write_json(temporary / "generation_config.json", ids)
         atomic.write_bytes(temporary / "tokenizer.json", tokenizer.read_bytes())
@@ -96,12 +100,12 @@ def _write_weights(
 ) -> None:
     groups: list[dict[str, torch.Tensor]] = [{}]
     size = 0
-    for name in param_shapes(model):
-        tensor = tensors[name].detach().to("cpu", dtype).contiguous()
+    for name, whole in to_hf(model, tensors):
+        tensor = whole.to("cpu", dtype).contiguous()
         if groups[-1] and size + tensor.nbytes > max_bytes:
             groups.append({})
             size = 0
-        groups[-1][hf_name(name)] = tensor
+        groups[-1][name] = tensor
         size += tensor.nbytes
     where: dict[str, str] = {}
     for number, group in enumerate(groups, 1):

@@ -40,9 +40,11 @@ class Cache:
 class Context:
     """What every block of one micro-batch needs beside its input."""
 
-    cos: Tensor = field(repr=False)
-    """(B or 1, T, 1, D) fp32: RoPE's cosines."""
-    sin: Tensor = field(repr=False)
+    positions: Tensor = field(repr=False)
+    """(B or 1, T) int64: place of each token in its document."""
+    cos: Tensor | None = field(default=None, repr=False)
+    """(B or 1, T, 1, D) fp32: RoPE's cosines; None with learned positions."""
+    sin: Tensor | None = field(default=None, repr=False)
     """(B or 1, T, 1, D) fp32: RoPE's sines."""
     segments: Tensor | None = None
     """(B, T) int32 document ids; None: one document a row."""
@@ -50,5 +52,7 @@ class Context:
     """What the dropout masks depend on; None: no dropout."""
     cache: Cache | None = None
     """Keys and values of earlier tokens; None outside generation."""
+    recompute: int = 0
+    """Every how many blocks one is computed again in backward (model/recompute.py); 0: none."""
     impl: str | None = None
     """Implementation of attention; None: the face chooses."""

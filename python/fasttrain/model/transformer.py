@@ -2,7 +2,9 @@
 heads, or the feed-forward by hidden units, from outside gets a working slice of the model.
 
 x (B,T,C) -> norm -> q (B,T,H,D), k, v (B,T,Hkv,D) -> rope -> attention (B,T,H,D) -> + x
-          -> norm -> swiglu (B,T,F) -> + x
+          -> norm -> swiglu or gelu (B,T,F) -> + x
+
+With learned positions there is no rope: x is the sum of two embeddings.
 """
 
 import torch
@@ -11,9 +13,12 @@ from torch import Tensor, nn
 
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.context import Cache, Context
+from fasttrain.model.recompute import run_blocks
+from fasttrain.model.width import attention_scale, output_scale
 from fasttrain.nn.attention import attention
 from fasttrain.nn.dropout import DropoutKey, dropout
 from fasttrain.nn.embedding import Embedding
+from fasttrain.nn.layer_norm import LayerNorm
 from fasttrain.nn.linear_cross_entropy import linear_token_loss
 from fasttrain.nn.loss import IGNORED
 from fasttrain.nn.rms_norm import RMSNorm
@@ -22,16 +27,21 @@ from fasttrain.nn.segments import check_segments
 from fasttrain.nn.swiglu import swiglu
 
 
+def make_norm(config: ModelConfig) -> RMSNorm | LayerNorm:
+    """The norm of the residual stream."""
+    return (RMSNorm if config.norm == "rms" else LayerNorm)(config.dim, config.norm_eps)
+
+
 class Attention(nn.Module):
-    """Grouped-query attention with RoPE."""
+    """Grouped-query attention, with RoPE when the context has its tables."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.layer, self.head_dim = layer, config.D
-        self.wq = nn.Linear(config.dim, config.num_heads * config.D, bias=False)
-        self.wk = nn.Linear(config.dim, config.Hkv * config.D, bias=False)
-        self.wv = nn.Linear(config.dim, config.Hkv * config.D, bias=False)
-        self.wo = nn.Linear(config.num_heads * config.D, config.dim, bias=False)
+        self.layer, self.head_dim, self.scale = layer, config.D, attention_scale(config)
+        self.wq = nn.Linear(config.dim, config.num_heads * config.D, bias=config.bias)
+        self.wk = nn.Linear(config.dim, config.Hkv * config.D, bias=config.bias)
+        self.wv = nn.Linear(config.dim, config.Hkv * config.D, bias=config.bias)
+        self.wo = nn.Linear(config.num_heads * config.D, config.dim, bias=config.bias)
         self.q_norm = RMSNorm(config.D, config.norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(config.D, config.norm_eps) if config.qk_norm else None
 
@@ -40,26 +50,29 @@ class Attention(nn.Module):
         q, k, v = (w(x_BTC).unflatten(-1, (-1, self.head_dim)) for w in (self.wq, self.wk, self.wv))
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        q, k = rope(q, context.cos, context.sin), rope(k, context.cos, context.sin)
+        if context.cos is not None and context.sin is not None:
+            q, k = rope(q, context.cos, context.sin), rope(k, context.cos, context.sin)
         if context.cache is not None:
             k, v = context.cache.append(self.layer, k, v)
-        out = attention(q, k, v, causal=True, segments=context.segments, impl=context.impl)
+        out = attention(q, k, v, causal=True, segments=context.segments, scale=self.scale, impl=context.impl)
         y: Tensor = self.wo(out.flatten(-2))
         return y
 
 
 class FeedForward(nn.Module):
-    """SwiGLU feed-forward."""
+    """SwiGLU feed-forward, or one of GELU, which has no gate."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.w_gate = nn.Linear(config.dim, config.F, bias=False)
-        self.w_up = nn.Linear(config.dim, config.F, bias=False)
-        self.w_down = nn.Linear(config.F, config.dim, bias=False)
+        self.w_gate = nn.Linear(config.dim, config.F, bias=config.bias) if config.activation == "swiglu" else None
+        self.w_up = nn.Linear(config.dim, config.F, bias=config.bias)
+        self.w_down = nn.Linear(config.F, config.dim, bias=config.bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """Shapes: x (B, T, C) -> (B, T, C)."""
-        y: Tensor = self.w_down(swiglu(self.w_gate(x_BTC), self.w_up(x_BTC)))
+        up = self.w_up(x_BTC)
+        hidden = F.gelu(up, approximate="tanh") if self.w_gate is None else swiglu(self.w_gate(x_BTC), up)
+        y: Tensor = self.w_down(hidden)
         return y
 
 
@@ -69,9 +82,9 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.layer, self.dropout = layer, config.dropout
-        self.attn_norm = RMSNorm(config.dim, config.norm_eps)
+        self.attn_norm = make_norm(config)
         self.attn = Attention(config, layer)
-        self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
+        self.ffn_norm = make_norm(config)
         self.ffn = FeedForward(config)
 
     def forward(self, x_BTC: Tensor, context: Context) -> Tensor:
@@ -87,7 +100,7 @@ class Head(nn.Module):
 
     def __init__(self, config: ModelConfig, embed: nn.Embedding) -> None:
         super().__init__()
-        self.z_loss = config.z_loss
+        self.z_loss, self.scale = config.z_loss, output_scale(config)
         weight = None if config.tied_embeddings else nn.Parameter(torch.empty(config.vocab_size, config.dim))
         self.register_parameter("weight", weight)
         self._tied = [embed] if weight is None else []  # in a list, so that the embedding is not registered twice
@@ -98,17 +111,21 @@ class Head(nn.Module):
         assert isinstance(weight, Tensor)
         return weight
 
+    def scaled(self, x_BTC: Tensor) -> Tensor:
+        """The input of the matrix: x (B, T, C), after the last norm, times muP's output multiplier."""
+        return x_BTC if self.scale == 1.0 else x_BTC * self.scale
+
     def logits(self, x_BTC: Tensor) -> Tensor:
         """Shapes: x (B, T, C), after the last norm -> (B, T, V), in the dtype of the matrix product."""
-        return F.linear(x_BTC, self.matrix())
+        return F.linear(self.scaled(x_BTC), self.matrix())
 
     def forward(self, x_BTC: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (nll, z2), each (B, T) fp32: -log p(target) and logsumexp(logits)^2; 0 where target is -100."""
-        return linear_token_loss(x_BTC, self.matrix(), targets_BT, z_loss=self.z_loss)
+        return linear_token_loss(self.scaled(x_BTC), self.matrix(), targets_BT, z_loss=self.z_loss)
 
 
 class Transformer(nn.Module):
-    """embed -> blocks -> norm -> head; the parts may also be called one by one (pipeline stages do)."""
+    """embed (+ positions) -> blocks -> norm -> head; the parts may also be called one by one (pipeline stages do)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -116,8 +133,9 @@ class Transformer(nn.Module):
             raise ValueError("Transformer: vocab_size must be at least 1, got 0; set it to the tokenizer's vocab_size")
         self.config = config
         self.embed = Embedding(config.vocab_size, config.dim)
+        self.positions = Embedding(config.max_seq_len, config.dim) if config.positions == "learned" else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
-        self.norm = RMSNorm(config.dim, config.norm_eps)
+        self.norm = make_norm(config)
         self.head = Head(config, self.embed)
 
     def context(
@@ -127,27 +145,50 @@ class Transformer(nn.Module):
         segments: Tensor | None = None,
         dropout: DropoutKey | None = None,
         cache: Cache | None = None,
+        recompute: int = 0,
         device: torch.device | None = None,
         impl: str | None = None,
     ) -> Context:
-        """Build what the blocks need for micro-batches of `num_tokens` (T) tokens a row. `dropout=None`: no dropout."""
+        """Build what the blocks need for micro-batches of `num_tokens` (T) tokens a row. `dropout=None`: no dropout.
+
+        Raises: ValueError: wrong segments, or more tokens than there are learned positions.
+        """
         if segments is not None:
             check_segments("context", segments, (segments.shape[0], num_tokens))
-        start = 0 if cache is None else cache.num_tokens
+        config, start = self.config, 0 if cache is None else cache.num_tokens
         where = positions(num_tokens, segments, start=start, device=device)
-        cos, sin = rope_tables(where, self.config.D, self.config.rope_theta)
-        return Context(cos=cos, sin=sin, segments=segments, dropout=dropout, cache=cache, impl=impl)
+        cos: Tensor | None = None
+        sin: Tensor | None = None
+        if config.positions == "rope":
+            cos, sin = rope_tables(where, config.D, config.rope_theta, config.rope_scaling)
+        elif start + num_tokens > config.max_seq_len:
+            raise ValueError(
+                f"context: learned positions hold at most max_seq_len = {config.max_seq_len} tokens, got "
+                f"{start + num_tokens}; use shorter sequences"
+            )
+        return Context(
+            positions=where,
+            cos=cos,
+            sin=sin,
+            segments=segments,
+            dropout=dropout,
+            cache=cache,
+            recompute=recompute,
+            impl=impl,
+        )
 
     def embed_tokens(self, tokens_BT: Tensor, context: Context | None = None) -> Tensor:
         """Shapes: tokens (B, T) integer -> (B, T, C), after dropout when the context has a key."""
         x: Tensor = self.embed(tokens_BT)
+        if self.positions is not None:
+            if context is None:
+                context = self.context(tokens_BT.shape[1], device=tokens_BT.device)
+            x = x + self.positions(context.positions)
         return x if context is None else dropout(x, self.config.dropout, context.dropout, -1, "embed")
 
     def hidden(self, tokens_BT: Tensor, context: Context) -> Tensor:
         """Shapes: tokens (B, T) -> (B, T, C), after the last norm."""
-        x = self.embed_tokens(tokens_BT, context)
-        for block in self.blocks:
-            x = block(x, context)
+        x = run_blocks(self.blocks, self.embed_tokens(tokens_BT, context), context)
         y: Tensor = self.norm(x)
         return y
 
@@ -187,4 +228,4 @@ class Transformer(nn.Module):
         return self.head.logits(x[:, -1])
 
 
-__all__ = ["IGNORED", "Attention", "Block", "FeedForward", "Head", "Transformer"]
+__all__ = ["IGNORED", "Attention", "Block", "FeedForward", "Head", "Transformer", "make_norm"]

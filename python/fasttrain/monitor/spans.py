@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from torch.profiler import record_function
 
 COMPUTE = ("forward", "backward", "optimizer")
+ASIDE = ("evaluation", "checkpoint")  # not of the step, though it is behind some
 
 
 class Spans:

@@ -60,6 +60,20 @@ def measured_flops(device: torch.device, dtype: torch.dtype, *, n: int = 1024, s
     return best
 
 
+def measured_copy(device: torch.device, *, num_bytes: int = 256 << 20, seconds: float = 0.5) -> float:
+    """Best rate of copies of `num_bytes` within `seconds`: bytes read and written a second, on torch's threads."""
+    source = torch.ones(num_bytes // 4, device=device)
+    target = torch.empty_like(source).copy_(source)
+    best, end = 0.0, time.perf_counter() + seconds
+    while best == 0.0 or time.perf_counter() < end:
+        start = time.perf_counter()
+        target.copy_(source)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = max(best, 2.0 * num_bytes / (time.perf_counter() - start))
+    return best
+
+
 def memory_bytes(device: torch.device) -> int:
     """What this rank holds: resident memory of the process, or the card's peak allocation."""
     if device.type == "cuda":

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fasttrain.core import backend
-from fasttrain.nn import attention_ref
+from fasttrain.nn import attention_cuda, attention_ref
 from fasttrain.nn.attention_op import attention_op, heads_together
 from fasttrain.nn.segments import check_cu_seqlens, check_segments, key_ranges
 
@@ -47,9 +47,9 @@ def attention(
             (causal must be False, the three above None).
         softcap: scores are softcap tanh(score / softcap), Gemma's; None: as they are.
         scale: 1 / sqrt(D) when None.
-        impl: "reference" (by definition, fp32), "torch" (F.scaled_dot_product_attention, no softcap), a native name or
-            "cuda" (fp32 and bf16, forward only, no softcap); when None, what FASTTRAIN_IMPL names, else the fastest
-            that runs here.
+        impl: "reference" (by definition, fp32), "torch" (F.scaled_dot_product_attention), a native name or "cuda" (bf16
+            of head dims 64 and 128 both ways; other head dims and fp32 forward only); these two without softcap; when
+            None, what FASTTRAIN_IMPL names, else the fastest that runs here.
     Returns: (B, Tq, H, D), contiguous, q's dtype. A query that sees no key gives 0.
     Raises: TypeError: another dtype. ValueError: a wrong shape, number, combination or impl.
     """
@@ -59,15 +59,15 @@ def attention(
     if softcap is not None and not softcap > 0:
         raise ValueError(f"{op}: softcap must be above 0, got {softcap}; None leaves scores as they are")
     scale, softcap = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale, softcap or 0.0
-    impl = impl or os.environ.get("FASTTRAIN_IMPL") or _default(q, softcap)
+    plain = segments is None and cu_seqlens is None and window is None and ranges is None
+    impl = impl or os.environ.get("FASTTRAIN_IMPL") or _default(q, scale, softcap, masked=not plain)
     if softcap and impl in ("cuda", "torch"):
         raise ValueError(f"{op}: impl {impl!r} has no softcap; choose from {list(_IMPLS)}")
     if impl == "torch":
-        whole = segments is None and cu_seqlens is None and window is None and ranges is None
-        return _torch(q, k, v, causal, None if whole else lo_hi(), scale)
+        return _torch(q, k, v, causal, None if plain else lo_hi(), scale)
     if impl == "cuda":
         lo, hi = lo_hi()
-        return _cuda(op, q, k, v, lo, hi, scale)
+        return attention_cuda.attention(op, q, k, v, lo, hi, scale)
     if impl not in _IMPLS:
         raise ValueError(f"{op}: impl {impl!r} cannot run here; choose from {['torch', *_IMPLS]}")
     lo, hi = lo_hi()
@@ -76,7 +76,9 @@ def attention(
     return _native(op, q, k, v, lo, hi, scale, softcap, impl)
 
 
-def _default(q: Tensor, softcap: float) -> str:
+def _default(q: Tensor, scale: float, softcap: float, *, masked: bool) -> str:
+    if not softcap and attention_cuda.is_faster(q, scale, documents=masked):
+        return "cuda"
     # Native is 1.9-5 times as fast as torch's on CPU, both ways (benchmarks/nn/bench_attention.py).
     elsewhere = "reference" if softcap else "torch"
     if q.device.type != "cpu" or q.dtype == torch.float64 or q.shape[3] > _MAX_D or _IMPLS[0] == "reference":
@@ -163,29 +165,6 @@ def _check(op: str, q: Tensor, k: Tensor, v: Tensor) -> None:
         )
     if k.shape[2] == 0 or q.shape[2] % k.shape[2]:
         raise ValueError(f"{op}: H must be a multiple of Hkv, got H = {q.shape[2]} and Hkv = {k.shape[2]}")
-
-
-def _cuda(op: str, q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float) -> Tensor:
-    if not backend.is_cuda_built() or q.device.type != "cuda" or q.dtype not in (torch.float32, torch.bfloat16):
-        built = "with" if backend.is_cuda_built() else "without"
-        raise ValueError(
-            f"{op}: impl 'cuda' takes fp32 or bf16 on a GPU, got {q.dtype} on {q.device.type} in a build {built} CUDA"
-        )
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
-        raise ValueError(f"{op}: impl 'cuda' has no backward; use impl='torch', or torch.no_grad()")
-    (B, Tq, H, D), Tk, Hkv = q.shape, k.shape[1], k.shape[2]
-    if D > _MAX_D:
-        raise ValueError(f"{op}: impl 'cuda' takes head dims up to {_MAX_D}, got {D}; use impl='torch'")
-    q, k, v, lo, hi = (x.contiguous() for x in (q, k, v, lo, hi))
-    out, stats = torch.empty_like(q), torch.empty((B, H, Tq, 2), device=q.device)
-    with torch.cuda.device(q.device):
-        pointers = [x.data_ptr() for x in (q, k, v, lo, hi, out, stats)]
-        sizes, bf16 = [B, len(lo), Tq, Tk, H, Hkv, D], q.dtype == torch.bfloat16
-        stream = torch.cuda.current_stream().cuda_stream
-        status = backend.native("attention_cuda")(pointers, sizes, scale, bf16, stream)
-    if status:
-        raise RuntimeError(f"{op}: the CUDA kernel must launch, got cudaError {status}")
-    return out
 
 
 def _torch(q: Tensor, k: Tensor, v: Tensor, causal: bool, ranges: tuple[Tensor, Tensor] | None, scale: float) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fasttrain.core import backend
-from fasttrain.nn import rms_norm_ref
+from fasttrain.nn import rms_norm_cuda, rms_norm_ref
 from fasttrain.nn.rms_norm_op import rms_norm_op, rms_norm_residual_op
 
 _IMPLS = backend.implementations("rms_norm")  # here, because torch.compile warns of a cached function inside
@@ -19,8 +19,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str | None = None) 
 
     Shapes: x (..., C), weight (C,) -> (..., C) in x's dtype.
     Args:
-        impl: "reference" (by definition), "torch" (F.rms_norm) or a native name (CPU, fp32 and bf16); when None, what
-            FASTTRAIN_IMPL names, else the fastest that runs here.
+        impl: "reference" (by definition), "torch" (F.rms_norm), a native name (CPU, fp32 and bf16) or "cuda" (the same
+            on a card, C a multiple of 8); when None, what FASTTRAIN_IMPL names, else the fastest that runs here.
     Raises: ValueError: a wrong shape or impl.
     """
     impl = _choose(x, None, weight, impl)
@@ -28,7 +28,10 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str | None = None) 
         return rms_norm_ref.rms_norm(x, None, weight, eps)[0]
     if impl == "torch":
         return _torch(x, weight, eps)
-    y, _ = rms_norm_op(_rows(x, x.dtype), weight.float().contiguous(), eps, impl)
+    if impl == "cuda":
+        y, _ = rms_norm_cuda.rms_norm_op(_rows(x, x.dtype), weight.float().contiguous(), eps)
+    else:
+        y, _ = rms_norm_op(_rows(x, x.dtype), weight.float().contiguous(), eps, impl)
     normed: Tensor = y.view(x.shape)
     return normed
 
@@ -48,7 +51,10 @@ def rms_norm_residual(
         return _torch(r := x + residual, weight, eps), r
     stream = torch.promote_types(x.dtype, residual.dtype)
     rows = _rows(x, x.dtype), _rows(residual, stream)
-    y, r, _ = rms_norm_residual_op(*rows, weight.float().contiguous(), eps, impl)
+    if impl == "cuda":
+        y, r, _ = rms_norm_cuda.rms_norm_residual_op(*rows, weight.float().contiguous(), eps)
+    else:
+        y, r, _ = rms_norm_residual_op(*rows, weight.float().contiguous(), eps, impl)
     return y.view(x.shape), r.view(x.shape)
 
 
@@ -80,6 +86,9 @@ def _choose(x: Tensor, residual: Tensor | None, weight: Tensor, impl: str | None
     dtypes = {t.dtype for t in (x, residual) if t is not None}
     is_native = x.device.type == "cpu" and dtypes <= set(_NATIVE_DTYPES)
     impl = impl or os.environ.get("FASTTRAIN_IMPL")
+    is_cuda = dtypes <= set(_NATIVE_DTYPES) and rms_norm_cuda.takes(x)
+    if is_cuda and impl in (None, "cuda"):
+        return "cuda"
     if impl is None:
         return _IMPLS[0] if is_native else "torch"
     if impl not in ("torch", *_IMPLS):

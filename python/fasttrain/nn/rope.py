@@ -9,6 +9,7 @@ from torch import Tensor
 from fasttrain.core import backend
 from fasttrain.nn import rope_ref
 from fasttrain.nn.rope_op import rope_op
+from fasttrain.nn.rope_scaling import RopeScaling
 from fasttrain.nn.segments import run_starts
 
 _IMPLS = backend.implementations("rope")  # here, because torch.compile warns of a cached function inside
@@ -23,12 +24,17 @@ def positions(
     return t if segments is None else t - run_starts(segments)
 
 
-def rope_tables(positions_BT: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+def rope_tables(
+    positions_BT: Tensor, head_dim: int, theta: float, scaling: RopeScaling | None = None
+) -> tuple[Tensor, Tensor]:
     """Return (cos, sin), each (B or 1, T, 1, D) fp32, for `rope`. Both halves of D hold the same D/2 angles."""
     if head_dim % 2:
         raise ValueError(f"rope: head_dim must be even, got {head_dim}")
     exponent = torch.arange(0, head_dim, 2, device=positions_BT.device, dtype=torch.float32) / head_dim
-    angles = positions_BT[..., None].float() * (1.0 / theta**exponent)
+    frequencies = 1.0 / theta**exponent
+    if scaling is not None:
+        frequencies = scaling.scaled(frequencies)
+    angles = positions_BT[..., None].float() * frequencies
     angles = torch.cat((angles, angles), -1)[:, :, None]
     return angles.cos(), angles.sin()
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fasttrain.core import backend
-from fasttrain.nn import swiglu_ref
+from fasttrain.core import backend, cuda
+from fasttrain.nn import swiglu_cuda, swiglu_ref
 from fasttrain.nn.swiglu_op import swiglu_op
 
 _IMPLS = backend.implementations("swiglu")  # here, because torch.compile warns of a cached function inside
@@ -19,8 +19,8 @@ def swiglu(gate: Tensor, up: Tensor, *, impl: str | None = None) -> Tensor:
 
     Shapes: gate, up (..., F), one dtype -> (..., F), contiguous.
     Args:
-        impl: "reference" (by definition), "torch" (F.silu) or a native name (CPU, fp32 and bf16); when None, what
-            FASTTRAIN_IMPL names, else the fastest that runs here.
+        impl: "reference" (by definition), "torch" (F.silu), a native name (CPU, fp32 and bf16) or "cuda" (the same on a
+            card); when None, what FASTTRAIN_IMPL names, else the fastest that runs here.
     Raises: ValueError: a wrong shape or impl. TypeError: two dtypes.
     """
     if gate.shape != up.shape:
@@ -32,6 +32,9 @@ def swiglu(gate: Tensor, up: Tensor, *, impl: str | None = None) -> Tensor:
         return F.silu(gate) * up
     if impl == "reference":
         return swiglu_ref.swiglu(gate, up)
+    if impl == "cuda":
+        on_card: Tensor = swiglu_cuda.swiglu_op(gate.contiguous(), up.contiguous())
+        return on_card
     out: Tensor = swiglu_op(gate.contiguous(), up.contiguous(), impl)
     return out
 
@@ -39,6 +42,8 @@ def swiglu(gate: Tensor, up: Tensor, *, impl: str | None = None) -> Tensor:
 def _choose(gate: Tensor, impl: str | None) -> str:
     is_native = gate.device.type == "cpu" and gate.dtype in _NATIVE_DTYPES
     impl = impl or os.environ.get("FASTTRAIN_IMPL")
+    if impl in (None, "cuda") and gate.dtype in _NATIVE_DTYPES and cuda.is_built(gate):
+        return "cuda"
     if impl is None:
         return _IMPLS[0] if is_native and _IMPLS[0] != "reference" else "torch"
     if impl not in ("torch", *_IMPLS):

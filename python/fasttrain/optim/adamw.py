@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fasttrain.core import backend, check
 from fasttrain.optim import adamw_ref
+from fasttrain.optim.adamw_cuda import adamw_cuda_
 from fasttrain.optim.clip import clip_coefficient, global_norm, torch_threads
 
 Floats = npt.NDArray[np.float32]
@@ -86,35 +87,6 @@ def adamw_(
         copy[...] = adamw_ref.nearest(exact)
     if zero_grad:
         grad[...] = 0
-
-
-def adamw_cuda_(
-    param: Tensor,
-    grad: Tensor,
-    m: Tensor,
-    v: Tensor,
-    *,
-    step: int,
-    lr: float,
-    betas: tuple[float, float] = (0.9, 0.95),
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    grad_scale: float = 1.0,
-) -> None:
-    """Do the same on the current stream of the tensors' device; all four float32, contiguous, on one CUDA device."""
-    op = "adamw"
-    for name, x in (("param", param), ("grad", grad), ("m", m), ("v", v)):
-        if x.dtype != torch.float32 or not x.is_cuda or x.device != param.device:
-            raise TypeError(f"{op}: {name} must be float32 on param's CUDA device, got {x.dtype} on {x.device}")
-        if x.shape != param.shape or not x.is_contiguous():
-            raise ValueError(f"{op}: {name} must be contiguous with shape {tuple(param.shape)}, got {tuple(x.shape)}")
-    c = adamw_ref.coefficients(step, lr, betas, eps, weight_decay, grad_scale).astype(np.float32)
-    with torch.cuda.device(param.device):
-        stream = torch.cuda.current_stream().cuda_stream
-        pointers = (x.data_ptr() for x in (param, grad, m, v))
-        status = backend.native("adamw_cuda")(*pointers, param.numel(), c, stream)
-    if status:
-        raise RuntimeError(f"{op}: the CUDA kernel must launch, got cudaError {status}")
 
 
 class AdamW(torch.optim.Optimizer):
@@ -203,7 +175,7 @@ class AdamW(torch.optim.Optimizer):
                 settings |= {"step": int(state["step"]), "grad_scale": grad_scale}
                 grad = p.grad.contiguous()  # an expanded gradient has stride 0
                 if p.is_cuda:
-                    self._step_cuda(p, grad, state, settings)
+                    self._step_cuda(p, grad, state, settings, zero_grad)
                 else:
                     half = p if "master" in state else None
                     arrays = (state.get("master", p), grad, state["exp_avg"], state["exp_avg_sq"])
@@ -217,17 +189,20 @@ class AdamW(torch.optim.Optimizer):
                         threads=torch_threads(),
                         impl=self._impl,
                     )
-                if zero_grad and (p.is_cuda or grad is not p.grad):
+                if zero_grad and grad is not p.grad:
                     p.grad = torch.zeros_like(p)
         return loss
 
-    def _step_cuda(self, p: Tensor, grad: Tensor, state: dict[str, Any], settings: dict[str, Any]) -> None:
+    def _step_cuda(
+        self, p: Tensor, grad: Tensor, state: dict[str, Any], settings: dict[str, Any], zero_grad: bool
+    ) -> None:
         if p.dtype != torch.float32 and "master" not in state:
             raise TypeError("AdamW: bf16 parameters on CUDA need bf16='master'")
-        exact = state.get("master", p)
-        adamw_cuda_(exact, grad.float(), state["exp_avg"], state["exp_avg_sq"], **settings)
-        if exact is not p:
-            p.copy_(exact)
+        exact, wide = state.get("master", p), grad.float()
+        arrays = exact, wide, state["exp_avg"], state["exp_avg_sq"]
+        adamw_cuda_(*arrays, **settings, copy=None if exact is p else p, zero_grad=zero_grad)
+        if zero_grad and wide is not grad:
+            grad.zero_()
 
     def _state_of(self, p: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[p]

@@ -2,11 +2,13 @@
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from fasttrain.core import cuda
+from fasttrain.optim.adamw_cuda import sum_squares_cuda
 from fasttrain.optim.sum_squares import sum_squares
 
 
@@ -16,19 +18,29 @@ def torch_threads() -> int:
 
 
 def tensor_sum_squares(x: Tensor) -> float:
-    """Sum of squares of a tensor's values in fp64: the same bits for any thread count and instruction set.
+    """`tensor_sums_squares` of one."""
+    return tensor_sums_squares([x])[0]
 
-    On another device than the CPU it is torch's sum, which is as repeatable as torch makes it there.
+
+def tensor_sums_squares(tensors: Sequence[Tensor]) -> list[float]:
+    """Sum of squares of each tensor's values in fp64: the same bits for any thread count, instruction set and card.
+
+    Waits for a card once. On one without compiled kernels it is torch's sum, as repeatable as torch makes it there.
     """
-    if x.device.type != "cpu":
-        return float(x.detach().double().square().sum())
-    flat = x.detach().contiguous().view(-1).float().numpy()
-    return sum_squares(flat, threads=torch_threads())
+    views = [x.detach() for x in tensors]
+    if views and all(cuda.is_built(x) and x.device == views[0].device for x in views):
+        return sum_squares_cuda(x.float().contiguous() for x in views)
+    return [
+        sum_squares(x.contiguous().view(-1).float().numpy(), threads=torch_threads())
+        if x.device.type == "cpu"
+        else float(x.double().square().sum())
+        for x in views
+    ]
 
 
 def global_norm(tensors: Iterable[Tensor]) -> float:
     """Euclidean norm of all values together, in fp64; inf or nan when a value is."""
-    return math.sqrt(math.fsum(tensor_sum_squares(x) for x in tensors))
+    return math.sqrt(math.fsum(tensor_sums_squares(list(tensors))))
 
 
 def clip_coefficient(norm: float, clip_norm: float) -> float:

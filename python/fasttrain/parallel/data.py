@@ -4,6 +4,8 @@ Flat layout, from the end of the model to its start, because that is the order i
 
     [ matrices, last layer first | vectors (norms), last layer first ]      decayed | not decayed by AdamW
 
+Where parameters learn at several rates (muP), matrices of one rate lie together, the lowest rate first.
+
 Buckets are cut from it once and always start in the same order, whatever finishes first, so that ranks agree and the
 sums have the same bits with and without overlap. Gradients come already divided by the tokens of the whole batch.
 """
@@ -33,21 +35,40 @@ class Span:
         return flat[self.start : self.stop].view(self.shape)
 
 
+@dataclass(frozen=True, kw_only=True)
+class OptimizerGroup:
+    """A part of the flat buffers that one optimizer setting goes over."""
+
+    part: slice
+    is_decayed: bool
+    lr_scale: float
+    """What the learning rate is multiplied by, and the decay divided by."""
+
+
 class FlatParameters:
     """The parameters of `named` moved into one float32 buffer (and their gradients into another)."""
 
-    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], device: torch.device) -> None:
-        backwards = list(named)[::-1]
-        matrices = [(n, p) for n, p in backwards if p.ndim >= 2]
-        vectors = [(n, p) for n, p in backwards if p.ndim < 2]
+    def __init__(
+        self,
+        named: Iterable[tuple[str, nn.Parameter]],
+        device: torch.device,
+        *,
+        lr_scale: Callable[[str], float] = lambda name: 1.0,
+    ) -> None:
+        grouped: dict[tuple[bool, float], list[tuple[str, nn.Parameter]]] = {}
+        for name, p in list(named)[::-1]:
+            grouped.setdefault((p.ndim < 2, lr_scale(name)), []).append((name, p))
         self.spans: dict[str, Span] = {}
         self.parameters: dict[str, nn.Parameter] = {}
+        self.groups: list[OptimizerGroup] = []
         start = 0
-        for name, p in matrices + vectors:
-            self.spans[name] = Span(start, start + p.numel(), p.shape)
-            self.parameters[name] = p
-            start += p.numel()
-        self.num_decayed = sum(p.numel() for _, p in matrices)
+        for (is_vector, scale), members in sorted(grouped.items(), key=lambda group: group[0]):
+            begin = start
+            for name, p in members:
+                self.spans[name] = Span(start, start + p.numel(), p.shape)
+                self.parameters[name] = p
+                start += p.numel()
+            self.groups.append(OptimizerGroup(part=slice(begin, start), is_decayed=not is_vector, lr_scale=scale))
         self.weights = torch.empty(start, dtype=torch.float32, device=device)
         self.grads = torch.zeros(start, dtype=torch.float32, device=device)
         for name, p in self.parameters.items():

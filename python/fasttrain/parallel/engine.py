@@ -15,10 +15,11 @@ from fasttrain.checkpoint.store import EMA
 from fasttrain.comm.mesh import Mesh
 from fasttrain.core.precision import Precision
 from fasttrain.model.config import ModelConfig
+from fasttrain.model.width import lr_scale
 from fasttrain.monitor.spans import Spans
 from fasttrain.nn.dropout import DropoutKey
 from fasttrain.optim.adamw import AdamW
-from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares
+from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares, tensor_sums_squares
 from fasttrain.optim.config import OptimConfig
 from fasttrain.parallel import pipeline
 from fasttrain.parallel.data import BUCKET_BYTES, BucketReducer, FlatParameters
@@ -47,6 +48,7 @@ class Engine:
         bucket_bytes: int = BUCKET_BYTES,
         overlap: bool = True,
         ema_decay: float = 0.0,
+        recompute: int = 0,
     ) -> None:
         """Cut the model and draw its initial weights, a pure function of (config, seed).
 
@@ -55,6 +57,7 @@ class Engine:
             num_sources: S, sources are numbered 0..S-1 in `MicroBatch.sources`.
             overlap: whether gradients are reduced while backward still runs; the bits are the same.
             ema_decay: of a running average of the weights, a step; 0: none is kept.
+            recompute: every how many blocks one is computed again in backward, for memory; 0: none; the same bits.
         Raises: ConfigError: the model cannot be cut so.
         """
         self.config, self.mesh, self.optim, self.seed = config, mesh, optim, seed
@@ -63,9 +66,11 @@ class Engine:
         self.clock, self.spans = Clock(), Spans()
         self._tp, self._dp, self._pp = (Wire(group, self.clock) for group in (mesh.tp, mesh.dp, mesh.pp))
         self.plan = Plan(config, mesh)
-        self.stage = Stage(self.plan, seed=seed, wire=self._tp, device=self.device, precision=precision)
+        self.stage = Stage(
+            self.plan, seed=seed, wire=self._tp, device=self.device, precision=precision, recompute=recompute
+        )
         self.scaler = make_scaler(precision)
-        self.flat = FlatParameters(self.stage.named.items(), self.device)
+        self.flat = FlatParameters(self.stage.named.items(), self.device, lr_scale=lambda name: lr_scale(config, name))
         self._reducer = BucketReducer(self.flat, self._dp, bucket_bytes=bucket_bytes, overlap=overlap)
         self._optimizer = self._make_optimizer()
         self._grads_are_zero = True
@@ -73,18 +78,19 @@ class Engine:
         self._ema = self.flat.weights.clone() if ema_decay else None
 
     def _make_optimizer(self) -> AdamW:
-        """AdamW over two parameters, the decayed and the other part of the flat buffer: one pass over memory each."""
-        flat, split = self.flat, self.flat.num_decayed
+        """AdamW with one parameter for each group of the flat buffer: one pass over memory each."""
+        flat = self.flat
         groups = []
-        for part, decay in ((slice(0, split), self.optim.weight_decay), (slice(split, None), 0.0)):
-            parameter = nn.Parameter(flat.weights[part])
-            parameter.grad = flat.grads[part]
-            groups.append({"params": [parameter], "weight_decay": decay})
+        for group in flat.groups:
+            parameter = nn.Parameter(flat.weights[group.part])
+            parameter.grad = flat.grads[group.part]
+            decay = self.optim.weight_decay / group.lr_scale if group.is_decayed else 0.0
+            groups.append({"params": [parameter], "weight_decay": decay, "lr_scale": group.lr_scale})
         optimizer = AdamW(groups, lr=self.optim.lr, betas=self.optim.betas, eps=self.optim.eps)
         self._moments = {key: torch.zeros_like(flat.weights) for key in ("m", "v")}
-        for group, part in zip(optimizer.param_groups, (slice(0, split), slice(split, None))):
-            state = {name: self._moments[key][part] for key, name in (("m", "exp_avg"), ("v", "exp_avg_sq"))}
-            optimizer.state[group["params"][0]] = {**state, "step": 0}
+        for settings, group in zip(optimizer.param_groups, flat.groups):
+            moments = {name: self._moments[key][group.part] for key, name in (("m", "exp_avg"), ("v", "exp_avg_sq"))}
+            optimizer.state[settings["params"][0]] = {**moments, "step": 0}
         return optimizer
 
     # ---- one step
@@ -149,8 +155,8 @@ class Engine:
         inf or nan when any rank's copy of any gradient is.
         """
         counted, others = 0.0, 0.0
-        for name in self.plan.names:
-            square = tensor_sum_squares(self.flat.grad(name))
+        squares = tensor_sums_squares([self.flat.grad(name) for name in self.plan.names])
+        for name, square in zip(self.plan.names, squares):
             if self.plan.is_counted(name):
                 counted += square
             else:
@@ -184,7 +190,7 @@ class Engine:
     def update(self, *, lr: float, grad_norm: float) -> None:
         """Clip by `grad_norm` and do one AdamW step, which leaves the gradients at 0."""
         for group in self._optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["lr_scale"]
         scale = clip_coefficient(grad_norm, self.optim.clip_norm) / self.scaler.scale
         self._optimizer.step(grad_scale=scale, zero_grad=True)
         self._grads_are_zero = True

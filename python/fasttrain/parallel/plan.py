@@ -2,9 +2,10 @@
 
                                    tensor parallel            pipeline
 embed.weight (V, C)                rows (vocabulary)          first stage (also the last one when tied)
-wq, wk, wv, w_gate, w_up           rows (heads, hidden)       by layer
-wo, w_down                         columns                    by layer
-norms                              whole                      by layer; `norm.weight` on the last stage
+positions.weight (T, C)            whole                      first stage
+wq, wk, wv, w_gate, w_up           rows (heads, hidden)       by layer, their biases with them
+wo, w_down                         columns                    by layer; their biases whole, added after the sum
+norms                              whole                      by layer; `norm.*` on the last stage
 head.weight (V, C)                 rows (vocabulary)          last stage
 """
 
@@ -18,7 +19,8 @@ from fasttrain.core.errors import ConfigError
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.init import param_shapes
 
-_ROWS = ("embed.weight", "head.weight", ".wq.weight", ".wk.weight", ".wv.weight", ".w_gate.weight", ".w_up.weight")
+_BY_ROWS = ("wq", "wk", "wv", "w_gate", "w_up")
+_ROWS = ("embed.weight", "head.weight", *(f".{name}.{part}" for name in _BY_ROWS for part in ("weight", "bias")))
 _COLUMNS = (".wo.weight", ".w_down.weight")
 _PARTIAL = (".q_norm.weight", ".k_norm.weight")  # whole on each rank, but applied to its own heads only
 
@@ -64,7 +66,7 @@ class Plan:
             return int(name.split(".")[1]) in self.layers
         if name == "embed.weight":
             return self.mesh.is_first_stage or (self.config.tied_embeddings and self.mesh.is_last_stage)
-        return self.mesh.is_last_stage
+        return self.mesh.is_first_stage if name == "positions.weight" else self.mesh.is_last_stage
 
     def cut(self, name: str, tp_rank: int | None = None) -> Cut:
         """The slice of a parameter that `tp_rank` (this rank when None) holds."""

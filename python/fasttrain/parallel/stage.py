@@ -7,10 +7,11 @@ from torch import nn
 
 from fasttrain.core.precision import Precision, autocast
 from fasttrain.model.init import initial
+from fasttrain.model.recompute import run_blocks
 from fasttrain.model.transformer import Block, Transformer
 from fasttrain.nn.dropout import DropoutKey
 from fasttrain.parallel.plan import Plan
-from fasttrain.parallel.tensor import VocabParallelEmbedding, copy_to_group, sum_over_group, vocab_parallel_loss
+from fasttrain.parallel.tensor import RowParallelLinear, VocabParallelEmbedding, copy_to_group, vocab_parallel_loss
 from fasttrain.parallel.wire import Wire
 
 
@@ -33,8 +34,18 @@ class MicroBatch:
 class Stage:
     """The modules of `Transformer` with this rank's parameters; what belongs to other ranks stays without memory."""
 
-    def __init__(self, plan: Plan, *, seed: int, wire: Wire, device: torch.device, precision: Precision) -> None:
-        self.plan, self.device, self.precision = plan, device, precision
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        seed: int,
+        wire: Wire,
+        device: torch.device,
+        precision: Precision,
+        recompute: int = 0,
+    ) -> None:
+        """Args: recompute: every how many blocks one is computed again in backward; 0: none."""
+        self.plan, self.device, self.precision, self.recompute = plan, device, precision, recompute
         self._wire = wire
         with torch.device("meta"):
             self.model = Transformer(plan.config)
@@ -54,10 +65,10 @@ class Stage:
     def _share_matrices(self) -> None:
         wire = self._wire
         for block in self.blocks:
-            block.attn.register_forward_pre_hook(lambda _, args: (copy_to_group(args[0], wire), *args[1:]))
-            block.attn.wo.register_forward_hook(lambda _, args, y: sum_over_group(y, wire))
-            block.ffn.register_forward_pre_hook(lambda _, args: (copy_to_group(args[0], wire), *args[1:]))
-            block.ffn.w_down.register_forward_hook(lambda _, args, y: sum_over_group(y, wire))
+            for module, last in ((block.attn, "wo"), (block.ffn, "w_down")):
+                module.register_forward_pre_hook(lambda _, args: (copy_to_group(args[0], wire), *args[1:]))
+                linear = getattr(module, last)
+                setattr(module, last, RowParallelLinear(linear.weight, linear.bias, wire))
         if self.plan.mesh.is_first_stage:
             embedding = VocabParallelEmbedding(self.named["embed.weight"], self.plan.vocab().start, wire)
             setattr(self.model, "embed", embedding)  # noqa: B010 - torch types the attribute as the class it replaces
@@ -70,12 +81,15 @@ class Stage:
         """(B, T, C) float32 for the next stage; on the last stage (2, B, T) float32: nll and z2 of each token."""
         with autocast(self.precision, self.device):
             context = self.model.context(
-                micro.tokens.shape[1], segments=micro.segments, dropout=dropout, device=self.device
+                micro.tokens.shape[1],
+                segments=micro.segments,
+                dropout=dropout,
+                recompute=self.recompute,
+                device=self.device,
             )
             if x is None:
                 x = self.model.embed_tokens(micro.tokens, context)
-            for block in self.blocks:
-                x = block(x, context)
+            x = run_blocks(self.blocks, x, context)
             if not self.plan.mesh.is_last_stage:
                 return x.float()
             return torch.stack(self._loss(self.model.norm(x), micro.targets))
@@ -85,4 +99,5 @@ class Stage:
             nll, z2 = self.model.head(x, targets)
             return nll, z2
         name = "embed.weight" if self.plan.config.tied_embeddings else "head.weight"
+        x = self.model.head.scaled(x)
         return vocab_parallel_loss(x, self.named[name], targets, self.plan.vocab().start, self._wire)

@@ -75,6 +75,19 @@ class VocabParallelEmbedding(nn.Module):
         return sum_over_group(x.masked_fill(absent[..., None], 0.0), self.wire)
 
 
+class RowParallelLinear(nn.Module):
+    """Columns of a weight (rows of its transpose), summed over the ranks; the bias is added once, after the sum."""
+
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None, wire: Wire) -> None:
+        super().__init__()
+        self.weight, self.bias, self.wire = weight, bias, wire
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (B,T,Clocal) -> (B,T,C), the same on every rank."""
+        y = sum_over_group(F.linear(x, self.weight), self.wire)
+        return y if self.bias is None else y + self.bias.to(y.dtype)
+
+
 class _VocabParallelLoss(torch.autograd.Function):
     """Cross-entropy over logits of which each rank holds some columns.
 

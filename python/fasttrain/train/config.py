@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from fasttrain.batch.order import BatchConfig
 from fasttrain.core.config import Settings
+from fasttrain.model.recompute import Recompute
 
 
 class TrainConfig(Settings):
@@ -36,11 +37,15 @@ class TrainConfig(Settings):
     """Batches that a thread makes ahead while a step computes; 0: each when it is needed. The same batches."""
     overlap: bool = True
     """Whether gradients are summed over replicas while backward still runs; the result has the same bits."""
+    recompute: Recompute = "none"
+    """Blocks that keep only their input and are computed again in backward, for less memory and one more forward of
+    each: none, block (all of them), or k for every k-th. The result has the same bits."""
     peak_flops: float | None = Field(None, gt=0.0)
     """Peak FLOP/s of one rank's device for MFU; absent: known for the card, or measured."""
     init_from: str = ""
-    """Begin from the weights of this checkpoint: a run folder (its newest) or a step-* folder, relative to the recipe.
-    Optimizer, schedule and batches start afresh. Empty: random weights."""
+    """Begin from the weights of this checkpoint: a run folder (its newest), a step-* folder, or a Hugging Face folder
+    of a Llama, Qwen3 or GPT-2, relative to the recipe. Optimizer, schedule and batches start afresh. Empty: random
+    weights."""
     init_optimizer: bool = False
     """Take over the optimizer of init_from too, and go on behind its last batch where the data are the same: the decay
     branch of a wsd or constant schedule from any checkpoint. num_steps counts from there, and so does the schedule."""
@@ -59,6 +64,8 @@ class TrainConfig(Settings):
             )
         if self.init_optimizer and (not self.init_from or self.init_pieces):
             raise ValueError("init_optimizer needs init_from, and a vocabulary that was not extended (no init_pieces)")
+        if isinstance(self.recompute, int) and self.recompute < 1:
+            raise ValueError(f"recompute must be 'none', 'block' or at least 1, got {self.recompute}")
         return self
 
     def resolve_steps(self, batch: BatchConfig) -> int:

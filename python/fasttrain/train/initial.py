@@ -1,4 +1,5 @@
-"""Weights to begin from: those of another run's checkpoint, also under a vocabulary that was extended since.
+"""Weights to begin from: those of another run's checkpoint or of a Hugging Face folder, also under a vocabulary that
+was extended since.
 
 Only weights are taken: the optimizer, the schedule and the order of batches start afresh. A row that the vocabulary
 gained begins as the mean of its old pieces' rows, in the embedding and in an output matrix of its own; a reserved row
@@ -6,22 +7,28 @@ keeps its random draw. Source: mean of pieces is what most continued-pretraining
 matrix, the other habit, puts all new tokens into one direction (arXiv 2604.02324).
 """
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from fasttrain.checkpoint import store
-from fasttrain.core.errors import ConfigError
+from fasttrain.core.errors import ConfigError, FasttrainError
 from fasttrain.formats import atomic, old_pieces
 from fasttrain.formats.old_pieces import OldPieces
 from fasttrain.formats.run_folder import RunFolder
 from fasttrain.model.config import ModelConfig
+from fasttrain.model.hf_folder import is_hf_folder, read_config, read_weights
 from fasttrain.model.init import initial
+from fasttrain.tokenizer.tokenizer import Tokenizer, file_in
 from fasttrain.train.config import TrainConfig
 
 _BY_TOKEN = ("embed.weight", "head.weight")
-_MAY_DIFFER = {"vocab_size", "max_seq_len", "rope_theta", "dropout", "z_loss", "init_std"}
+_MAY_DIFFER = {"family", "vocab_size", "max_seq_len", "rope_theta", "rope_scaling", "dropout", "z_loss", "init_std"}
+_MUP = ("mup_base_dim", "mup_base_head_dim")
+log = logging.getLogger("fasttrain.train")
 
 
 class Extended(Mapping[str, torch.Tensor]):
@@ -61,28 +68,26 @@ def read(
         run: the run that begins; its token shards say by which tokenizer they were made.
         base: the folder that relative paths start from.
     Raises: ConfigError: no checkpoint there, one of another model or vocabulary, or no map for the ids it lacks.
-        FormatError: a damaged checkpoint or map.
+        FormatError: a damaged checkpoint, folder or map.
     """
     if not config.init_from:
         if config.init_pieces:
             raise ConfigError("train.init_pieces: says how rows of a checkpoint are extended; give train.init_from too")
         return None
     path = base / config.init_from
-    found = store.load(_checkpoint(path))
-    _check_model(ModelConfig.load(found.meta["model"], where=f"{found.path}: model"), model)
-    old_size = int(found.meta["model"]["vocab_size"])
-    used, trained = _tokenizer(run), _tokenizer(RunFolder(path))
+    found = _of_folder(path, model) if is_hf_folder(path) else _of_checkpoint(path, model)
+    used, old_size = _tokenizer(run), found.model.vocab_size
     if not config.init_pieces:
         if old_size != model.vocab_size:
             raise ConfigError(
                 f"train.init_from: {found.path} has {old_size} embedding rows, the model has {model.vocab_size}; set "
                 "train.init_pieces to the old_pieces.json that `tokenizer extend` wrote"
             )
-        if used and trained and used != trained:
+        if used and found.tokenizer and used != found.tokenizer:
             raise ConfigError(f"train.init_from: {path} was trained with another tokenizer than this run's shards")
         return found.tensors
     pieces = old_pieces.read(base / config.init_pieces)
-    _check_pieces(pieces, base / config.init_pieces, old_size, model.vocab_size, trained, used)
+    _check_pieces(pieces, base / config.init_pieces, old_size, model.vocab_size, found.tokenizer, used)
     return Extended(found.tensors, pieces, model, seed)
 
 
@@ -94,10 +99,49 @@ def branch(config: TrainConfig, model: ModelConfig, run: RunFolder, base: Path) 
     if not config.init_optimizer:
         return None
     read(config, model, run, base, 0)  # what it refuses is refused here too
+    if is_hf_folder(base / config.init_from):
+        raise ConfigError(f"train.init_optimizer: {base / config.init_from} holds weights alone; leave the key out")
     found = store.load(_checkpoint(base / config.init_from))
     if not any(name.startswith("optim.") for name in found.tensors):
         raise ConfigError(f"train.init_optimizer: {found.path} holds weights alone; leave the key out")
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What a run may begin from."""
+
+    path: Path
+    model: ModelConfig
+    tensors: Mapping[str, torch.Tensor]
+    tokenizer: str | None
+    """Fingerprint of the tokenizer that it was trained with, where it is known."""
+
+
+def _of_checkpoint(path: Path, model: ModelConfig) -> _Found:
+    found = store.load(_checkpoint(path))
+    old = ModelConfig.load(found.meta["model"], where=f"{found.path}: model")
+    _check_model(old, model, _MAY_DIFFER)
+    return _Found(path=found.path, model=old, tensors=found.tensors, tokenizer=_tokenizer(RunFolder(path)))
+
+
+def _of_folder(path: Path, model: ModelConfig) -> _Found:
+    """A Hugging Face folder; it knows no muP, so the multipliers that the run has are taken out of its weights."""
+    old = read_config(path)
+    _check_model(old, model, _MAY_DIFFER | set(_MUP))
+    tensors = read_weights(path, old.model_copy(update={key: getattr(model, key) for key in _MUP}))
+    return _Found(path=path, model=old, tensors=tensors, tokenizer=_folder_tokenizer(path))
+
+
+def _folder_tokenizer(path: Path) -> str | None:
+    file = file_in(path)
+    if not file.is_file():
+        return None
+    try:
+        return Tokenizer.load(file).fingerprint
+    except FasttrainError as error:  # then the run's shards were made by a converted one, which cannot be compared
+        log.warning("train.init_from: %s is not compared with the tokenizer of this run's shards: %s", file, error)
+        return None
 
 
 def _checkpoint(path: Path) -> Path:
@@ -108,16 +152,20 @@ def _checkpoint(path: Path) -> Path:
     folder = folder if folder.is_dir() else path
     newest = store.newest(folder)
     if newest is None:
-        raise ConfigError(f"train.init_from: {path}: holds no checkpoint; give a run folder or a step-* folder of one")
+        raise ConfigError(
+            f"train.init_from: {path}: holds no checkpoint; give a run folder, a step-* folder or a Hugging Face one"
+        )
     return newest
 
 
-def _check_model(old: ModelConfig, new: ModelConfig) -> None:
+def _check_model(old: ModelConfig, new: ModelConfig, may_differ: Set[str]) -> None:
     was, wanted = old.to_dict(), new.to_dict()
     was |= {"num_kv_heads": old.Hkv, "head_dim": old.D, "ffn_dim": old.F}
     wanted |= {"num_kv_heads": new.Hkv, "head_dim": new.D, "ffn_dim": new.F}
+    if new.positions == "learned":  # a row for each
+        may_differ = may_differ - {"max_seq_len"}
     differ = [
-        f"model.{k}: {was[k]} there, {wanted[k]} here" for k in wanted if k not in _MAY_DIFFER and was[k] != wanted[k]
+        f"model.{k}: {was[k]} there, {wanted[k]} here" for k in wanted if k not in may_differ and was[k] != wanted[k]
     ]
     if differ:
         raise ConfigError(f"train.init_from: its checkpoint is of another model ({'; '.join(differ)})")

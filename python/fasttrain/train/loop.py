@@ -20,12 +20,13 @@ from fasttrain.comm.mesh import LayoutConfig, build_mesh
 from fasttrain.core.errors import ConfigError
 from fasttrain.core.log import Progress, progress
 from fasttrain.core.malloc import keep_pages
-from fasttrain.core.precision import Precision
+from fasttrain.core.precision import DTYPES, Precision
 from fasttrain.formats.run_folder import RunFolder
 from fasttrain.formats.shards import open_shards
 from fasttrain.mixture.plan import Mixture
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import flops_per_token
+from fasttrain.model.recompute import every
 from fasttrain.monitor.guard import Decision, Guard, GuardConfig
 from fasttrain.monitor.spans import outside
 from fasttrain.monitor.throughput import memory_bytes
@@ -48,6 +49,7 @@ from fasttrain.train.machine import (
     torch_settings,
 )
 from fasttrain.train.prefetch import Prefetch
+from fasttrain.train.profile import Profile
 from fasttrain.train.result import Result
 from fasttrain.train.setup import Setup
 from fasttrain.train.state import Keeper, State, started_precision
@@ -72,6 +74,7 @@ def run(
     world: Group,
     fingerprints: Mapping[str, str],
     base: Path = Path(),
+    profile: int = 0,
 ) -> Result:
     """Train on the token shards of a run folder, or go on where an interrupted run was; called by every rank.
 
@@ -81,6 +84,7 @@ def run(
         mixture: weights by source.
         fingerprints: of what the run depends on (data, recipe); a checkpoint with others is refused.
         base: the folder that relative paths of the settings start from.
+        profile: so many steps are profiled, behind the first few: train/profile/ in the run folder.
     Raises: ConfigError: settings that do not fit the ranks, the data or the checkpoint. TrainingHalted: the guard.
     """
     keep_pages()
@@ -98,6 +102,7 @@ def run(
         world=world,
         fingerprints=fingerprints,
         base=base,
+        profile=profile,
     )
     done: Result | None = world.bcast(result.finished(folder, setup.num_steps, fingerprints) if world.is_root else None)
     if done is not None:
@@ -136,6 +141,7 @@ class Loop:
             device=device,
             overlap=setup.train.overlap,
             ema_decay=setup.train.ema_decay,
+            recompute=every(setup.train.recompute),
         )
         self.guard = Guard(setup.guard)
         self.state = State()
@@ -169,22 +175,25 @@ class Loop:
         newest = self.keeper.newest()
         if newest is not None:
             self.keeper.load(newest, self.engine, self.guard, self.state)
-        about = {} if newest is not None else self._begin()
+        about = {} if newest is not None else {"packing": self.order.packing(), **self._begin()}
         if self.journal.begin(self.state, is_resumed=newest is not None, order=self.order.fingerprint, **about):
             self._finish_step()
         if newest is None and self.guard.config.policy == "rollback":
             self._save()  # somewhere to go back to
         batch, first = self.setup.batch, self.state.first_batch
         left = batch.num_tokens(first + self.num_steps) - batch.num_tokens(first + self.state.step)
+        profile = self._profile()
         with (
             progress("train", left, "tokens", enabled=self.world.is_root) as bar,
             Prefetch(self._rows, depth=self.train.prefetch) as feed,
             garbage_between_steps() as collect,
         ):
             while self.state.step < self.num_steps:
+                profile.step()
                 if not self._step(feed, bar):
                     return self._stop()
                 collect(self.state.step)
+        profile.finish()
         self.keeper.wait()
         done = self._result()
         if self.world.is_root:
@@ -192,6 +201,18 @@ class Loop:
             result.write(self.setup.folder, done, self.setup.fingerprints)
         self.world.barrier()
         return done
+
+    def _profile(self) -> Profile:
+        # AdamW reads 16 bytes a parameter and writes 12; the norm reads 4, the check of the moments 8.
+        state_bytes = 40 * self.engine.flat.weights.numel()
+        num_steps = self.setup.profile if self.world.is_root else 0
+        return Profile(
+            self.setup.folder.train / "profile",
+            num_steps,
+            device=self.device,
+            dtype=DTYPES[self.precision],
+            state_bytes=state_bytes,
+        )
 
     def _begin(self) -> dict[str, Any]:
         """Random weights, another run's, or another run's with its optimizer; return what the start is to tell."""
@@ -296,11 +317,13 @@ class Loop:
         """Evaluate when it is time, then write the step's line."""
         state, every = self.state, self.train.eval_every
         if self.probe and (state.step == self.num_steps or (every and state.step % every == 0)):
-            sums = self.evaluate()
+            self.keeper.wait()  # what is being saved must outlive an evaluation that runs out of memory
+            with self.engine.spans("evaluation"):
+                sums = self.evaluate()
             state.val_loss = sums.mean_loss
             state.line |= {"val_loss": sums.mean_loss, "val_loss_by_source": sums.mean_by_source(sorted(self.probe))}
             if self.train.ema_decay:
-                with self.engine.averaged():
+                with self.engine.averaged(), self.engine.spans("evaluation"):
                     state.line["val_loss_ema"] = self.evaluate().mean_loss
             if self.keeper.is_due(state.step, self.num_steps):
                 self.keeper.record(state.step, sums.mean_loss)
@@ -328,7 +351,8 @@ class Loop:
         return self._result()
 
     def _save(self) -> None:
-        self.keeper.save(self.engine, self.guard, self.state)
+        with self.engine.spans("checkpoint"):
+            self.keeper.save(self.engine, self.guard, self.state)
 
     def _result(self) -> Result:
         state = self.state

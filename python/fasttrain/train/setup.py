@@ -37,6 +37,8 @@ class Setup:
     """Of what the run depends on (data, recipe)."""
     base: Path = Path()
     """The folder that relative paths of the settings start from."""
+    profile: int = 0
+    """Steps to profile; 0: none."""
 
     @property
     def num_steps(self) -> int:

@@ -23,7 +23,8 @@ from fasttrain.parallel.stage import MicroBatch
 
 NUM_STEPS, NUM_LAYERS, B, T, S = 20, 5, 7, 12, 3
 MODELS = {
-    # grouped queries, qk-norm, untied, dropout, document mask; vocabulary, layers, hidden and rows divide by nothing
+    # grouped queries, qk-norm, untied, dropout, document mask, two learning rates by muP; vocabulary, layers, hidden
+    # and rows divide by nothing
     "grouped": ModelConfig(
         vocab_size=61,
         num_layers=NUM_LAYERS,
@@ -36,10 +37,11 @@ MODELS = {
         qk_norm=True,
         dropout=0.1,
         z_loss=1e-3,
+        mup_base_dim=12,
     ),
-    # every head its own keys, tied embeddings
+    # a GPT-2: tied embeddings, learned positions, biases, layer norms; layouts recompute every other block
     "tied": ModelConfig(
-        vocab_size=61, num_layers=NUM_LAYERS, dim=16, num_heads=4, ffn_dim=32, max_seq_len=T, tied_embeddings=True
+        vocab_size=61, num_layers=NUM_LAYERS, dim=16, num_heads=4, ffn_dim=30, max_seq_len=T, dropout=0.1, family="gpt2"
     ),
 }
 OPTIM = OptimConfig(lr=3e-3, warmup_steps=3, clip_norm=0.5, weight_decay=0.1)
@@ -71,9 +73,9 @@ def micro_batches(batch, rows):
 
 def layer_of(name):
     """0: embedding, 1..L: blocks, L + 1: last norm and head."""
-    return (
-        int(name.split(".")[1]) + 1 if name.startswith("blocks.") else 0 if name == "embed.weight" else NUM_LAYERS + 1
-    )
+    if name.startswith("blocks."):
+        return int(name.split(".")[1]) + 1
+    return 0 if name in ("embed.weight", "positions.weight") else NUM_LAYERS + 1
 
 
 def growth(layer):
@@ -86,7 +88,8 @@ class Run:
 
     def __init__(self, group, layout, model, noise=None):
         mesh = build_mesh(group, LayoutConfig(dp=layout[0], tp=layout[1], pp=layout[2]))
-        engine = Engine(MODELS[model], mesh, OPTIM, seed=11, num_sources=S, bucket_bytes=4000)
+        recompute = 2 if model == "tied" and group.size > 1 else 0
+        engine = Engine(MODELS[model], mesh, OPTIM, seed=11, num_sources=S, bucket_bytes=4000, recompute=recompute)
         curve = []
         for step in range(NUM_STEPS):
             rows = share(B, mesh.dp.rank, mesh.dp.size)
@@ -136,8 +139,9 @@ def compare(where, run, expected, noisy):
         bound = 2 * max(distance(n.curve[:, column], expected.curve[:, column]) for n in noisy)
         off = distance(run.curve[:, column], expected.curve[:, column])
         assert off <= bound, f"{where}: {what} is {off:.1e} off over {NUM_STEPS} steps, at most {bound:.1e}"
-    for kind in ("blocks", "embed", "head", "norm", "optim.m", "optim.v"):
-        names = [n for n in expected.tensors if n.startswith(kind)]
+    for kind in ("blocks", "embed", "positions", "head", "norm", "optim.m", "optim.v"):
+        # What every key has changes no softmax: the gradient of its bias is 0 and rounding, of which AdamW makes steps.
+        names = [n for n in expected.tensors if n.startswith(kind) and not n.endswith("wk.bias")]
         bound = 2 * max([distance(n.tensors[k], expected.tensors[k]) for n in noisy for k in names], default=0.0)
         for name in names:
             off = distance(run.tensors[name], expected.tensors[name])

@@ -13,6 +13,9 @@ from fasttrain.checkpoint import store
 from fasttrain.comm.group import SoloGroup, world
 from fasttrain.monitor.metrics import read_lines
 from fasttrain.parallel.engine import Engine
+from fasttrain.parallel.stage import Stage
+from fasttrain.train import loop
+from fasttrain.train.feed import Rows
 from fasttrain.train.state import Keeper
 from train import made_run
 
@@ -122,12 +125,67 @@ def check_nan_on_one_rank(name, **layout):
     assert all(torch.isfinite(t).all() for t in final(folder).values())
 
 
+LAST = EVERYONE.size - 1
+
+
+def check_forward_on_one_rank(name, **layout):
+    """A NaN in the last rank's activations alone."""
+    folder, forward = make(name), Stage.forward
+
+    def wrong(self, micro, x, dropout):
+        y = forward(self, micro, x, dropout)
+        return y * math.nan if EVERYONE.rank == LAST and dropout is not None and dropout.step == 3 else y
+
+    Stage.forward = wrong
+    made_run.run(folder, EVERYONE, **layout)
+    Stage.forward = forward
+    assert [line["guard"] for line in steps(folder)] == ["ok"] * 3 + ["skipped"] + ["ok"] * 8
+    assert all(torch.isfinite(t).all() for t in final(folder).values())
+
+
+def check_moments_on_one_rank(name, whole, **layout):
+    """The last rank's optimizer state goes bad once: all return to the checkpoint, and end as if nothing had been."""
+    folder, forward_backward, calls = make(name), Engine.forward_backward, [0]
+
+    def wrong(self, micro_batches, *, step):
+        sums = forward_backward(self, micro_batches, step=step)
+        calls[0] += 1
+        if calls[0] == 7 and EVERYONE.rank == LAST:
+            self._moments["v"][-1] = math.inf
+        return sums
+
+    Engine.forward_backward = wrong
+    made_run.run(folder, EVERYONE, **layout)
+    Engine.forward_backward = forward_backward
+    (event,) = [line for line in read_lines(folder.metrics) if line.get("event") == "repair"]
+    assert (event["step"], event["from_step"], event["skips"]) == (4, 7, [])
+    assert_equal(final(whole), final(folder))
+
+
+def check_batch_on_one_rank(name, **layout):
+    """Only the last rank reads the damaged tokens: nobody computes with that batch."""
+    folder, rows = make(name), loop.training_rows
+
+    def wrong(order, index, *args, **options):
+        made = rows(order, index, *args, **options)
+        return Rows(micros=[], damage="token 99") if index == 5 and EVERYONE.rank == LAST else made
+
+    loop.training_rows = wrong
+    made_run.run(folder, EVERYONE, guard__policy="rollback", guard__skip_after=0, **layout)
+    loop.training_rows = rows
+    assert [line["batch"] for line in steps(folder)] == [*range(5), *range(6, 13)]
+
+
 if __name__ == "__main__":
     expected = check_same_layout("data", **DATA)
     check_same_layout("tensor", **TENSOR)
-    check_same_layout("pipe", **PIPE)
+    pipe = check_same_layout("pipe", **PIPE)
     check_other_layout("data-tensor", expected, DATA, TENSOR)
     check_other_layout("tensor-pipe", expected, TENSOR, PIPE)
     check_other_layout("pipe-alone", expected, PIPE, {}, SoloGroup())
     for name, layout in (("nan-data", DATA), ("nan-tensor", TENSOR), ("nan-pipe", PIPE)):
         check_nan_on_one_rank(name, **layout)
+    check_forward_on_one_rank("forward-data", **DATA)
+    check_moments_on_one_rank("moments-data", expected, **DATA)
+    check_moments_on_one_rank("moments-pipe", pipe, **PIPE)
+    check_batch_on_one_rank("batch-data", **DATA)

@@ -1,0 +1,115 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "bind/cuda.h"
+#include "nn/attention_cuda.h"
+#include "nn/rms_norm_cuda.h"
+#include "nn/swiglu_cuda.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+using namespace fasttrain;
+using bind::pointer;
+
+namespace {
+
+nn::AttentionTensorArgs attention_arguments(const bind::Pointers& p, const bind::Sizes& n, float scale) {
+  bind::counted("attention", p.size(), 13, n.size(), 7);
+  return {pointer<const void>(p[0]),
+          pointer<const void>(p[1]),
+          pointer<const void>(p[2]),
+          pointer<const std::int32_t>(p[3]),
+          pointer<const std::int32_t>(p[4]),
+          pointer<void>(p[5]),
+          pointer<float>(p[6]),
+          pointer<const void>(p[7]),
+          pointer<void>(p[8]),
+          pointer<void>(p[9]),
+          pointer<void>(p[10]),
+          pointer<float>(p[11]),
+          pointer<std::int32_t>(p[12]),
+          n[0],
+          n[1],
+          n[2],
+          n[3],
+          n[4],
+          n[5],
+          n[6],
+          scale};
+}
+
+void bind_attention(py::module_& m) {
+  m.attr("attention_range_block") = nn::attention_range_block;
+  m.def(
+      "attention_tensor",
+      [](const bind::Pointers& pointers, const bind::Sizes& sizes, float scale, bool backward, bool wgmma,
+         std::uintptr_t stream) {
+        const auto p = attention_arguments(pointers, sizes, scale);
+        const auto fn = wgmma ? backward ? nn::attention_wgmma_backward : nn::attention_wgmma_forward
+                        : backward ? nn::attention_mma_backward
+                                   : nn::attention_mma_forward;
+        py::gil_scoped_release nogil;
+        return fn(p, pointer<void>(stream));
+      },
+      "pointers"_a, "sizes"_a, "scale"_a, "backward"_a, "wgmma"_a, "stream"_a,
+      "q, k, v, lo, hi, out, lse, dout, dq, dk, dv, rows, ranges on the device; B, Bm, Tq, Tk, H, Hkv, D.");
+}
+
+void bind_rms_norm(py::module_& m) {
+  m.attr("rms_norm_cuda_max_C") = nn::rms_norm_cuda_max_C;
+  m.attr("rms_norm_cuda_parts") = nn::rms_norm_cuda_parts;
+  m.def(
+      "rms_norm_cuda",
+      [](const bind::Pointers& p, const bind::Sizes& n, float eps, bool x_bf16, bool r_bf16, bool backward,
+         std::uintptr_t stream) {
+        bind::counted("rms_norm", p.size(), 12, n.size(), 2);
+        const nn::RmsNormCudaArgs args{pointer<const void>(p[0]),
+                                       pointer<const void>(p[1]),
+                                       pointer<const float>(p[2]),
+                                       pointer<void>(p[3]),
+                                       pointer<void>(p[4]),
+                                       pointer<float>(p[5]),
+                                       pointer<const void>(p[6]),
+                                       pointer<const void>(p[7]),
+                                       pointer<void>(p[8]),
+                                       pointer<void>(p[9]),
+                                       pointer<float>(p[10]),
+                                       pointer<float>(p[11]),
+                                       n[0],
+                                       n[1],
+                                       eps,
+                                       x_bf16,
+                                       r_bf16};
+        py::gil_scoped_release nogil;
+        return (backward ? nn::rms_norm_backward_cuda : nn::rms_norm_cuda)(args, pointer<void>(stream));
+      },
+      "pointers"_a, "sizes"_a, "eps"_a, "x_bf16"_a, "r_bf16"_a, "backward"_a, "stream"_a,
+      "x, residual, weight, r, y, rstd, dy, dr, dresidual, dx, dweight, parts on the device; N, C.");
+}
+
+void bind_swiglu(py::module_& m) {
+  m.def(
+      "swiglu_cuda",
+      [](const bind::Pointers& p, std::size_t N, bool bf16, bool backward, std::uintptr_t stream) {
+        bind::counted("swiglu", p.size(), 6, 0, 0);
+        const nn::SwigluCudaArgs args{pointer<const void>(p[0]),
+                                      pointer<const void>(p[1]),
+                                      pointer<void>(p[2]),
+                                      pointer<const void>(p[3]),
+                                      pointer<void>(p[4]),
+                                      pointer<void>(p[5]),
+                                      N,
+                                      bf16};
+        py::gil_scoped_release nogil;
+        return (backward ? nn::swiglu_backward_cuda : nn::swiglu_cuda)(args, pointer<void>(stream));
+      },
+      "pointers"_a, "N"_a, "bf16"_a, "backward"_a, "stream"_a, "gate, up, out, dout, dgate, dup on the device.");
+}
+
+}  // namespace
+
+void bind_nn_cuda(py::module_& m) {
+  bind_attention(m);
+  bind_rms_norm(m);
+  bind_swiglu(m);
+}

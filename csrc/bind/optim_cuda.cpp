@@ -1,0 +1,54 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+
+#include "bind/arrays.h"
+#include "bind/cuda.h"
+#include "optim/adamw_cuda.h"
+#include "optim/sum_squares.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+using namespace fasttrain;
+using bind::pointer;
+
+void bind_optim_cuda(py::module_& m) {
+  m.attr("sum_squares_block") = optim::sum_squares_block;
+  m.def(
+      "adamw_cuda",
+      [](const bind::Pointers& p, std::size_t N, const bind::Array<float>& coefficients, bool zero,
+         std::uintptr_t stream) {
+        bind::counted("adamw", p.size(), 6, 0, 0);
+        optim::AdamwCudaArgs args{pointer<float>(p[0]),
+                                  pointer<float>(p[1]),
+                                  pointer<float>(p[2]),
+                                  pointer<float>(p[3]),
+                                  pointer<void>(p[4]),
+                                  pointer<const float>(p[5]),
+                                  N,
+                                  {},
+                                  zero};
+        if (coefficients.size() != 8) throw std::invalid_argument("adamw: coefficients must hold 8 numbers");
+        static_assert(sizeof(args.c) == 8 * sizeof(float));
+        std::memcpy(&args.c, coefficients.data(), sizeof(args.c));
+        py::gil_scoped_release nogil;
+        return optim::adamw_flat_cuda(args, pointer<void>(stream));
+      },
+      "pointers"_a, "N"_a, "coefficients"_a.noconvert(), "zero"_a, "stream"_a,
+      "param, grad, m, v, copy, scale on the device.");
+  m.def(
+      "sum_squares_cuda",
+      [](std::uintptr_t x, std::uintptr_t out, std::size_t N, std::uintptr_t stream) {
+        py::gil_scoped_release nogil;
+        return optim::sum_squares_cuda(pointer<const float>(x), pointer<double>(out), N, pointer<void>(stream));
+      },
+      "x"_a, "out"_a, "N"_a, "stream"_a);
+  m.def(
+      "clip_cuda",
+      [](std::uintptr_t blocks, std::uintptr_t out, std::size_t P, float clip, std::uintptr_t stream) {
+        py::gil_scoped_release nogil;
+        return optim::clip_cuda(pointer<const double>(blocks), pointer<float>(out), P, clip, pointer<void>(stream));
+      },
+      "blocks"_a, "out"_a, "P"_a, "clip"_a, "stream"_a);
+}

@@ -1,0 +1,99 @@
+"""AdamW and the sum of squares on a card: one launch each over a flat buffer, the bits of the CPU's."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fasttrain.core import backend, cuda
+from fasttrain.optim import adamw_ref
+
+
+def adamw_cuda_(
+    param: Tensor,
+    grad: Tensor,
+    m: Tensor,
+    v: Tensor,
+    *,
+    step: int,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.95),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    grad_scale: float | Tensor = 1.0,
+    copy: Tensor | None = None,
+    zero_grad: bool = False,
+) -> None:
+    """Do one AdamW step in place, on the current stream of the tensors' device, without waiting for it.
+
+    Args:
+        param, grad, m, v: one shape, float32, contiguous, on one CUDA device.
+        grad_scale: multiplied into the gradient first; a tensor of one float32 on the device stays there (`clip_`).
+        copy: bfloat16 of param's shape; takes the new parameters.
+        zero_grad: whether to leave zeros in `grad`, in the same pass.
+    Raises: TypeError: another dtype or device. ValueError: a wrong shape or order, a step below 1.
+    """
+    op = "adamw"
+    for name, x in (("param", param), ("grad", grad), ("m", m), ("v", v), ("copy", copy)):
+        if x is None:
+            continue
+        dtype = torch.bfloat16 if name == "copy" else torch.float32
+        if x.dtype != dtype or not x.is_cuda or x.device != param.device:
+            raise TypeError(f"{op}: {name} must be {dtype} on param's CUDA device, got {x.dtype} on {x.device}")
+        if x.shape != param.shape or not x.is_contiguous():
+            raise ValueError(f"{op}: {name} must be contiguous with shape {tuple(param.shape)}, got {tuple(x.shape)}")
+    if step < 1:
+        raise ValueError(f"{op}: step must be at least 1, got {step}")
+    scale = grad_scale if isinstance(grad_scale, Tensor) else None
+    if scale is not None and (scale.dtype != torch.float32 or scale.device != param.device or scale.numel() != 1):
+        raise TypeError(f"{op}: grad_scale must be one float32 on param's device, got {scale.dtype} on {scale.device}")
+    factor = 1.0 if isinstance(grad_scale, Tensor) else grad_scale
+    c = adamw_ref.coefficients(step, lr, betas, eps, weight_decay, factor).astype(np.float32)
+    addresses, native = cuda.pointers([param, grad, m, v, copy, scale]), backend.native("adamw_cuda")
+    cuda.launch(op, param.device, lambda stream: native(addresses, param.numel(), c, zero_grad, stream))
+
+
+def sum_squares_cuda(tensors: Iterable[Tensor]) -> list[float]:
+    """Return each tensor's sum of squares in fp64, with the bits of `sum_squares`; waits for the card once.
+
+    Args:
+        tensors: float32 on one CUDA device, contiguous.
+    """
+    views = [x.detach() for x in tensors]
+    counts = [_num_blocks(x) for x in views]
+    if not sum(counts):
+        return [0.0] * len(views)
+    sums = _blocks(views, counts).tolist()
+    ends = np.cumsum(counts).tolist()
+    # fsum is exact, so blocks may be added in any order; it refuses inf - inf, which squares cannot give
+    return [math.fsum(sums[end - count : end]) for end, count in zip(ends, counts)]
+
+
+def clip_cuda(flat: Tensor, clip_norm: float) -> Tensor:
+    """Return (2,) float32 on the device: the norm of `flat`, and what gradients are multiplied by; without waiting.
+
+    The coefficient is min(1, clip_norm / norm), 1 when clip_norm is 0 (no clipping).
+    """
+    blocks = _blocks([flat.detach()], [_num_blocks(flat)])
+    out = torch.empty(2, device=flat.device)
+    native = backend.native("clip_cuda")
+    cuda.launch("clip", flat.device, lambda s: native(blocks.data_ptr(), out.data_ptr(), len(blocks), clip_norm, s))
+    return out
+
+
+def _num_blocks(x: Tensor) -> int:
+    return -(-x.numel() // int(backend.constant("sum_squares_block")))
+
+
+def _blocks(views: list[Tensor], counts: list[int]) -> Tensor:
+    for x in views:
+        if x.dtype != torch.float32 or not x.is_cuda or not x.is_contiguous():
+            raise TypeError(f"sum_squares: tensors must be contiguous float32 on a card, got {x.dtype} on {x.device}")
+    out = torch.empty(sum(counts), dtype=torch.float64, device=views[0].device)
+    native, at = backend.native("sum_squares_cuda"), out.data_ptr()
+    for x, count in zip(views, counts):
+        cuda.launch("sum_squares", x.device, lambda s, x=x, at=at: native(x.data_ptr(), at, x.numel(), s))  # type: ignore[misc]
+        at += 8 * count
+    return out

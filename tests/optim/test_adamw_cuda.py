@@ -1,0 +1,109 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from fasttrain.optim.adamw import AdamW
+from fasttrain.optim.adamw_cuda import adamw_cuda_, clip_cuda, sum_squares_cuda
+from fasttrain.optim.clip import clip_coefficient, global_norm
+from fasttrain.optim.sum_squares import sum_squares
+from made_card import ON_CARD, to_card
+from optim.test_adamw import SETTINGS, draw
+from optim.test_adamw import step as step_on_cpu
+
+pytestmark = ON_CARD
+SIZES = [0, 1, 3, 4099, 1_000_003]
+
+
+def step_on_card(arrays, **keys):
+    tensors = to_card(tuple(torch.from_numpy(a) for a in arrays))
+    adamw_cuda_(*tensors, **SETTINGS | {"step": 3, "grad_scale": 0.37} | keys)
+    return tensors
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_bits_of_the_cpu(size):
+    arrays = draw(size)
+    for got, expected in zip(step_on_card(arrays), step_on_cpu(arrays, impl="reference")):
+        np.testing.assert_array_equal(got.cpu().numpy(), expected)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_copy_the_zeros_and_a_scale_on_the_card(size):
+    arrays = draw(size)
+    copy = torch.full((size,), math.nan, dtype=torch.bfloat16, device="cuda")
+    scale = torch.tensor([0.37], device="cuda")
+    param, grad, m, v = step_on_card(arrays, grad_scale=scale, copy=copy, zero_grad=True)
+    expected = step_on_cpu(arrays, impl="reference")
+    for got, want in zip((param, m, v), (expected[0], expected[2], expected[3])):
+        np.testing.assert_array_equal(got.cpu().numpy(), want)
+    assert torch.equal(copy, param.bfloat16())
+    assert not grad.any()
+
+
+def test_a_buffer_that_begins_anywhere():
+    arrays = draw(1001)
+    tensors = [torch.zeros(1002, device="cuda")[1:].copy_(torch.from_numpy(a)) for a in arrays]
+    adamw_cuda_(*tensors, **SETTINGS | {"step": 3, "grad_scale": 0.37})
+    for got, expected in zip(tensors, step_on_cpu(arrays, impl="reference")):
+        np.testing.assert_array_equal(got.cpu().numpy(), expected)
+
+
+@pytest.mark.parametrize("size", [1, 31, 32, 33, 65_535, 65_536, 65_537, 1_000_003])
+def test_sums_of_squares_have_the_bits_of_the_cpu(size):
+    x = draw(size)[1]
+    assert sum_squares_cuda([torch.from_numpy(x).cuda()]) == [sum_squares(x)]
+
+
+def test_many_tensors_are_told_apart():
+    arrays = [draw(n, seed=n + 1)[0] for n in (5, 0, 70_000, 1)]
+    tensors = [torch.from_numpy(a).cuda() for a in arrays]
+    assert sum_squares_cuda(tensors) == [sum_squares(a) for a in arrays]
+    assert global_norm(tensors) == global_norm(torch.from_numpy(a) for a in arrays)
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0, 1e9])
+def test_a_coefficient_that_stays_on_the_card(clip_norm):
+    flat = torch.from_numpy(draw(1_000_003)[0]).cuda()
+    norm = global_norm([flat])
+    got = clip_cuda(flat, clip_norm).tolist()
+    assert got == pytest.approx([norm, clip_coefficient(norm, clip_norm)], rel=torch.finfo(torch.float32).eps)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_shows(value):
+    x = torch.zeros(70_000, device="cuda")
+    x[66_000] = value
+    assert not math.isfinite(sum_squares_cuda([x])[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"copy": torch.zeros(4)}, TypeError, "adamw: copy must be torch.bfloat16 on param's CUDA device"),
+        ({"step": 0}, ValueError, "adamw: step must be at least 1, got 0"),
+        ({"grad_scale": torch.zeros(1)}, TypeError, "adamw: grad_scale must be one float32 on param's device"),
+    ],
+)
+def test_refuses(change, error, words):
+    with pytest.raises(error, match=words):
+        step_on_card(draw(4), **change)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_optimizer_gives_the_bits_of_the_cpu_and_leaves_gradients_where_they_are(dtype):
+    """bf16 parameters beside their fp32 form; a gradient is a view of a larger buffer, as in training."""
+    start, grads = torch.from_numpy(draw(1003)[0]).to(dtype), torch.from_numpy(draw(1003)[1]).to(dtype)
+    results = []
+    for device in ("cpu", "cuda"):
+        p, flat = torch.nn.Parameter(start.to(device)), torch.cat([grads, grads]).to(device)
+        p.grad = flat[:1003]
+        optimizer = AdamW([p], **SETTINGS)
+        for _ in range(3):
+            flat[:1003] = grads.to(device)
+            optimizer.step(grad_scale=0.5, zero_grad=True)
+            assert not flat[:1003].any()
+        results.append((p.detach().cpu(), flat[1003:].cpu()))
+    for x, y in zip(*results):
+        assert torch.equal(x, y)
