@@ -16,14 +16,32 @@ using Ints = bind::Array<std::int32_t>;
 
 std::size_t dim(const py::array& a, int i) { return static_cast<std::size_t>(a.shape(i)); }
 
+// A (B, T, heads, D) array of fp32, or of bf16 as uint16, whose D values lie together.
+nn::Strided strided(const py::array& a, bool bf16) {
+  const auto size = static_cast<py::ssize_t>(bf16 ? sizeof(std::uint16_t) : sizeof(float));
+  const bool right = bf16 ? py::isinstance<py::array_t<std::uint16_t>>(a) : py::isinstance<py::array_t<float>>(a);
+  if (!right || a.ndim() != 4) throw py::type_error("attention: arrays must be (B, T, H, D) of one dtype");
+  for (int i = 0; i < 4 && a.size() > 0; ++i)
+    if (a.strides(i) < 0 || a.strides(i) % size != 0 || (i == 3 && a.shape(i) > 1 && a.strides(i) != size))
+      throw py::value_error("attention: the values of a head must lie together");
+  const auto step = [&](int i) { return static_cast<std::size_t>(a.strides(i) / size); };
+  return {a.data(), step(0), step(1), step(2)};
+}
+
+void* contiguous(py::array& a, bool bf16) {
+  if (bind::is_bf16(a, "attention") != bf16) throw py::type_error("attention: arrays must have one dtype");
+  return a.mutable_data();
+}
+
 // Shapes come from q, k and lo; the face has checked that the others agree.
-nn::AttentionArgs arguments(const Floats& q, const Floats& k, const Floats& v, const Ints& lo, const Ints& hi,
-                            float scale, int threads) {
+nn::AttentionArgs arguments(const py::array& q, const py::array& k, const py::array& v, const Ints& lo, const Ints& hi,
+                            float scale, float softcap, int threads) {
   nn::AttentionArgs p{};
-  p.q = q.data(), p.k = k.data(), p.v = v.data(), p.lo = lo.data(), p.hi = hi.data();
+  p.bf16 = py::isinstance<py::array_t<std::uint16_t>>(q);
+  p.q = strided(q, p.bf16), p.k = strided(k, p.bf16), p.v = strided(v, p.bf16), p.lo = lo.data(), p.hi = hi.data();
   p.B = dim(q, 0), p.Tq = dim(q, 1), p.H = dim(q, 2), p.D = dim(q, 3);
   p.Bm = dim(lo, 0), p.Tk = dim(k, 1), p.Hkv = dim(k, 2);
-  p.scale = scale, p.threads = threads;
+  p.scale = scale, p.softcap = softcap, p.threads = threads;
   return p;
 }
 
@@ -32,34 +50,35 @@ nn::AttentionArgs arguments(const Floats& q, const Floats& k, const Floats& v, c
 void bind_nn(py::module_& m) {
   m.attr("attention_max_D") = nn::attention_max_D;
   m.def("attention_impls", [] { return runnable(nn::attention_impls()); });
-  m.def("attention_work", &nn::attention_work, "B"_a, "Tq"_a, "Tk"_a, "H"_a, "Hkv"_a, "D"_a, "backward"_a);
+  m.def("attention_work", &nn::attention_work, "B"_a, "Tq"_a, "Tk"_a, "H"_a, "Hkv"_a, "D"_a, "bf16"_a, "backward"_a);
   m.def(
       "attention",
-      [](const Floats& q, const Floats& k, const Floats& v, const Ints& lo, const Ints& hi, Floats& out, Floats& stats,
-         Floats& work, float scale, int threads, const std::string& impl) {
+      [](const py::array& q, const py::array& k, const py::array& v, const Ints& lo, const Ints& hi, py::array& out,
+         Floats& stats, Floats& work, float scale, float softcap, int threads, const std::string& impl) {
         const auto fn = pick(nn::attention_impls(), "attention", impl);
-        nn::AttentionArgs p = arguments(q, k, v, lo, hi, scale, threads);
-        p.out = out.mutable_data(), p.stats = stats.mutable_data(), p.work = work.mutable_data();
+        nn::AttentionArgs p = arguments(q, k, v, lo, hi, scale, softcap, threads);
+        p.out = contiguous(out, p.bf16), p.stats = stats.mutable_data(), p.work = work.mutable_data();
         py::gil_scoped_release nogil;
         fn(p);
       },
       "q"_a.noconvert(), "k"_a.noconvert(), "v"_a.noconvert(), "lo"_a.noconvert(), "hi"_a.noconvert(),
-      "out"_a.noconvert(), "stats"_a.noconvert(), "work"_a.noconvert(), "scale"_a, "threads"_a, "impl"_a);
+      "out"_a.noconvert(), "stats"_a.noconvert(), "work"_a.noconvert(), "scale"_a, "softcap"_a, "threads"_a, "impl"_a);
   m.def(
       "attention_backward",
-      [](const Floats& q, const Floats& k, const Floats& v, const Ints& lo, const Ints& hi, Floats& out, Floats& stats,
-         const Floats& dout, Floats& dq, Floats& dk, Floats& dv, Floats& work, float scale, int threads,
-         const std::string& impl) {
+      [](const py::array& q, const py::array& k, const py::array& v, const Ints& lo, const Ints& hi, py::array& out,
+         Floats& stats, const py::array& dout, py::array& dq, py::array& dk, py::array& dv, Floats& work, float scale,
+         float softcap, int threads, const std::string& impl) {
         const auto fn = pick(nn::attention_backward_impls(), "attention", impl);
-        nn::AttentionArgs p = arguments(q, k, v, lo, hi, scale, threads);
-        p.out = out.mutable_data(), p.stats = stats.mutable_data(), p.work = work.mutable_data(), p.dout = dout.data();
-        p.dq = dq.mutable_data(), p.dk = dk.mutable_data(), p.dv = dv.mutable_data();
+        nn::AttentionArgs p = arguments(q, k, v, lo, hi, scale, softcap, threads);
+        p.out = contiguous(out, p.bf16), p.stats = stats.mutable_data(), p.work = work.mutable_data();
+        p.dout = strided(dout, p.bf16);
+        p.dq = contiguous(dq, p.bf16), p.dk = contiguous(dk, p.bf16), p.dv = contiguous(dv, p.bf16);
         py::gil_scoped_release nogil;
         fn(p);
       },
       "q"_a.noconvert(), "k"_a.noconvert(), "v"_a.noconvert(), "lo"_a.noconvert(), "hi"_a.noconvert(),
       "out"_a.noconvert(), "stats"_a.noconvert(), "dout"_a.noconvert(), "dq"_a.noconvert(), "dk"_a.noconvert(),
-      "dv"_a.noconvert(), "work"_a.noconvert(), "scale"_a, "threads"_a, "impl"_a);
+      "dv"_a.noconvert(), "work"_a.noconvert(), "scale"_a, "softcap"_a, "threads"_a, "impl"_a);
   m.def(
       "attention_cuda",
       [](const std::vector<std::uintptr_t>& pointers, const std::vector<std::size_t>& sizes, float scale, bool bf16,

@@ -71,3 +71,22 @@ FT_INLINE V exp_nonpositive(V x) noexcept {
   const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
   return _mm256_and_ps(alive, mul(p, _mm256_castsi256_ps(power)));
 }
+
+FT_INLINE void transpose(V* x) noexcept {
+  V t[W], u[W];
+#pragma GCC unroll 4
+  for (int i = 0; i < W; i += 2) {
+    t[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < W; i += 4) {
+    u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44), u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44), u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {  // u[4 i + c]: rows 4 i to 4 i + 3 of columns c and c + 4
+    x[c] = _mm256_permute2f128_ps(u[c], u[4 + c], 0x20);
+    x[4 + c] = _mm256_permute2f128_ps(u[c], u[4 + c], 0x31);
+  }
+}

@@ -64,3 +64,28 @@ FT_INLINE V exp_nonpositive(V x) noexcept {
   p = add(fma(mul(r, r), p, r), set1(1.0f));
   return _mm512_maskz_scalef_ps(alive, p, n);
 }
+
+FT_INLINE void transpose(V* x) noexcept {
+  __m512i t[W], u[W];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    const __m512i a = _mm512_castps_si512(x[2 * i]), b = _mm512_castps_si512(x[2 * i + 1]);
+    t[2 * i] = _mm512_unpacklo_epi32(a, b), t[2 * i + 1] = _mm512_unpackhi_epi32(a, b);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < W; i += 4) {
+    u[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]), u[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    u[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]), u[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+#pragma GCC unroll 8
+  for (int c = 0; c < 4; ++c) {  // u[4 i + c]: rows 4 i to 4 i + 3 of columns c, c + 4, c + 8, c + 12
+    const __m512i even0 = _mm512_shuffle_i32x4(u[c], u[4 + c], 0x88);
+    const __m512i even1 = _mm512_shuffle_i32x4(u[8 + c], u[12 + c], 0x88);
+    const __m512i odd0 = _mm512_shuffle_i32x4(u[c], u[4 + c], 0xdd);
+    const __m512i odd1 = _mm512_shuffle_i32x4(u[8 + c], u[12 + c], 0xdd);
+    x[c] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(even0, even1, 0x88));
+    x[4 + c] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(odd0, odd1, 0x88));
+    x[8 + c] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(even0, even1, 0xdd));
+    x[12 + c] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(odd0, odd1, 0xdd));
+  }
+}

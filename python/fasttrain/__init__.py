@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fasttrain.dedup.minhash import minhash as minhash
     from fasttrain.filter.text_stats import text_stats as text_stats
     from fasttrain.nn.attention import attention as attention
+    from fasttrain.nn.attention_transformers import register_attention as register_attention
     from fasttrain.nn.linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
     from fasttrain.optim.adamw import AdamW as AdamW
     from fasttrain.text.hash128 import hash128 as hash128
@@ -24,6 +25,7 @@ _ROOM = {
     "hash128": "fasttrain.text.hash128",
     "linear_cross_entropy": "fasttrain.nn.linear_cross_entropy",
     "minhash": "fasttrain.dedup.minhash",
+    "register_attention": "fasttrain.nn.attention_transformers",
     "shingle": "fasttrain.text.shingle",
     "train_bpe": "fasttrain.tokenizer.train_bpe",
     "text_stats": "fasttrain.filter.text_stats",
@@ -36,6 +38,7 @@ __all__ = [
     "hash128",
     "linear_cross_entropy",
     "minhash",
+    "register_attention",
     "shingle",
     "text_stats",
     "train_bpe",

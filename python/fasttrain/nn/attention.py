@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from fasttrain.core import backend
 from fasttrain.nn import attention_cuda, attention_ref
-from fasttrain.nn.attention_op import attention_op
-from fasttrain.nn.segments import check_segments, key_ranges
+from fasttrain.nn.attention_op import attention_op, heads_together
+from fasttrain.nn.segments import check_cu_seqlens, check_segments, key_ranges
 
 _MAX_D = 256  # csrc/nn/attention.h
 _IMPLS = backend.implementations("attention")  # here, because torch.compile warns of a cached function inside
@@ -24,6 +25,10 @@ def attention(
     *,
     causal: bool = True,
     segments: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+    window: int | None = None,
+    ranges: tuple[Tensor, Tensor] | None = None,
+    softcap: float | None = None,
     scale: float | None = None,
     impl: str | None = None,
 ) -> Tensor:
@@ -31,62 +36,119 @@ def attention(
 
     `q (B,Tq,H,D), k and v (B,Tk,Hkv,D) -> out (B,Tq,H,D)`; query head h uses kv head h // (H / Hkv) (GQA, MQA).
     Args:
-        q, k, v: one floating dtype, one device; any strides.
+        q, k, v: one floating dtype, one device; any strides (a cache (B, Tmax, Hkv, D) is cut to [:, :Tk]).
         causal: query i sees keys up to i + Tk - Tq (Tq < Tk with a KV cache).
         segments: (B, T) int32, needs Tq = Tk; a query sees only its run of equal ids; negative ids are
             padding and give 0.
+        cu_seqlens: (num_docs + 1,) int32, needs Tq = Tk; the same by where documents begin among the B T tokens, with
+            the end of the last; what lies behind it is padding.
+        window: a query sees only keys less than so many tokens away (itself is 0 away).
+        ranges: (lo, hi), each (B or 1, Tq) int32: query i sees keys lo[i] to hi[i] - 1, and nothing else is asked
+            (causal must be False, the three above None).
+        softcap: scores are softcap tanh(score / softcap), Gemma's; None: as they are.
         scale: 1 / sqrt(D) when None.
         impl: "reference" (by definition, fp32), "torch" (F.scaled_dot_product_attention), a native name or "cuda" (bf16
-            of head dims 64 and 128 both ways; other head dims and fp32 forward only); when None, what FASTTRAIN_IMPL
-            names, else the fastest that runs here.
+            of head dims 64 and 128 both ways; other head dims and fp32 forward only); these two without softcap; when
+            None, what FASTTRAIN_IMPL names, else the fastest that runs here.
     Returns: (B, Tq, H, D), contiguous, q's dtype. A query that sees no key gives 0.
-    Raises: TypeError: another dtype. ValueError: a wrong shape or impl.
+    Raises: TypeError: another dtype. ValueError: a wrong shape, number, combination or impl.
     """
     op = "attention"
     _check(op, q, k, v)
-    num_queries, num_keys = q.shape[1], k.shape[1]
-    if segments is not None:
-        check_segments(op, segments, (q.shape[0], num_queries))
-        if num_queries != num_keys:
-            raise ValueError(f"{op}: segments need Tq = Tk, got Tq = {num_queries} and Tk = {num_keys}")
-    if causal and num_queries > num_keys:
-        raise ValueError(f"{op}: causal needs Tq <= Tk, got Tq = {num_queries} and Tk = {num_keys}")
-    scale = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale
-    impl = impl or os.environ.get("FASTTRAIN_IMPL") or _default(q, scale, segments)
-    if impl == "cuda":
-        lo, hi = key_ranges(num_queries, num_keys, causal=causal, segments=segments, device=q.device)
-        return attention_cuda.attention(op, q, k, v, lo, hi, scale)
+    lo_hi = _ranges(op, q, k, causal, segments, cu_seqlens, window, ranges)
+    if softcap is not None and not softcap > 0:
+        raise ValueError(f"{op}: softcap must be above 0, got {softcap}; None leaves scores as they are")
+    scale, softcap = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale, softcap or 0.0
+    plain = segments is None and cu_seqlens is None and window is None and ranges is None
+    impl = impl or os.environ.get("FASTTRAIN_IMPL") or _default(q, scale, softcap, masked=not plain)
+    if softcap and impl in ("cuda", "torch"):
+        raise ValueError(f"{op}: impl {impl!r} has no softcap; choose from {list(_IMPLS)}")
     if impl == "torch":
-        return _torch(q, k, v, causal, segments, scale)
+        return _torch(q, k, v, causal, None if plain else lo_hi(), scale)
+    if impl == "cuda":
+        lo, hi = lo_hi()
+        return attention_cuda.attention(op, q, k, v, lo, hi, scale)
     if impl not in _IMPLS:
         raise ValueError(f"{op}: impl {impl!r} cannot run here; choose from {['torch', *_IMPLS]}")
-    lo, hi = key_ranges(num_queries, num_keys, causal=causal, segments=segments, device=q.device)
+    lo, hi = lo_hi()
     if impl == "reference":
-        return attention_ref.attention(q, k, v, lo, hi, scale)
-    return _native(op, q, k, v, lo, hi, scale, impl)
+        return attention_ref.attention(q, k, v, lo, hi, scale, softcap)
+    return _native(op, q, k, v, lo, hi, scale, softcap, impl)
 
 
-def _default(q: Tensor, scale: float, segments: Tensor | None) -> str:
-    if attention_cuda.is_faster(q, scale, documents=segments is not None):
+def _default(q: Tensor, scale: float, softcap: float, *, masked: bool) -> str:
+    if not softcap and attention_cuda.is_faster(q, scale, documents=masked):
         return "cuda"
-    # Native is 1.6-2.7 times as fast as torch's on CPU, both ways (benchmarks/nn/bench_attention.py); packing the keys
-    # does not pay for the few queries of a decoding step.
-    few = q.shape[1] < 16 and not (torch.is_grad_enabled() and q.requires_grad)
-    if q.device.type != "cpu" or q.dtype == torch.float64 or q.shape[3] > _MAX_D or few:
-        return "torch"
-    return "torch" if _IMPLS[0] in ("scalar", "reference") else _IMPLS[0]
+    # Native is 1.9-5 times as fast as torch's on CPU, both ways (benchmarks/nn/bench_attention.py).
+    elsewhere = "reference" if softcap else "torch"
+    if q.device.type != "cpu" or q.dtype == torch.float64 or q.shape[3] > _MAX_D or _IMPLS[0] == "reference":
+        return elsewhere
+    return elsewhere if _IMPLS[0] == "scalar" and not softcap else _IMPLS[0]
 
 
-def _native(op: str, q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, impl: str) -> Tensor:
-    D = q.shape[3]
+def _ranges(
+    op: str,
+    q: Tensor,
+    k: Tensor,
+    causal: bool,
+    segments: Tensor | None,
+    cu_seqlens: Tensor | None,
+    window: int | None,
+    ranges: tuple[Tensor, Tensor] | None,
+) -> Callable[[], tuple[Tensor, Tensor]]:
+    """Check what says who sees whom; return what makes ranges of it."""
+    (B, num_queries), num_keys = q.shape[:2], k.shape[1]
+    if ranges is not None:
+        if causal or segments is not None or cu_seqlens is not None or window is not None:
+            raise ValueError(f"{op}: ranges say all: causal must be False; segments, cu_seqlens and window None")
+        for x in ranges:
+            if x.dtype != torch.int32:
+                raise TypeError(f"{op}: ranges must have dtype int32, got {x.dtype}")
+            if x.shape not in ((1, num_queries), (B, num_queries)) or x.shape != ranges[0].shape:
+                raise ValueError(f"{op}: ranges must have shape {(B, num_queries)}, got {tuple(x.shape)}")
+        lo, hi = (x.clamp(0, num_keys) for x in ranges)  # what native code reads lies in the arrays
+        return lambda: (lo, hi)
+    if segments is not None and cu_seqlens is not None:
+        raise ValueError(f"{op}: documents come from segments or from cu_seqlens, got both")
+    if segments is not None:
+        check_segments(op, segments, (B, num_queries))
+    if cu_seqlens is not None:
+        check_cu_seqlens(op, cu_seqlens)
+    if (segments is not None or cu_seqlens is not None) and num_queries != num_keys:
+        what = "segments" if segments is not None else "cu_seqlens"
+        raise ValueError(f"{op}: {what} need Tq = Tk, got Tq = {num_queries} and Tk = {num_keys}")
+    if causal and num_queries > num_keys:
+        raise ValueError(f"{op}: causal needs Tq <= Tk, got Tq = {num_queries} and Tk = {num_keys}")
+    if window is not None and window < 1:
+        raise ValueError(f"{op}: window must be at least 1, got {window}; None sees everything")
+    return lambda: key_ranges(
+        num_queries,
+        num_keys,
+        causal=causal,
+        segments=segments,
+        cu_seqlens=cu_seqlens,
+        rows=B,
+        window=window,
+        device=q.device,
+    )
+
+
+def _native(
+    op: str, q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, softcap: float, impl: str
+) -> Tensor:
+    D, dtype = q.shape[3], q.dtype
     if q.device.type != "cpu" or q.dtype == torch.float64:
         raise ValueError(f"{op}: impl {impl!r} takes fp32, bf16 or fp16 on the CPU, got {q.dtype} on {q.device.type}")
     if D > _MAX_D:
         raise ValueError(f"{op}: impl {impl!r} takes head dims up to {_MAX_D}, got {D}; use impl='torch'")
     # Zeros beyond D change neither the scores nor the values.
-    q32, k32, v32 = (F.pad(x.float(), (0, -D % 16)).contiguous() for x in (q, k, v))
-    out, _ = attention_op(q32, k32, v32, lo.contiguous(), hi.contiguous(), scale, impl)
-    result: Tensor = out[..., :D].to(q.dtype).contiguous()
+    if D % 16:
+        q, k, v = (F.pad(x, (0, -D % 16)) for x in (q, k, v))
+    if q.dtype == torch.float16:
+        q, k, v = q.float(), k.float(), v.float()
+    q, k, v = (heads_together(x) for x in (q, k, v))
+    out, _ = attention_op(q, k, v, lo.contiguous(), hi.contiguous(), scale, softcap, impl)
+    result: Tensor = out[..., :D].to(dtype).contiguous()
     return result
 
 
@@ -105,11 +167,12 @@ def _check(op: str, q: Tensor, k: Tensor, v: Tensor) -> None:
         raise ValueError(f"{op}: H must be a multiple of Hkv, got H = {q.shape[2]} and Hkv = {k.shape[2]}")
 
 
-def _torch(q: Tensor, k: Tensor, v: Tensor, causal: bool, segments: Tensor | None, scale: float) -> Tensor:
+def _torch(q: Tensor, k: Tensor, v: Tensor, causal: bool, ranges: tuple[Tensor, Tensor] | None, scale: float) -> Tensor:
     mask = None
-    if segments is not None or (causal and 1 < q.shape[1] < k.shape[1]):  # torch's is_causal counts from the first key
-        lo, hi = key_ranges(q.shape[1], k.shape[1], causal=causal, segments=segments, device=q.device)
-        mask = attention_ref.mask(lo, hi, k.shape[1])[:, None]
+    if ranges is None and causal and 1 < q.shape[1] < k.shape[1]:  # torch's is_causal counts from the first key
+        ranges = key_ranges(q.shape[1], k.shape[1], causal=True, device=q.device)
+    if ranges is not None:
+        mask = attention_ref.mask(*ranges, k.shape[1])[:, None]
     out = F.scaled_dot_product_attention(
         q.transpose(1, 2),
         k.transpose(1, 2),

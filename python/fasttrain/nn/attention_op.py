@@ -1,6 +1,7 @@
 """Native attention as torch operators with fake kernels and a gradient, so that torch.compile sees through them.
 
-fp32, contiguous, D % 16 == 0: the face makes it so. Threads are torch's; the result does not depend on their number.
+fp32 or bf16, D % 16 == 0 and the D values of a head together, other strides as they come: the face makes it so. Threads
+are torch's; the result does not depend on their number.
 """
 
 from typing import Any
@@ -16,17 +17,21 @@ from fasttrain.nn.arrays import array
 
 @torch.library.custom_op("fasttrain::attention", mutates_args=(), device_types="cpu")
 def attention_op(
-    q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, impl: str
+    q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, softcap: float, impl: str
 ) -> tuple[Tensor, Tensor]:
-    """Return (out (B,Tq,H,D), stats (B,H,Tq,2)); lo and hi (B or 1, Tq) int32 are the keys that each query sees."""
+    """Return (out (B,Tq,H,D), stats (B,H,Tq,2)); lo and hi (B or 1, Tq) int32 are the keys that each query sees;
+    softcap 0: none."""
     out, stats = _like_forward(q)
     arrays = [array(x) for x in (q, k, v, lo, hi, out, stats)]
-    backend.native("attention")(*arrays, _work(q, k, backward=False), scale, torch.get_num_threads(), impl)
+    work = _work(q, k, backward=False)
+    backend.native("attention")(*arrays, work, scale, softcap, torch.get_num_threads(), impl)
     return out, stats
 
 
 @attention_op.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, impl: str) -> tuple[Tensor, Tensor]:
+def _(
+    q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, softcap: float, impl: str
+) -> tuple[Tensor, Tensor]:
     return _like_forward(q)
 
 
@@ -41,12 +46,14 @@ def attention_backward_op(
     out: Tensor,
     stats: Tensor,
     scale: float,
+    softcap: float,
     impl: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (dq, dk, dv)."""
     gradients = _like_backward(q, k, v)
-    arrays = [array(x) for x in (q, k, v, lo, hi, out, stats, dout.contiguous(), *gradients)]
-    backend.native("attention_backward")(*arrays, _work(q, k, backward=True), scale, torch.get_num_threads(), impl)
+    arrays = [array(x) for x in (q, k, v, lo, hi, out, stats, heads_together(dout), *gradients)]
+    work = _work(q, k, backward=True)
+    backend.native("attention_backward")(*arrays, work, scale, softcap, torch.get_num_threads(), impl)
     return gradients
 
 
@@ -61,20 +68,21 @@ def _(
     out: Tensor,
     stats: Tensor,
     scale: float,
+    softcap: float,
     impl: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _like_backward(q, k, v)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, lo, hi, ctx.scale, ctx.impl = inputs
+    q, k, v, lo, hi, ctx.scale, ctx.softcap, ctx.impl = inputs
     ctx.save_for_backward(q, k, v, lo, hi, *output)
     ctx.mark_non_differentiable(output[1])
 
 
 def _backward(ctx: Any, dout: Tensor, _dstats: Tensor) -> tuple[Tensor | None, ...]:
-    dq, dk, dv = attention_backward_op(dout, *ctx.saved_tensors, ctx.scale, ctx.impl)
-    return dq, dk, dv, None, None, None, None
+    dq, dk, dv = attention_backward_op(dout, *ctx.saved_tensors, ctx.scale, ctx.softcap, ctx.impl)
+    return dq, dk, dv, None, None, None, None, None
 
 
 attention_op.register_autograd(_backward, setup_context=_setup)
@@ -82,13 +90,19 @@ attention_op.register_autograd(_backward, setup_context=_setup)
 
 def _like_forward(q: Tensor) -> tuple[Tensor, Tensor]:
     B, Tq, H, _ = q.shape
-    return q.new_empty(q.shape), q.new_empty((B, H, Tq, 2))
+    return q.new_empty(q.shape), q.new_empty((B, H, Tq, 2), dtype=torch.float32)
 
 
 def _like_backward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
 
 
+def heads_together(x: Tensor) -> Tensor:
+    """x (B, T, H, D), copied only where the D values of a head do not lie together."""
+    return x if x.stride(3) == 1 else x.contiguous()
+
+
 def _work(q: Tensor, k: Tensor, *, backward: bool) -> npt.NDArray[np.float32]:
     B, Tq, H, D = q.shape
-    return np.empty(backend.native("attention_work")(B, Tq, k.shape[1], H, k.shape[2], D, backward), np.float32)
+    bf16 = q.dtype == torch.bfloat16
+    return np.empty(backend.native("attention_work")(B, Tq, k.shape[1], H, k.shape[2], D, bf16, backward), np.float32)
