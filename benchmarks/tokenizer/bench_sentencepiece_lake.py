@@ -2,7 +2,7 @@
 
 Rivals: gigatoken for a BPE model with byte fallback (FASTTRAIN_MODEL names a .model file, such as Mistral's v3),
 sentencepiece for a Unigram model of 32,000 pieces with nmt_nfkc, trained on the lake here. Normalising is part of all;
-ids are compared first, document by document.
+ids are compared first, document by document. A first pass is one by tokenizers that have met a few words only.
 """
 
 import io
@@ -54,6 +54,22 @@ def bench_gate_bpe_gigatoken(gate, kind):
     gate(lambda: rival.encode_batch(texts, parallel=False), lambda: ours.encode_batch(column, threads=1), 0.9)
 
 
+@pytest.mark.skipif(not MODEL.is_file(), reason="FASTTRAIN_MODEL names no .model file")
+@pytest.mark.parametrize("kind", lake_mix.KINDS)
+def bench_gate_bpe_gigatoken_first_pass(gate, kind):
+    gigatoken = pytest.importorskip("gigatoken")
+    texts = list(lake_mix.documents(kind, SIZE))
+    column = columns.from_texts(texts)
+
+    def setup():
+        rival, ours = gigatoken.Tokenizer(str(MODEL)), SentencePieceTokenizer.load(MODEL)
+        rival.encode_batch(["ab c"], parallel=False)
+        ours.encode_batch(["ab c"], threads=1)
+        return (rival,), (ours,)
+
+    gate(lambda r: r.encode_batch(texts, parallel=False), lambda o: o.encode_batch(column, threads=1), 1.2, setup=setup)
+
+
 @pytest.mark.parametrize("kind", lake_mix.KINDS)
 def bench_gate_unigram_sentencepiece(gate, kind):
     rival = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_proto=unigram_model())
@@ -62,3 +78,18 @@ def bench_gate_unigram_sentencepiece(gate, kind):
     column = columns.from_texts(texts)
     same(rival.encode(texts, num_threads=1), ours, column)
     gate(lambda: rival.encode(texts, num_threads=1), lambda: ours.encode_batch(column, threads=1), 1.5)
+
+
+@pytest.mark.parametrize("kind", lake_mix.KINDS)
+def bench_gate_unigram_sentencepiece_first_pass(gate, kind):
+    rival = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_proto=unigram_model())
+    model = sentencepiece_file.parse(unigram_model(), "trained")
+    texts = list(lake_mix.documents(kind, SIZE))
+    column = columns.from_texts(texts)
+
+    def setup():
+        ours = SentencePieceTokenizer(model)
+        ours.encode_batch(["ab c"], threads=1)
+        return (rival,), (ours,)
+
+    gate(lambda r: r.encode(texts, num_threads=1), lambda o: o.encode_batch(column, threads=1), 1.5, setup=setup)

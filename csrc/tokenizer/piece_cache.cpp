@@ -11,10 +11,10 @@ constexpr std::size_t bucket_bytes = 2 * sizeof(PieceCache::Entry);
 }  // namespace
 
 // Three quarters of `max_bytes` at most for the entries, an eighth for the spill, which may be half empty.
-PieceCache::PieceCache(std::size_t max_bytes)
+PieceCache::PieceCache(std::size_t max_bytes, std::size_t first_buckets)
     : max_buckets_(std::max<std::size_t>(std::bit_floor(max_bytes * 3 / 4 / bucket_bytes), 2)),
       max_spill_(max_bytes / 8 / sizeof(std::uint32_t)) {
-  set_buckets(std::min<std::size_t>(max_buckets_, 1 << 12));
+  set_buckets(std::min(max_buckets_, first_buckets));
 }
 
 void PieceCache::set_buckets(std::size_t buckets) {

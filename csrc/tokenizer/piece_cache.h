@@ -25,7 +25,8 @@ class PieceCache {
   };
   static constexpr std::size_t short_bytes = 15, short_ids = 3, long_bytes = 255, long_ids = 64;
 
-  explicit PieceCache(std::size_t max_bytes);
+  // It grows from `first_buckets` on, which the first text pays for.
+  explicit PieceCache(std::size_t max_bytes, std::size_t first_buckets = 1 << 12);
 
   static std::uint64_t hash(Key key) noexcept {
     std::uint64_t h = key.lo * 0x9E3779B97F4A7C15ULL ^ key.hi * 0xC2B2AE3D27D4EB4FULL;

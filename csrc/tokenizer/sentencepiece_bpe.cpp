@@ -1,123 +1,34 @@
 #include "tokenizer/sentencepiece_bpe.h"
 
-#include <algorithm>
 #include <array>
+#include <cstring>
 
-#include "tokenizer/sentencepiece_stretches.h"
+#include "tokenizer/sentencepiece_agenda.h"
+#include "tokenizer/sentencepiece_stretches_scalar.h"
 #include "tokenizer/sentencepiece_worker.h"
 
 namespace fasttrain::tokenizer {
-
-namespace {
-
-using Worker = SentencePieceModel::Worker;
-
-void offer(const SentencePieceModel& m, Worker& w, std::int32_t left, std::int32_t right) {
-  if (left < 0 || right < 0 || w.symbols[left].frozen || w.symbols[right].frozen) return;
-  const Worker::Symbol& l = w.symbols[left];
-  const std::uint32_t size = l.size + w.symbols[right].size;
-  const std::uint32_t id = m.find(l.bytes, size);
-  if (id == SentencePieceModel::none) return;
-  w.agenda.push_back({m.scores[id], left, right, size});
-  std::push_heap(w.agenda.begin(), w.agenda.end());
-  if (m.kinds[id] == SentencePieceModel::unused)
-    w.made[{reinterpret_cast<const char*>(l.bytes), size}] = l.size;
+namespace scalar {
+#define FT_SCAN inline
+FT_SCAN std::size_t merge_symbols(const SentencePieceModel& m, const SentencePieceMerges& merges,
+                                  SentencePieceMerges::Symbols& s, std::uint32_t* out) noexcept {
+  return merges.merge(m, s, out);
 }
+#include "tokenizer/sentencepiece_bpe.inc"
+#undef FT_SCAN
+}  // namespace scalar
 
-// Ids of a symbol that nothing merges any more; an unused piece is taken apart into the two that made it.
-std::size_t emit(const SentencePieceModel& m, const Worker& w, const std::uint8_t* bytes, std::uint32_t size,
-                 std::uint32_t* out) {
-  const std::uint32_t id = m.find(bytes, size);
-  if (id == SentencePieceModel::none) return emit_piece(m, m.unk_id, bytes, size, out);
-  if (m.kinds[id] == SentencePieceModel::unused) {
-    const auto found = w.made.find({reinterpret_cast<const char*>(bytes), size});
-    if (found != w.made.end()) {
-      const std::uint32_t left = found->second;
-      const std::size_t count = emit(m, w, bytes, left, out);
-      return count + emit(m, w, bytes + left, size - left, out + count);
-    }
-  }
-  return emit_piece(m, id, bytes, size, out);
-}
-
-std::size_t merge(const SentencePieceModel& m, Worker& w, const std::uint8_t* at, const std::uint8_t* end,
-                  std::uint32_t* out) {
-  w.symbols.clear();
-  w.agenda.clear();
-  w.made.clear();
-  while (at < end) {
-    const std::size_t fixed = m.symbol(at, end), size = fixed ? fixed : char_bytes(at, end);
-    const auto here = static_cast<std::int32_t>(w.symbols.size());
-    w.symbols.push_back({at, static_cast<std::uint32_t>(size), here - 1, here + 1, fixed != 0});
-    at += size;
-  }
-  if (w.symbols.empty()) return 0;
-  w.symbols.back().next = -1;
-  for (std::size_t i = 1; i < w.symbols.size(); ++i)
-    offer(m, w, static_cast<std::int32_t>(i) - 1, static_cast<std::int32_t>(i));
-  while (!w.agenda.empty()) {
-    std::pop_heap(w.agenda.begin(), w.agenda.end());
-    const Worker::Pair top = w.agenda.back();
-    w.agenda.pop_back();
-    Worker::Symbol &left = w.symbols[top.left], &right = w.symbols[top.right];
-    if (left.size == 0 || right.size == 0 || left.size + right.size != top.size) continue;  // merged otherwise since
-    left.size = top.size;
-    right.size = 0;
-    left.next = right.next;
-    if (right.next >= 0) w.symbols[right.next].previous = top.left;
-    offer(m, w, left.previous, top.left);
-    offer(m, w, top.left, left.next);
-  }
-  std::size_t count = 0;
-  for (std::int32_t i = 0; i >= 0; i = w.symbols[i].next)
-    count += emit(m, w, w.symbols[i].bytes, w.symbols[i].size, out + count);
-  return count;
-}
-
-// A stretch that was not met before.
-std::size_t encode_new(const SentencePieceModel& m, Worker& w, const std::uint8_t* at, const std::uint8_t* end,
-                       std::uint32_t* out) {
-  if (const SentencePieceMerges* merges = m.merges())
-    if (const auto count = merges->encode(m, at, end, out)) return *count;
-  return merge(m, w, at, end, out);
-}
-
-// A stretch, from the worker's memory where it has met it.
-std::size_t answer(const SentencePieceModel& m, Worker& w, const Stretch& s, const std::uint8_t* text_end,
-                   std::uint32_t* out) {
-  if (s.bytes > PieceCache::long_bytes) return encode_new(m, w, s.at, s.at + s.bytes, out);
-  PieceCache& cache = w.cache();
-  const PieceCache::Entry* hit = s.find(cache);
-  if (hit && s.is_short() && hit->count <= PieceCache::short_ids && text_end - s.at >= 3) {
-    out[0] = hit->ids[0];  // an id a byte has room, and three stores cost less than a branch on the count
-    out[1] = hit->ids[1];
-    out[2] = hit->ids[2];
-    return hit->count;
-  }
-  if (hit) {
-    std::memcpy(out, s.numbers(cache, *hit), hit->count * sizeof *out);
-    return hit->count;
-  }
-  const std::size_t count = encode_new(m, w, s.at, s.at + s.bytes, out);
-  cache.insert(s.key, s.hash, s.at, s.bytes, out, count);
-  return count;
-}
-
-std::size_t encode(const SentencePieceModel& m, Worker& w, const std::uint8_t* at, const std::uint8_t* end,
-                   std::uint32_t* out) {
-  // What an unused piece is taken apart into is what made it last anywhere in the text: no word stands alone then.
-  if (m.has_unused) return merge(m, w, at, end, out);
-  std::uint32_t* to = out;
-  for_each_stretch(m, w.cache(), at, end, [&](const Stretch& s) { to += answer(m, w, s, end, to); });
-  return static_cast<std::size_t>(to - out);
-}
-
-}  // namespace
-
-void sentencepiece_bpe_scalar(const SentencePieceArgs& a) noexcept { encode_sentences(a, encode); }
+void sentencepiece_bpe_scalar(const SentencePieceArgs& a) noexcept { encode_sentences(a, scalar::encode_bpe); }
 
 std::span<const Impl<SentencePieceFn>> sentencepiece_bpe_impls() {
+#if defined(__x86_64__)
+  static constexpr std::array<Impl<SentencePieceFn>, 3> impls{
+      {{"avx512", Isa::avx512, sentencepiece_bpe_avx512},
+       {"avx2", Isa::avx2, sentencepiece_bpe_avx2},
+       {"scalar", Isa::any, sentencepiece_bpe_scalar}}};
+#else
   static constexpr std::array<Impl<SentencePieceFn>, 1> impls{{{"scalar", Isa::any, sentencepiece_bpe_scalar}}};
+#endif
   return impls;
 }
 

@@ -18,6 +18,10 @@ namespace fasttrain::tokenizer {
 using SentencePieceFn = void (*)(const SentencePieceArgs&) noexcept;
 
 void sentencepiece_bpe_scalar(const SentencePieceArgs&) noexcept;
+#if defined(__x86_64__)
+void sentencepiece_bpe_avx2(const SentencePieceArgs&) noexcept;
+void sentencepiece_bpe_avx512(const SentencePieceArgs&) noexcept;
+#endif
 
 std::span<const Impl<SentencePieceFn>> sentencepiece_bpe_impls();  // best first
 

@@ -22,8 +22,13 @@ struct SentencePieceModelArgs {
   const float* scores;                // (V,)
   const std::uint8_t* kinds;          // (V,)    1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
   const std::uint32_t* byte_ids;      // (256,)  or null: no byte fallback
-  std::size_t V;
-  std::uint32_t unk_id;
+  const std::uint32_t* pairs;    // (M,2)  a list of merges in the place of scores, and what they give
+  const std::uint32_t* results;  // (M,)   or null: scores say what merges
+  const double* wide_scores;     // (V,)   or null: what Unigram counts is float32, as sentencepiece has it
+  double wide_min;               // of all pieces, those that text cannot be among them
+  bool splits_words;             // U+2581 always begins a word, and sums count from zero in each
+  std::size_t V, M;
+  std::uint32_t unk_id;  // none: of byte fallback that no piece stands for
 };
 
 class SentencePieceModel {
@@ -55,19 +60,37 @@ class SentencePieceModel {
   std::string_view text(std::size_t id) const noexcept {
     return {reinterpret_cast<const char*>(data_.data()) + offsets_[id], offsets_[id + 1] - offsets_[id]};
   }
-  // What Unigram counts for a piece that text can be.
-  float unigram_score(std::uint32_t id) const noexcept { return unigram_scores_[id]; }
+  // What Unigram counts for a piece that text can be, and for a character that is none.
+  template <typename Sum>
+  Sum unigram_score(std::uint32_t id) const noexcept {
+    if constexpr (sizeof(Sum) == sizeof(float))
+      return unigram_scores_[id];
+    else
+      return wide_scores_[id];
+  }
+  template <typename Sum>
+  Sum unknown_score() const noexcept {
+    if constexpr (sizeof(Sum) == sizeof(float))
+      return min_score - unk_penalty;
+    else
+      return wide_min_ - static_cast<double>(unk_penalty);
+  }
+  bool is_wide() const noexcept { return !wide_scores_.empty(); }
   // Made when the first text asks; nullptr: the pieces do not allow it.
   const SentencePieceMerges* merges() const;
   // Places between characters that no piece reaches over: what stands on both sides is encoded as if it were alone.
   const CjkCuts& cuts() const noexcept { return cuts_; }
-  bool is_joined(std::uint8_t left, std::uint8_t right) const noexcept {
-    const unsigned pair = left << 8 | right;
-    return joined_[pair >> 6] >> (pair & 63) & 1;
+  // Whether a character begins at `right`, behind `left`, and the two bytes follow each other in no piece.
+  bool is_edge(std::uint8_t left, std::uint8_t right) const noexcept {
+    const unsigned pair = right << 8 | left;  // as two bytes of a text are in one load
+    return edges_[pair >> 6] >> (pair & 63) & 1;
   }
 
   // Bytes of the user-defined symbol that begins here (the longest); 0.
   std::size_t symbol(const std::uint8_t* at, const std::uint8_t* end) const noexcept;
+  bool may_be_symbol(const std::uint8_t* at, const std::uint8_t* end) const noexcept {
+    return symbol_bytes_[*at] && (end - at < 2 || symbol_bytes_[*at] == 1 || symbol_bytes_[*at] == at[1]);
+  }
 
   // What one thread keeps between calls: its scratch, and the ids of stretches that it met.
   struct Worker;
@@ -84,11 +107,14 @@ class SentencePieceModel {
   std::vector<float> scores;
   std::vector<std::uint8_t> kinds;
   std::vector<std::uint32_t> byte_ids;  // empty: no byte fallback
+  std::vector<std::uint32_t> listed_pairs, listed_results;
+  bool has_list;
   std::uint32_t unk_id;
   float min_score;            // of normal pieces
   float max_abs_score = 0;    // of all that Unigram counts, an unknown character's among them
   std::size_t longest = 0;     // bytes
   bool has_unused = false;
+  bool splits_words;
   bool opens_with_space = true;  // U+2581 stands only in front of other characters, so no piece crosses into a new word
 
  private:
@@ -104,6 +130,7 @@ class SentencePieceModel {
     h = (h ^ value) * 0xD6E8FEB86659FD93ULL;
     return h ^ h >> 32;
   }
+  void add_symbol(const std::uint8_t* symbol, std::size_t size);
   void index_pieces();
   void make_trie();
 
@@ -113,11 +140,15 @@ class SentencePieceModel {
   std::size_t mask_ = 0;
   ByteTrie trie_;
   std::vector<float> unigram_scores_;
+  std::vector<double> wide_scores_;
+  double wide_min_;
   CjkCuts cuts_;
-  std::array<std::uint64_t, 1024> joined_{};  // two bytes that follow each other in a piece
+  std::array<std::uint64_t, 1024> edges_;
   mutable std::once_flag merges_made_;
   mutable std::unique_ptr<const SentencePieceMerges> merges_;
   std::vector<std::size_t> symbol_sizes_;  // of user-defined pieces, falling
+  // By the first byte of user-defined pieces: 0 there is none, else their second byte where it is one, else 1.
+  std::array<std::uint8_t, 256> symbol_bytes_{};
   std::mutex mutex_;
   std::vector<std::unique_ptr<Worker>> idle_;
 };

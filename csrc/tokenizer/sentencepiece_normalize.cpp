@@ -11,7 +11,8 @@
 namespace fasttrain::tokenizer {
 namespace {
 
-constexpr std::uint8_t replacement_char[3] = {0xEF, 0xBF, 0xBD}, escaped_space[3] = {0xE2, 0x96, 0x81};
+constexpr std::uint8_t replacement_char[3] = {0xEF, 0xBF, 0xBD};
+constexpr std::array<std::uint8_t, 4> escaped_space{0xE2, 0x96, 0x81, 0}, plain_space{' ', 0, 0, 0};
 constexpr std::uint32_t nowhere = 0xFFFFFFFF;
 
 // Bytes of the character at p; 0: none begins there.
@@ -29,7 +30,8 @@ SentencePieceNormalizer::SentencePieceNormalizer(const SentencePieceNormalizerAr
       adds_prefix_(a.add_dummy_prefix && !a.whitespace_as_suffix),
       adds_suffix_(a.add_dummy_prefix && a.whitespace_as_suffix),
       removes_extra_(a.remove_extra_whitespaces),
-      escapes_(a.escape_whitespaces) {
+      space_(a.escape_whitespaces ? escaped_space : plain_space),
+      space_bytes_(a.escape_whitespaces ? 3 : 1) {
   std::vector<ByteTrie::Key> keys;
   for (std::size_t k = 0; k < a.K; ++k) {
     const auto bytes = static_cast<std::uint32_t>(a.symbol_offsets[k + 1] - a.symbol_offsets[k]);
@@ -38,6 +40,7 @@ SentencePieceNormalizer::SentencePieceNormalizer(const SentencePieceNormalizerAr
   symbols_ = ByteTrie(std::move(keys));
   strings_.push_back(0);  // the last one ends too
   find_growth();
+  find_pairs();
   find_starts();
 }
 
@@ -78,7 +81,7 @@ void SentencePieceNormalizer::find_growth() {
   }
 }
 
-void SentencePieceNormalizer::find_starts() {
+void SentencePieceNormalizer::find_pairs() {
   for (unsigned first = 0; first < 256; ++first) {
     const auto a = static_cast<std::uint8_t>(first);
     const ByteTrie::Node* symbol = symbols_.child(symbols_.root(), a);
@@ -92,6 +95,25 @@ void SentencePieceNormalizer::find_starts() {
       if (single_[first] || goes_on) pairs_[pair >> 6] |= std::uint64_t{1} << (pair & 63);
     }
   }
+}
+
+void SentencePieceNormalizer::find_starts() {
+  const auto is_printable = [](unsigned byte) { return byte >= 0x20 && byte < 0x7F; };
+  std::vector<std::uint8_t> bytes;
+  for (unsigned first = 0; first < 256; ++first) {
+    for (unsigned second = 0; second < 256; ++second) {
+      const unsigned pair = first << 8 | second;
+      if ((pairs_[pair >> 6] >> (pair & 63) & 1) == 0) continue;
+      if (!is_printable(first) || !is_printable(second))
+        starts_.has_others = true;
+      else if (bytes.empty() || bytes.back() != first)
+        bytes.push_back(static_cast<std::uint8_t>(first));
+    }
+  }
+  starts_.has_bytes = !bytes.empty();
+  starts_.asks_all = bytes.size() > Starts::max_bytes;
+  for (std::size_t k = 0; k < Starts::max_bytes && !bytes.empty(); ++k)
+    starts_.bytes[k] = bytes[std::min(k, bytes.size() - 1)];
 }
 
 SentencePieceNormalizer::Prefix SentencePieceNormalizer::prefix(const std::uint8_t* p,
@@ -120,64 +142,76 @@ SentencePieceNormalizer::Prefix SentencePieceNormalizer::prefix(const std::uint8
 }
 
 std::uint8_t* SentencePieceNormalizer::put_space(std::uint8_t* out) const noexcept {
-  if (!escapes_) {
-    *out = ' ';
-    return out + 1;
-  }
-  std::memcpy(out, escaped_space, 3);
-  return out + 3;
+  return std::copy_n(space_.data(), space_bytes_, out);
 }
 
-std::uint8_t* SentencePieceNormalizer::normalize(const std::uint8_t* p, const std::uint8_t* end,
-                                                 std::uint8_t* out) const noexcept {
-  const UnicodeClasses& u = unicode_classes();
-  std::uint8_t* const start = out;
-  while (removes_extra_ && p < end) {
-    const Prefix first = prefix(p, end);
+bool SentencePieceNormalizer::begin(Progress& at) const noexcept {
+  while (removes_extra_ && at.p < at.end) {
+    const Prefix first = prefix(at.p, at.end);
     if (first.size != 1 || *first.data != ' ') break;
-    p += first.taken;
+    at.p += first.taken;
   }
-  if (p == end) return out;  // also a text of nothing but spaces
-  if (adds_prefix_) out = put_space(out);
-  bool drops_space = removes_extra_;  // the last one written is a space, or nothing is
-  while (p < end) {
-    if (!may_match(p, end)) {
-      if (*p == ' ') {
-        if (!drops_space) out = put_space(out);
-        drops_space = removes_extra_;
-        ++p;
-        continue;
-      }
-      if (const std::size_t bytes = *p < 0x80 ? 1 : valid_char(u, p, end)) {
-        for (std::size_t i = 0; i < bytes; ++i) *out++ = *p++;
-        drops_space = false;
-        continue;
-      }
-    }
-    Prefix next = prefix(p, end);
-    p += next.taken;
-    for (; drops_space && next.size > 0 && *next.data == ' '; --next.size) ++next.data;
-    if (next.size == 0) continue;
-    const auto spaces = static_cast<std::size_t>(std::count(next.data, next.data + next.size, ' '));
-    if (next.size + 2 * spaces > next.taken * growth_) return nullptr;
-    for (std::size_t i = 0; i < next.size; ++i) {
-      if (next.data[i] == ' ')
-        out = put_space(out);
-      else
-        *out++ = next.data[i];
-    }
-    drops_space = removes_extra_ && next.data[next.size - 1] == ' ';
+  if (at.p == at.end) return false;  // also a text of nothing but spaces
+  if (adds_prefix_) at.out = put_space(at.out);
+  at.drops_space = removes_extra_;
+  return true;
+}
+
+bool SentencePieceNormalizer::step(Progress& at) const noexcept {
+  if (*at.p == ' ' && !may_match(at.p, at.end)) {
+    if (!at.drops_space) at.out = put_space(at.out);
+    at.drops_space = removes_extra_;
+    ++at.p;
+    return true;
   }
-  const std::ptrdiff_t space_bytes = escapes_ ? 3 : 1;
-  const std::uint8_t* const space = escapes_ ? escaped_space : reinterpret_cast<const std::uint8_t*>(" ");
-  while (removes_extra_ && out - start >= space_bytes && std::equal(space, space + space_bytes, out - space_bytes))
-    out -= space_bytes;  // also U+2581 that the text itself ends in
+  Prefix next = prefix(at.p, at.end);
+  at.p += next.taken;
+  for (; at.drops_space && next.size > 0 && *next.data == ' '; --next.size) ++next.data;
+  if (next.size == 0) return true;
+  const auto spaces = static_cast<std::size_t>(std::count(next.data, next.data + next.size, ' '));
+  if (next.size + 2 * spaces > next.taken * growth_) return false;
+  for (std::size_t i = 0; i < next.size; ++i) {
+    if (next.data[i] == ' ')
+      at.out = put_space(at.out);
+    else
+      *at.out++ = next.data[i];
+  }
+  at.drops_space = removes_extra_ && next.data[next.size - 1] == ' ';
+  return true;
+}
+
+std::uint8_t* SentencePieceNormalizer::finish(Progress& at) const noexcept {
+  const UnicodeClasses& u = unicode_classes();
+  while (at.p < at.end) {
+    const std::size_t bytes = *at.p == ' ' || may_match(at.p, at.end) ? 0
+                              : *at.p < 0x80                          ? 1
+                                                                      : valid_char(u, at.p, at.end);
+    for (std::size_t i = 0; i < bytes; ++i) *at.out++ = *at.p++;
+    if (bytes != 0)
+      at.drops_space = false;
+    else if (!step(at))
+      return nullptr;
+  }
+  const auto bytes = static_cast<std::ptrdiff_t>(space_bytes_);
+  std::uint8_t* out = at.out;
+  while (removes_extra_ && out - at.start >= bytes && std::equal(out - bytes, out, space_.data()))
+    out -= bytes;  // also U+2581 that the text itself ends in
   return adds_suffix_ ? put_space(out) : out;
 }
 
+namespace {
+
+std::uint8_t* normalize_text(const SentencePieceNormalizer& m, const std::uint8_t* p, const std::uint8_t* end,
+                             std::uint8_t* out) noexcept {
+  SentencePieceNormalizer::Progress at{p, end, out, out, false};
+  return m.begin(at) ? m.finish(at) : out;
+}
+
+}  // namespace
+
 // Texts go in blocks of about equal bytes, each from its worst-case place on, and the blocks are closed up at the end:
 // pages that nothing reaches are never touched.
-void sentencepiece_normalize_scalar(const SentencePieceNormalizeArgs& a) noexcept {
+void normalize_texts(const SentencePieceNormalizeArgs& a, NormalizeText one) noexcept {
   const SentencePieceNormalizer& m = *a.normalizer;
   const std::size_t blocks = a.threads > 1 ? std::min<std::size_t>(a.N, 8 * static_cast<std::size_t>(a.threads)) : 1;
   const auto begin_of = [&](std::size_t b) { return a.N * b / blocks; };
@@ -189,7 +223,7 @@ void sentencepiece_normalize_scalar(const SentencePieceNormalizeArgs& a) noexcep
   parallel_for(blocks, a.threads, [&](std::size_t b) {
     std::uint8_t* out = place(begin_of(b));
     for (std::size_t n = begin_of(b); n < begin_of(b + 1) && !is_damaged; ++n) {
-      std::uint8_t* const stop = m.normalize(a.data + a.offsets[n], a.data + a.offsets[n + 1], out);
+      std::uint8_t* const stop = one(m, a.data + a.offsets[n], a.data + a.offsets[n + 1], out);
       if (stop == nullptr) {
         is_damaged = true;
         break;
@@ -211,9 +245,18 @@ void sentencepiece_normalize_scalar(const SentencePieceNormalizeArgs& a) noexcep
   }
 }
 
+void sentencepiece_normalize_scalar(const SentencePieceNormalizeArgs& a) noexcept { normalize_texts(a, normalize_text); }
+
 std::span<const Impl<SentencePieceNormalizeFn>> sentencepiece_normalize_impls() {
+#if defined(__x86_64__)
+  static constexpr std::array<Impl<SentencePieceNormalizeFn>, 3> impls{
+      {{"avx512", Isa::avx512, sentencepiece_normalize_avx512},
+       {"avx2", Isa::avx2, sentencepiece_normalize_avx2},
+       {"scalar", Isa::any, sentencepiece_normalize_scalar}}};
+#else
   static constexpr std::array<Impl<SentencePieceNormalizeFn>, 1> impls{
       {{"scalar", Isa::any, sentencepiece_normalize_scalar}}};
+#endif
   return impls;
 }
 

@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -36,8 +37,39 @@ class SentencePieceNormalizer {
   std::size_t growth() const noexcept { return growth_; }
   static constexpr std::size_t room_bytes = 3;
 
-  // Writes the text [p, end) at `out`; returns its end. nullptr: the map is damaged and gives more than growth() says.
-  std::uint8_t* normalize(const std::uint8_t* p, const std::uint8_t* end, std::uint8_t* out) const noexcept;
+  // A text on its way: [p, end) is still to be written at `out`.
+  struct Progress {
+    const std::uint8_t *p, *end;
+    std::uint8_t *out, *start;
+    bool drops_space;  // the last one written is a space, or nothing is
+  };
+  // Leaves out the spaces that go and writes the one that is added; false: nothing is left and nothing written.
+  bool begin(Progress& at) const noexcept;
+  // Takes a space, a string that is replaced or a character. False: the map is damaged and gives more than growth() says.
+  bool step(Progress& at) const noexcept;
+  // step() of a space that begins nothing that is replaced. Four bytes are written, and room there must be.
+  void take_space(Progress& at) const noexcept {
+    std::memcpy(at.out, space_.data(), 4);
+    at.out += at.drops_space ? 0 : space_bytes_;
+    at.drops_space = removes_extra_;
+    ++at.p;
+  }
+  // The rest of a text, and its end. nullptr as step().
+  std::uint8_t* finish(Progress& at) const noexcept;
+
+  // Which places of a text that is UTF-8 may_match() must be asked of.
+  struct Starts {
+    static constexpr int max_bytes = 4;
+    std::uint8_t bytes[max_bytes];  // printable ASCII that a string of two such may begin with; filled with the last one
+    bool has_bytes, asks_all;       // asks_all: there are more
+    bool has_others;                // of other bytes and of pairs with one
+  };
+  const Starts& starts() const noexcept { return starts_; }
+  bool may_match(const std::uint8_t* p, const std::uint8_t* end) const noexcept {
+    if (end - p < 2) return single_[*p];
+    const unsigned pair = p[0] << 8 | p[1];
+    return pairs_[pair >> 6] >> (pair & 63) & 1;
+  }
 
  private:
   struct Prefix {  // what stands for the first bytes of a text
@@ -49,22 +81,21 @@ class SentencePieceNormalizer {
   Prefix replacement(std::uint32_t value, std::size_t taken) const noexcept;
   Prefix prefix(const std::uint8_t* p, const std::uint8_t* end) const noexcept;
   std::uint8_t* put_space(std::uint8_t* out) const noexcept;
-  bool may_match(const std::uint8_t* p, const std::uint8_t* end) const noexcept {
-    if (end - p < 2) return single_[*p];
-    const unsigned pair = p[0] << 8 | p[1];
-    return pairs_[pair >> 6] >> (pair & 63) & 1;
-  }
   void find_growth();
+  void find_pairs();
   void find_starts();
 
   std::vector<std::uint32_t> units_;
   std::vector<std::uint8_t> strings_, symbol_data_;
   ByteTrie symbols_;
-  bool adds_prefix_, adds_suffix_, removes_extra_, escapes_;
+  bool adds_prefix_, adds_suffix_, removes_extra_;
+  std::array<std::uint8_t, 4> space_;  // U+2581 or a space
+  std::size_t space_bytes_;
   std::size_t growth_ = 3;  // U+2581 for a space, U+FFFD for a byte
   // Whether a symbol or a string of the map may begin so: most text has few such places.
   std::array<bool, 256> single_{};
   std::array<std::uint64_t, 1024> pairs_{};
+  Starts starts_{};
 };
 
 struct SentencePieceNormalizeArgs {
@@ -77,9 +108,18 @@ struct SentencePieceNormalizeArgs {
   int threads;
 };
 
+// A text [p, end) at `out`; returns its end. nullptr: the map is damaged.
+using NormalizeText = std::uint8_t* (*)(const SentencePieceNormalizer&, const std::uint8_t* p, const std::uint8_t* end,
+                                        std::uint8_t* out) noexcept;
+void normalize_texts(const SentencePieceNormalizeArgs&, NormalizeText one) noexcept;
+
 using SentencePieceNormalizeFn = void (*)(const SentencePieceNormalizeArgs&) noexcept;
 
 void sentencepiece_normalize_scalar(const SentencePieceNormalizeArgs&) noexcept;
+#if defined(__x86_64__)
+void sentencepiece_normalize_avx2(const SentencePieceNormalizeArgs&) noexcept;
+void sentencepiece_normalize_avx512(const SentencePieceNormalizeArgs&) noexcept;
+#endif
 
 std::span<const Impl<SentencePieceNormalizeFn>> sentencepiece_normalize_impls();  // best first
 

@@ -33,23 +33,26 @@ struct SentencePieceModel::Worker {
   std::vector<Pair> agenda;
   std::unordered_map<std::string_view, std::uint32_t> made;  // unused piece -> bytes of the left one that made it
 
-  // Unigram: the best path to each place of the text.
+  // Unigram: the best path to each place of the text, with sums of one kind or the other.
+  template <typename Sum>
   struct Node {
-    float score;
+    Sum score;
     std::int32_t start;
     std::uint32_t id;
-    float margin;  // by how much it is better than the second best path to here
+    Sum margin;  // by how much it is better than the second best path to here
   };
-  std::vector<Node> path;
+  std::vector<Node<float>> path;
+  std::vector<Node<double>> wide_path;
 
   // Of stretches met before: BPE's ids; Unigram's margin, as bits, and ids.
   PieceCache& cache() {
-    if (!cache_) cache_ = std::make_unique<PieceCache>(cache_bytes);
+    if (!cache_) cache_ = std::make_unique<PieceCache>(cache_bytes, first_buckets);
     return *cache_;
   }
 
  private:
   static constexpr std::size_t cache_bytes = std::size_t{1} << 27;
+  static constexpr std::size_t first_buckets = 1 << 16;  // 4 MB: growing to them costs a tenth of a pass over as much text
   std::unique_ptr<PieceCache> cache_;
 };
 

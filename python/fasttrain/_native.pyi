@@ -199,6 +199,12 @@ class SentencePieceModel:
         scores: numpy.typing.NDArray[numpy.float32],
         kinds: numpy.typing.NDArray[numpy.uint8],
         byte_ids: numpy.typing.NDArray[numpy.uint32],
+        pairs: numpy.typing.NDArray[numpy.uint32],
+        results: numpy.typing.NDArray[numpy.uint32],
+        has_list: bool,
+        wide_scores: numpy.typing.NDArray[numpy.float64],
+        wide_min: typing.SupportsFloat | typing.SupportsIndex,
+        splits_words: bool,
         unk_id: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
 

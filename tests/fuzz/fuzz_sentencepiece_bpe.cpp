@@ -118,7 +118,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   }
   data.shrink_to_fit();
   const SentencePieceModelArgs args{data.data(), offsets.data(), p.scores.data(), p.kinds.data(),
-                                    p.byte_ids.empty() ? nullptr : p.byte_ids.data(), p.texts.size(), 0};
+                                    p.byte_ids.empty() ? nullptr : p.byte_ids.data(), nullptr, nullptr,
+                                    nullptr, 0.0, false, p.texts.size(), 0, 0};
   bool are_valid = std::all_of(p.texts.begin(), p.texts.end(), is_utf8);
   for (std::size_t n = 0; n < texts.N(); ++n)
     are_valid = are_valid && is_utf8(std::string(texts.data.begin() + texts.offsets[n], texts.data.begin() + texts.offsets[n + 1]));

@@ -63,6 +63,43 @@ def test_a_byte_that_is_no_utf8_is_the_replacement_character(impl):
     assert texts_of(normalizer, broken, impl) == wanted
 
 
+@given(
+    parts=st.lists(
+        st.sampled_from(["ab", " ", "   ", "é", "漢", "𐀀", "<s e>", "Ⅳx", "▁"])
+        | st.text(max_size=3)
+        | st.sampled_from(
+            [b"\xff", b"\x80", b"\xe4\xb8", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\xf0\x8f"]
+        ),
+        max_size=20,
+    ),
+    repeats=st.integers(1, 40),
+    flags=st.fixed_dictionaries({name: st.booleans() for name in ("dummy_prefix", "remove_extra", "suffix")}),
+    shift=st.integers(0, 70),
+)
+def test_long_texts_of_any_bytes_equal_the_reference(parts, repeats, flags, shift):
+    # Whole stretches are copied there, 64 bytes at a time, from wherever the last replaced string ended.
+    raw = b"".join(p.encode("utf-8", "replace") if isinstance(p, str) else p for p in parts)
+    text = b"x" * shift + raw * repeats
+    for rows in (PIECES, [("a", -1.0)]):
+        normalizer = normalizer_of(rows, **flags)
+        wanted = texts_of(normalizer, [text, raw], "reference")
+        for impl in backend.implementations(OP):
+            assert texts_of(normalizer, [text, raw], impl) == wanted
+
+
+@given(
+    text=st.binary(min_size=1, max_size=4).map(lambda b: b * 3) | st.text(min_size=1, max_size=4).map(str.encode),
+    place=st.integers(0, 200),
+)
+def test_bytes_that_are_no_utf8_are_found_at_any_place(text, place):
+    normalizer = normalizer_of([("a", -1.0)], dummy_prefix=False, remove_extra=False)
+    whole = b"\xc3\xa9" * (place // 2) + b"y" * (place % 2) + text + b"z" * 150
+    wanted = whole.decode("utf-8", "surrogateescape")
+    wanted = "".join("\ufffd" if "\udc80" <= c <= "\udcff" else c for c in wanted).replace(" ", "▁")
+    for impl in backend.implementations(OP):
+        assert texts_of(normalizer, [whole], impl) == [wanted.encode()]
+
+
 def test_inside_keeps_spaces_and_adds_none(impl):
     assert texts_of(normalizer_of([("a", -1.0)], inside=True), [" a  b "], impl) == ["▁a▁▁b▁".encode()]
 

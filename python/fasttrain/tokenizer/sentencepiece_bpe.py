@@ -36,6 +36,10 @@ def sentencepiece_bpe(
 
 
 def _reference(pieces: Pieces, text: bytes) -> list[int]:
+    if pieces.model.merges is not None:
+        words = [pieces.symbols(word) for word in pieces.words(text)]
+        found = [sentencepiece_bpe_ref.encode_listed(word, pieces.ids, pieces.model.merges) for word in words]
+        return pieces.finish([piece for word in found for piece in word])
     symbols = pieces.symbols(text)
     made = sentencepiece_bpe_ref.encode(text, symbols, pieces.ids, pieces.scores, pieces.unused, pieces.user_defined)
     return pieces.finish([(piece, pieces.ids.get(piece, pieces.unk_id)) for piece in made])

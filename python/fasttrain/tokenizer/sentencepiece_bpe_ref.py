@@ -1,6 +1,6 @@
 """SentencePiece's BPE in plain Python: the definition that every other implementation must equal id for id."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def encode(
@@ -48,3 +48,21 @@ def encode(
         return [part]
 
     return [piece for part in parts for piece in whole(part)]
+
+
+def encode_listed(
+    symbols: Sequence[bytes], ids: Mapping[bytes, int], merges: Sequence[tuple[int, int, int]]
+) -> list[tuple[bytes, int]]:
+    """(piece, id) of one normalised text by a list of merges (left, right, result); id -1 of a character that is none.
+
+    While a listed pair stands in the text, the one that is listed first, the leftmost of equals, becomes one symbol; of
+    a pair that is listed twice the last place counts.
+    """
+    rules = {(left, right): (rank, result) for rank, (left, right, result) in enumerate(merges)}
+    parts = [(s, ids.get(s, -1)) for s in symbols]
+    while True:
+        found = [(*rules[pair], i) for i in range(len(parts) - 1) if (pair := (parts[i][1], parts[i + 1][1])) in rules]
+        if not found:
+            return parts
+        _, result, i = min(found, key=lambda rule: (rule[0], rule[2]))
+        parts[i : i + 2] = [(parts[i][0] + parts[i + 1][0], result)]

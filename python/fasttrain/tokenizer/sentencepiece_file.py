@@ -14,7 +14,7 @@ from typing import Literal
 
 from fasttrain.core.errors import FormatError
 
-_BYTE_NAMES = {b"<0x%02X>" % b for b in range(256)}
+BYTE_NAMES = {b"<0x%02X>" % b for b in range(256)}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -48,6 +48,12 @@ class SentencePieceModel:
     whitespace_as_suffix: bool
     data: bytes = field(repr=False)
     """The file itself."""
+    merges: tuple[tuple[int, int, int], ...] | None = None
+    """Of a tokenizer.json: left, right and result of each merge, the first one first. None: scores say what merges."""
+    wide_scores: tuple[float, ...] | None = None
+    """Of a tokenizer.json's Unigram: scores as float64, as sums are then too; names of byte pieces are text there."""
+    splits_words: bool = False
+    """Of a tokenizer.json's Unigram: U+2581 always begins a word, and each word is encoded by itself."""
 
 
 def read(path: Path) -> SentencePieceModel:
@@ -64,7 +70,7 @@ def parse(data: bytes, where: str) -> SentencePieceModel:
     if not 0 <= model.unk_id < len(model.pieces) or Kind.UNKNOWN not in model.kinds:
         raise FormatError(f"{where}: not a SentencePiece model: it has no unknown piece among {len(model.pieces)}")
     names = {piece for piece, kind in zip(model.pieces, model.kinds) if kind == Kind.BYTE}
-    if names - _BYTE_NAMES or (model.byte_fallback and names != _BYTE_NAMES):
+    if names - BYTE_NAMES or (model.byte_fallback and names != BYTE_NAMES):
         raise FormatError(f"{where}: trainer_spec.byte_fallback: all 256 bytes must be pieces, <0x00> to <0xFF>")
     return model
 

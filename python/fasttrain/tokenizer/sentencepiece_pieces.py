@@ -11,6 +11,8 @@ from fasttrain.core import backend
 from fasttrain.text.columns import TextColumn, from_texts
 from fasttrain.tokenizer.sentencepiece_file import Kind, SentencePieceModel
 
+SPACE = "\u2581".encode()
+
 
 class Pieces:
     """What both algorithms need of a model."""
@@ -22,7 +24,9 @@ class Pieces:
         self.ids: dict[bytes, int] = {}
         """Pieces that text can be: normal, user-defined and unused ones."""
         for i, (piece, kind) in enumerate(zip(model.pieces, model.kinds)):
-            if kind in (Kind.NORMAL, Kind.USER_DEFINED, Kind.UNUSED):
+            if self.model.splits_words and SPACE in piece[1:]:
+                continue  # no word holds it
+            if kind in (Kind.NORMAL, Kind.USER_DEFINED, Kind.UNUSED) or (kind == Kind.BYTE and self.model.wide_scores):
                 self.ids.setdefault(piece, i)
         self.unused = frozenset(i for i, k in enumerate(model.kinds) if k == Kind.UNUSED)
         self.user_defined = frozenset(p for p, k in zip(model.pieces, model.kinds) if k == Kind.USER_DEFINED)
@@ -40,6 +44,13 @@ class Pieces:
             out.append(text[at : at + size])
             at += size
         return out
+
+    def words(self, text: bytes) -> list[bytes]:
+        """The text, cut before each U+2581 where the model splits words."""
+        if not self.model.splits_words:
+            return [text]
+        first, *rest = text.split(SPACE)
+        return [*([first] if first else []), *(SPACE + word for word in rest)]
 
     def finish(self, found: Iterable[tuple[bytes, int]]) -> list[int]:
         """Ids of (piece, id): an unknown piece as its bytes, or a run of them as one unknown."""
@@ -70,9 +81,13 @@ class Pieces:
         column = from_texts(names)
         byte_ids = np.array(self.byte_ids or [], np.uint32)
         kinds = np.array([int(k) for k in self.model.kinds], np.uint8)
+        merges = np.array(self.model.merges or [], np.uint32).reshape(-1, 3)
         return backend.native("SentencePieceModel")(
-            column.data, column.offsets, np.array(self.scores, np.float32), kinds, byte_ids, self.unk_id
-        )
+            column.data, column.offsets, np.array(self.scores, np.float32), kinds, byte_ids,
+            np.ascontiguousarray(merges[:, :2]), np.ascontiguousarray(merges[:, 2]), self.model.merges is not None,
+            np.array(self.model.wide_scores or [], np.float64), min(self.model.wide_scores or [0.0]),
+            self.model.splits_words, self.unk_id if self.unk_id >= 0 else 0xFFFFFFFF,
+        )  # fmt: skip
 
     def native(
         self, op: str, column: TextColumn, threads: int, impl: str

@@ -36,7 +36,13 @@ def unigram(
 
 
 def _reference(pieces: Pieces, text: bytes) -> list[int]:
+    if pieces.model.wide_scores is not None:
+        words = pieces.words(text)
+        found = [
+            unigram_ref.encode_wide(w, pieces.ids, pieces.model.wide_scores, pieces.unk_id, pieces.longest)
+            for w in words
+        ]
+        return pieces.finish([piece for word in found for piece in word])
     usable = {p: i for p, i in pieces.ids.items() if i not in pieces.unused}
     bonus = frozenset(pieces.ids[p] for p in pieces.user_defined)
-    found = unigram_ref.encode(text, usable, pieces.scores, bonus, pieces.unk_id, pieces.longest)
-    return pieces.finish(found)
+    return pieces.finish(unigram_ref.encode(text, usable, pieces.scores, bonus, pieces.unk_id, pieces.longest))

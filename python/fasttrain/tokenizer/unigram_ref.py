@@ -1,10 +1,21 @@
 """Unigram encoding (Viterbi) in plain Python: the definition that every other implementation must equal id for id."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 UNK_PENALTY, LOWEST_SUM = 10.0, -100_000.0
+
+
+def encode_wide(
+    text: bytes, ids: Mapping[bytes, int], scores: Sequence[float], unk: int, longest: int
+) -> list[tuple[bytes, int]]:
+    """`encode` as Hugging Face tokenizers does it: sums are float64 and never begin anew, and the unknown's score is
+    under that of all pieces."""
+    return _encode(
+        text, ids, [np.float64(s) for s in scores], np.float64(min(scores)) - UNK_PENALTY, unk, longest, False
+    )
 
 
 def encode(
@@ -19,14 +30,30 @@ def encode(
     """
     used = [scores[i] for piece, i in ids.items() if i not in bonus]
     unk_score = np.float32(min(used) if used else 0) - np.float32(UNK_PENALTY)
+    counted = [np.float32(s) for s in scores]
+    for piece, i in ids.items():
+        if i in bonus:
+            counted[i] = np.float32(len(piece) * 0.1 - 0.1)
+    return _encode(text, ids, counted, unk_score, unk, longest, True)
+
+
+def _encode(
+    text: bytes,
+    ids: Mapping[bytes, int],
+    scores: Sequence[np.floating[Any]],
+    unk_score: np.floating[Any],
+    unk: int,
+    longest: int,
+    begins_anew: bool,
+) -> list[tuple[bytes, int]]:
     size = len(text)
-    best = [np.float32(0)] * (size + 1)
+    best = [unk_score * 0] * (size + 1)
     start = [-1] * (size + 1)
     which = [unk] * (size + 1)
     at = 0
     while at < size:
         step = _char_bytes(text, at)
-        if best[at] < LOWEST_SUM:
+        if begins_anew and best[at] < LOWEST_SUM:
             base = best[at]
             for end in range(at, min(size, at + longest) + 1):
                 if end == at or start[end] >= 0:
@@ -36,8 +63,7 @@ def encode(
             found = ids.get(text[at:end])
             if found is None:
                 continue
-            score = np.float32((end - at) * 0.1 - 0.1) if found in bonus else np.float32(scores[found])
-            total = score + best[at]
+            total = scores[found] + best[at]
             if start[end] < 0 or total > best[end]:
                 best[end], start[end], which[end] = total, at, found
             has_single |= end - at == step
