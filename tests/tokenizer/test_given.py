@@ -7,7 +7,15 @@ import pytest
 from fasttrain.comm.group import SoloGroup
 from fasttrain.core.errors import ConfigError
 from fasttrain.formats.stage import run_stage
-from fasttrain.tokenizer import Tokenizer, TokenizerConfig, given, stage, train_bpe
+from fasttrain.tokenizer import (
+    Tokenizer,
+    TokenizerConfig,
+    given,
+    sentencepiece_file,
+    sentencepiece_json,
+    stage,
+    train_bpe,
+)
 from tokenizer.scripts import SAMPLES
 from tokenizer.split_stage import make
 
@@ -65,3 +73,17 @@ def test_refusals(split, tmp_path):
     ):
         with pytest.raises(ConfigError, match=words):
             run(split, tmp_path, config)
+
+
+def test_a_tokenizer_json_of_pieces_is_taken(split, tmp_path):
+    from tokenizer import pieces
+
+    rows = [("▁", -9.0), *((c, -9.0) for c in "abcdefghijklmnopqrstuvwxyz"), ("th", -1.0)]
+    model = sentencepiece_file.parse(pieces.model(rows, byte_fallback=True, remove_extra=False), "m")
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(sentencepiece_json.to_json(model, "m")))
+    done = run(split, tmp_path, TokenizerConfig(path="tokenizer.json", vocab_size=len(model.pieces)))
+    taken = Tokenizer.load(tmp_path / "t")
+    assert (tmp_path / "t/tokenizer.json").read_bytes() == path.read_bytes()
+    assert not (tmp_path / "t/tokenizer.model").exists()
+    assert (done.extra["fingerprint"], taken.eot_id) == (taken.fingerprint, 2)

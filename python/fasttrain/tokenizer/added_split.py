@@ -6,15 +6,17 @@ must be a single word and is none is passed over, with the text that it covers.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from fasttrain.core.errors import FormatError
+from fasttrain.text import columns
+from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer import normalize_tables
-from fasttrain.tokenizer.normalizers import SPACE, Normalizer, characters
+from fasttrain.tokenizer.normalizers import SPACE, characters
 
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 Part = int | str
@@ -30,7 +32,7 @@ class AddedSplit:
         self,
         ids: Mapping[str, int],
         flags: Mapping[str, frozenset[str]],
-        normalizer: Normalizer | None,
+        normalizer: Callable[[str], str] | None,
         where: str,
     ) -> None:
         """Args: ids: of each token. flags: its FLAGS. Raises: FormatError: two tokens are found alike."""
@@ -75,6 +77,26 @@ def places(
                 begins.append(at)
             at += sizes[part] if isinstance(part, int) else len(part.encode("utf-8", "surrogateescape"))
     return np.array(numbers, np.uint64), np.array(begins, np.uint64)
+
+
+Encoded = tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]
+
+
+def encode_between(cut: Sequence[Sequence[Part]], encode: Callable[[TextColumn], Encoded], tail: list[int]) -> Encoded:
+    """Ids of texts that are cut at added tokens: what is between them is encoded as texts of their own.
+
+    tail: what ends each text.
+    """
+    between = [p.encode("utf-8", "surrogateescape") for parts in cut for p in parts if isinstance(p, str)]
+    flat, bounds = encode(columns.from_texts(between))
+    pieces = map(np.asarray, np.split(flat, bounds[1:-1]) if between else [])
+    empty = np.zeros(0, np.uint32)
+    made = [
+        np.concatenate([empty, *(next(pieces) if isinstance(p, str) else [p] for p in parts), tail]) for parts in cut
+    ]
+    offsets = np.zeros(len(made) + 1, np.int64)
+    np.cumsum([len(m) for m in made], out=offsets[1:])
+    return np.concatenate([empty, *made]).astype(np.uint32), offsets
 
 
 class _Finder:

@@ -9,6 +9,7 @@ both have the same pairs in the same order. Of a trained vocabulary that is seld
 ranks also know "a" and "bc"), yet the ids of real text hardly ever differ. What is not proved is counted.
 """
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fasttrain.comm.threads import threads_of_rank
+from fasttrain.formats import atomic
 from fasttrain.text.columns import TextColumn
-from fasttrain.tokenizer import tiktoken_file, tokenizer_json
+from fasttrain.tokenizer import sentencepiece_json, tiktoken_file, tokenizer_json
 from fasttrain.tokenizer.extend import is_ranked
 from fasttrain.tokenizer.health import unmerged
-from fasttrain.tokenizer.tokenizer import Tokenizer
+from fasttrain.tokenizer.sentencepiece import SentencePieceTokenizer
+from fasttrain.tokenizer.tokenizer import AnyTokenizer, Tokenizer
 from fasttrain.tokenizer.vocabulary import Vocabulary
 
 
@@ -36,7 +39,7 @@ class Differences:
     differing_tokens: int = 0
     """Of these, the ones that the second one has not at the same bytes."""
 
-    def add(self, one: Tokenizer, other: Tokenizer, column: TextColumn) -> None:
+    def add(self, one: AnyTokenizer, other: AnyTokenizer, column: TextColumn) -> None:
         """Compare N more texts."""
         ids, offsets = one.encode_batch(column, threads=threads_of_rank())
         theirs, their_offsets = other.encode_batch(column, threads=threads_of_rank())
@@ -51,7 +54,7 @@ class Differences:
                 self.differing_tokens += len(a) - len(_spans(one, a) & _spans(other, b))
 
 
-def _spans(tokenizer: Tokenizer, ids: npt.NDArray[np.uint32]) -> set[tuple[int, int]]:
+def _spans(tokenizer: AnyTokenizer, ids: npt.NDArray[np.uint32]) -> set[tuple[int, int]]:
     """(where it begins, id) of each token."""
     tokens = tokenizer.vocabulary.tokens
     flat = ids.tolist()
@@ -68,6 +71,23 @@ def to_tiktoken(tokenizer: Tokenizer, path: Path) -> tuple[Tokenizer, str]:
     tiktoken_file.write(path, v)
     made = Tokenizer.load(path, pattern=v.pattern, special_tokens=v.special)
     return made, "" if is_ranked(v) else _why_not_ranks(v, made.vocabulary)
+
+
+def pieces_to_json(tokenizer: SentencePieceTokenizer, path: Path) -> tuple[AnyTokenizer, str]:
+    """Write a SentencePiece model as tokenizer.json; return it read back, and why its ids may differ.
+
+    Raises: FormatError: a model that no tokenizer.json can say.
+    """
+    model = tokenizer.model
+    data = json.dumps(sentencepiece_json.to_json(model, str(path)), ensure_ascii=False, indent=1) + "\n"
+    atomic.write_bytes(path, data.encode())
+    several = sentencepiece_json.several_pairs(model) if model.algorithm == "bpe" else 0
+    why = (
+        f"{several} pieces are made by several pairs, and a list must put these in an order"
+        if model.algorithm == "bpe"
+        else "Unigram's sums are float64 in a tokenizer.json and float32 in a .model"
+    )
+    return Tokenizer.load(path), why
 
 
 def to_tokenizer_json(tokenizer: Tokenizer, path: Path) -> tuple[Tokenizer, str]:

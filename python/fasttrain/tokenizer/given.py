@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fasttrain.core.errors import ConfigError
 from fasttrain.formats import atomic
+from fasttrain.tokenizer.json_pieces import JsonPieceTokenizer
 from fasttrain.tokenizer.sentencepiece import SentencePieceTokenizer
 from fasttrain.tokenizer.tokenizer import Tokenizer, file_in
 
@@ -17,7 +18,7 @@ def take(path: Path, folder: Path, vocab_size: int, end: str) -> None:
     """Write the tokenizer at `path` into `folder`, as tokenizer.json or tokenizer.model; the other one is removed.
 
     Raises: ConfigError: no such file, another size than the recipe says, or no token to end documents with: `end`, of
-        a SentencePiece model </s>.
+        SentencePiece's vocabularies </s>.
     """
     file = _file(path)
     tokenizer = Tokenizer.load(file)
@@ -35,9 +36,10 @@ def take(path: Path, folder: Path, vocab_size: int, end: str) -> None:
         raise ConfigError(
             f"tokenizer.path: {file} must hold the special token {end!r}, got {list(tokenizer.special_tokens)[:8]}"
         )
-    out = folder / f"tokenizer.{'model' if is_pieces else 'json'}"
+    is_model = is_pieces and not isinstance(tokenizer, JsonPieceTokenizer)
+    out = folder / f"tokenizer.{'model' if is_model else 'json'}"
     tokenizer.save(out)
-    out.with_suffix(".json" if is_pieces else ".model").unlink(missing_ok=True)
+    out.with_suffix(".json" if is_model else ".model").unlink(missing_ok=True)
 
 
 def _file(path: Path) -> Path:

@@ -97,22 +97,19 @@ class SentencePieceTokenizer:
         """
         if allow_special:
             raise ValueError("encode_batch: a SentencePiece model reads no control pieces from text; add their ids")
-        if dropout:
-            raise ValueError(
-                f"encode_batch: dropout is for byte-level BPE, this is a {self.pattern} model; leave it out"
-            )
-        column = _column(texts)
+        refuse_dropout(dropout, self.pattern)
+        column = column_of(texts)
         eot = self.eot_id if add_eot else None
+        ids, offsets = self._encode_column(column, threads=threads, impl=impl)
+        return (ids, offsets) if eot is None else ended(ids, offsets, eot)
+
+    def _encode_column(self, column: TextColumn, *, threads: int | None, impl: str | None) -> Encoded:
         found = [self._encode(part, self._normalizer, threads, impl) for part in _parts(column, _PART_BYTES)]
         if len(found) == 1:
-            ids, offsets = found[0]
-        else:
-            ids, offsets = np.concatenate([ids for ids, _ in found]), np.zeros(len(column) + 1, np.int64)
-            np.cumsum(np.concatenate([np.diff(ends) for _, ends in found]), out=offsets[1:])
-        if eot is None:
-            return ids, offsets
-        ended = np.insert(ids, offsets[1:], np.uint32(eot))
-        return ended, offsets + np.arange(len(offsets), dtype=np.int64)
+            return found[0]
+        offsets = np.zeros(len(column) + 1, np.int64)
+        np.cumsum(np.concatenate([np.diff(ends) for _, ends in found]), out=offsets[1:])
+        return np.concatenate([ids for ids, _ in found]), offsets
 
     def _encode(self, column: TextColumn, normalizer: Normalizer, threads: int | None, impl: str | None) -> Encoded:
         normal = sentencepiece_normalize(normalizer, column, threads=threads, impl=impl)
@@ -234,7 +231,19 @@ def _parts(column: TextColumn, part_bytes: int) -> Iterator[TextColumn]:
             return
 
 
-def _column(texts: Any) -> TextColumn:
+def refuse_dropout(dropout: float, pattern: str) -> None:
+    """Raises ValueError when there is one."""
+    if dropout:
+        raise ValueError(f"encode_batch: dropout is for byte-level BPE, this is a {pattern} model; leave it out")
+
+
+def ended(ids: npt.NDArray[np.uint32], offsets: npt.NDArray[np.int64], eot: int) -> Encoded:
+    """Ids of texts with the id `eot` behind each."""
+    return np.insert(ids, offsets[1:], np.uint32(eot)), offsets + np.arange(len(offsets), dtype=np.int64)
+
+
+def column_of(texts: Any) -> TextColumn:
+    """The texts as a column. Raises TypeError: one text, or neither texts nor a string column."""
     if isinstance(texts, TextColumn):
         return texts
     if isinstance(texts, pa.Array | pa.ChunkedArray):

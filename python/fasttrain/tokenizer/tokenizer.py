@@ -11,14 +11,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fasttrain.core.errors import FormatError
+from fasttrain.formats import atomic
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
-from fasttrain.tokenizer import patterns, tiktoken_file, tokenizer_json
+from fasttrain.tokenizer import patterns, tiktoken_file, tokenizer_json, tokenizer_json_pieces
 from fasttrain.tokenizer import spans as spans_
-from fasttrain.tokenizer.added_split import AddedSplit, places
+from fasttrain.tokenizer.added_split import AddedSplit, encode_between, places
 from fasttrain.tokenizer.bpe_dropout import bpe_dropout, check_dropout
 from fasttrain.tokenizer.bpe_encode import BpeModel, bpe_encode
 from fasttrain.tokenizer.decode_stream import DecodeStream
+from fasttrain.tokenizer.json_pieces import JsonPieceTokenizer
 from fasttrain.tokenizer.normalizers import Normalizer
 from fasttrain.tokenizer.sentencepiece import EOT_NAMES, SentencePieceTokenizer
 from fasttrain.tokenizer.vocabulary import Vocabulary
@@ -72,14 +74,15 @@ class Tokenizer:
     def load(
         cls, path: str | Path, *, pattern: str | None = None, special_tokens: Mapping[str, int] | None = None
     ) -> "AnyTokenizer":
-        """Read a tokenizer.json (byte-level BPE with a known pattern), a .tiktoken file or a SentencePiece .model.
+        """Read a tokenizer.json (byte-level BPE with a known pattern, or a SentencePiece vocabulary), a .tiktoken file
+        or a SentencePiece .model.
 
         Args:
             path: the file, or a folder that holds tokenizer.json or tokenizer.model.
             pattern: a name of patterns.NUMBER (cl100k, o200k, ...); must be given for .tiktoken, and for that only.
             special_tokens: name -> id, for .tiktoken only (the file holds none).
         Returns: a Tokenizer; of a .model file a SentencePieceTokenizer, with the same methods but `spans`, whose
-            texts may not spell out special tokens.
+            texts may not spell out special tokens; of such a tokenizer.json one whose texts may.
         Raises: FormatError: the file is missing, damaged, or means something that is not supported here; nothing is
             guessed. ValueError: `pattern` missing, unknown, or given where the file names its own.
         """
@@ -97,6 +100,8 @@ class Tokenizer:
             raise ValueError(f"{path}: {kind} names its pattern and special tokens itself; leave them out")
         if path.suffix == ".model":
             return SentencePieceTokenizer.load(path)
+        if tokenizer_json_pieces.is_of_pieces(atomic.read_json(path)):
+            return JsonPieceTokenizer.load(path)
         return cls(tokenizer_json.read(path), str(path))
 
     def _make_split(self, where: str) -> AddedSplit | None:
@@ -176,26 +181,17 @@ class Tokenizer:
     ) -> tuple[Ids, Offsets]:  # fmt: skip
         """Cut at added tokens first; what is between them is encoded as texts of their own."""
         cut = [split(column[n].decode("utf-8", "surrogateescape")) for n in range(len(column))]
-        between = [p.encode("utf-8", "surrogateescape") for parts in cut for p in parts if isinstance(p, str)]
-        if dropout:
+
+        def encode(part: TextColumn) -> tuple[Ids, Offsets]:
+            if not dropout:
+                return bpe_encode(self._model, part, threads=threads, impl=impl)
             sizes = {i: len(text.encode()) for text, i in self.special_tokens.items()}
-            flat, bounds = bpe_dropout(
-                self._model, columns.from_texts(between), dropout=dropout, seed=seed, first_text=first_text,
-                threads=threads, impl=impl, parts=places(cut, sizes),
+            return bpe_dropout(
+                self._model, part, dropout=dropout, seed=seed, first_text=first_text, threads=threads, impl=impl,
+                parts=places(cut, sizes),
             )  # fmt: skip
-        else:
-            flat, bounds = bpe_encode(self._model, columns.from_texts(between), threads=threads, impl=impl)
-        pieces = map(np.asarray, np.split(flat, bounds[1:-1]) if between else [])
-        tail = [] if eot is None else [eot]
-        made = [
-            np.concatenate(
-                [np.zeros(0, np.uint32), *(next(pieces) if isinstance(p, str) else [p] for p in parts), tail]
-            )
-            for parts in cut
-        ]
-        offsets = np.zeros(len(made) + 1, np.int64)
-        np.cumsum([len(m) for m in made], out=offsets[1:])
-        return np.concatenate([np.zeros(0, np.uint32), *made]).astype(np.uint32), offsets
+
+        return encode_between(cut, encode, [] if eot is None else [eot])
 
     def encode(self, text: str, *, allow_special: bool = False) -> Ids:
         """Return (T,) uint32: the ids of one text. See `encode_batch`."""
