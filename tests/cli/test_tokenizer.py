@@ -156,7 +156,7 @@ def test_a_mistake_is_named(app, files, error, words, arguments):
     refused(app, error, words, *arguments)
 
 
-def test_a_sentencepiece_model_is_measured_and_neither_extended_nor_converted(app, files):
+def test_a_sentencepiece_model_is_measured_and_not_extended(app, files):
     from tokenizer import pieces
 
     rows = [("▁", -3.0), *((c, -4.0) for c in "abcdefghijklmnopqrstuvwxyz"), ("▁the", -1.0)]
@@ -165,6 +165,21 @@ def test_a_sentencepiece_model_is_measured_and_neither_extended_nor_converted(ap
     row = json.loads((files / "f.json").read_text())["tokenizers"][0]
     assert (row["name"], row["pattern"], row["vocab_size"]) == ("m", "sentencepiece unigram", 31)
     assert row["by_source"]["plain.txt"]["bytes"] == len("\n".join(TEXTS).encode())
-    words = "m.model: a SentencePiece model is measured here, but neither extended nor converted"
+    words = "m.model: SentencePiece's vocabularies are measured and become a tokenizer.json, but are neither extended"
     refused(app, ConfigError, words, "extend", "m.model", "--out", "new", "-t", "plain.txt")
+    refused(app, ConfigError, words, "convert", "m.model", "a.tiktoken")
+
+
+def test_a_sentencepiece_model_becomes_a_tokenizer_json(app, files):
+    from tokenizer import pieces
+
+    rows = [("▁", -9.0), *((c, -9.0) for c in "abcdefghijklmnopqrstuvwxyz"), ("th", -2.0), ("he", -3.0), ("the", -1.0)]
+    (files / "m.model").write_bytes(pieces.model(rows, byte_fallback=True, remove_extra=False))
+    words = "1 pieces are made by several pairs, and a list must put these in an order; nothing was written"
     refused(app, ConfigError, words, "convert", "m.model", "a.json")
+    said = run(app, "convert", "m.model", "a.json", "-t", "plain.txt")
+    assert "0 of" in said
+    assert "tokens differ, in 0 of" in said
+    ours, made = Tokenizer.load(files / "m.model"), Tokenizer.load(files / "a.json")
+    assert made.encode("the thing").tolist() == ours.encode("the thing").tolist()
+    run(app, "report", "a.json", "-t", "plain.txt", "--terms", "terms.txt")

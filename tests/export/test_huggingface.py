@@ -20,6 +20,8 @@ from fasttrain.export.card import model_card
 from fasttrain.export.huggingface import to_huggingface, write_folder
 from fasttrain.model.family import family_of
 from fasttrain.model.hf_weights import stored
+from fasttrain.tokenizer.sentencepiece import SentencePieceTokenizer
+from tokenizer import pieces
 
 SHAPES = {
     "tied": {"tied_embeddings": True},
@@ -77,6 +79,14 @@ def build(shape):
     return net
 
 
+def ask(folders, texts):
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, json.dumps([folders, TOKENS, texts])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @pytest.fixture(scope="module")
 def loaded(tokenizer, tmp_path_factory):
     """Every shape exported, and what transformers says of each."""
@@ -88,11 +98,7 @@ def loaded(tokenizer, tmp_path_factory):
         folder = write_folder(net.config, net.state_dict(), tokenizer, root / str(number), card="# card",
                               max_shard_bytes=limit)  # fmt: skip
         folders[shape] = str(folder)
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
-    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, json.dumps([list(folders.values()), TOKENS, TEXTS])]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    said = json.loads(done.stdout.splitlines()[-1])
+    said = ask(list(folders.values()), TEXTS)
     return {shape: (Path(folder), said[folder]) for shape, folder in folders.items()}
 
 
@@ -177,8 +183,36 @@ def test_a_tokenizer_without_an_end_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"added_tokens": []}')
     with pytest.raises(FormatError, match="special end-of-text token, got none"):
         write_folder(net.config, net.state_dict(), tmp_path / "tokenizer.json", tmp_path / "x")
-    with pytest.raises(FormatError, match="the folder needs a tokenizer.json; a SentencePiece model is not"):
+    (tmp_path / "tokenizer.model").write_bytes(b"\xff")
+    with pytest.raises(FormatError, match="not a SentencePiece model"):
         write_folder(net.config, net.state_dict(), tmp_path / "tokenizer.model", tmp_path / "x")
+
+
+PIECES = [("▁", -4.0), *((c, -5.0) for c in "abcdehlorw,!\n"), ("he", -1.0), ("ll", -1.5), ("▁w", -2.0), ("hell", -2.5)]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options"),
+    [
+        ("bpe", {"byte_fallback": True, "remove_extra": False}),
+        ("unigram", {"byte_fallback": True, "remove_extra": False}),
+        ("unigram", {}),
+        ("bpe", {"dummy_prefix": False}),
+    ],
+)
+def test_transformers_reads_a_sentencepiece_model_with_the_same_ids(tmp_path, algorithm, options):
+    net = small_model()
+    path = tmp_path / "tokenizer.model"
+    path.write_bytes(pieces.model(PIECES, algorithm=algorithm, **options))
+    folder = write_folder(net.config, net.state_dict(), path, tmp_path / "out")
+    assert (folder / "tokenizer.model").read_bytes() == path.read_bytes()
+    ours = SentencePieceTokenizer.load(path)
+    texts = ["hello world", " hello,  world! ", "\nhe €é", "", " ", "a" * 300]
+    said = ask([str(folder)], texts)[str(folder)]
+    assert said["ids"] == [ours.encode(t).tolist() for t in texts]
+    assert said["eos"] == ours.eot_id
+    if options.get("byte_fallback"):
+        assert said["back"] == texts
 
 
 def test_the_card_says_what_it_was_trained_on(tmp_path):

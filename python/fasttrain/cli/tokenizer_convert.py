@@ -10,6 +10,7 @@ from fasttrain.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from fasttrain.text.columns import TextColumn
+    from fasttrain.tokenizer.tokenizer import AnyTokenizer
 
 
 def add(commands: typer.Typer) -> None:
@@ -18,7 +19,10 @@ def add(commands: typer.Typer) -> None:
 
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="TOKENIZER", help="tokenizer.json, or FILE.tiktoken@PATTERN.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="TOKENIZER", help="tokenizer.json, FILE.tiktoken@PATTERN or a SentencePiece .model."),
+    ],
     out: Annotated[Path, typer.Argument(help="The file to write: .json or .tiktoken.")],
     special: Annotated[
         list[str] | None,
@@ -31,11 +35,13 @@ def convert(
     ] = None,
     max_bytes: MaxBytes = 16 << 20,
 ) -> None:  # fmt: skip
-    """Convert between tokenizer.json (a list of merges) and .tiktoken (ranks), and say whether ids stay the same.
+    """Convert between tokenizer.json (a list of merges) and .tiktoken (ranks), or a SentencePiece .model to
+    tokenizer.json, and say whether ids stay the same.
 
     Where they may differ nothing is written unless --text says on what to count the difference.
     """
-    from fasttrain.tokenizer.convert import Differences, to_tiktoken, to_tokenizer_json
+    from fasttrain.tokenizer.convert import Differences, pieces_to_json, to_tiktoken, to_tokenizer_json
+    from fasttrain.tokenizer.sentencepiece import SentencePieceTokenizer
 
     opened = open_tokenizer(source, special_tokens=special_ids(special or []))
     suffix = out.suffix.lower()
@@ -46,7 +52,15 @@ def convert(
     beside = out.with_name(f".{out.stem}.converting{suffix}")
     try:
         beside.parent.mkdir(parents=True, exist_ok=True)
-        made, why = (to_tiktoken if suffix == ".tiktoken" else to_tokenizer_json)(opened.bpe, beside)
+        made: AnyTokenizer
+        if (
+            isinstance(opened.tokenizer, SentencePieceTokenizer)
+            and opened.path.suffix == ".model"
+            and suffix == ".json"
+        ):
+            made, why = pieces_to_json(opened.tokenizer, beside)
+        else:
+            made, why = (to_tiktoken if suffix == ".tiktoken" else to_tokenizer_json)(opened.bpe, beside)
         if why and not text:
             raise ConfigError(
                 f"tokenizer convert: ids may differ: {why}; nothing was written: give --text to count how many do"
@@ -54,7 +68,7 @@ def convert(
         found = Differences()
 
         def take(column: "TextColumn", keys: list[tuple[str, str]]) -> None:
-            found.add(opened.bpe, made, column)
+            found.add(opened.tokenizer, made, column)
 
         read_texts(text or [], take, max_bytes=max_bytes)
         beside.replace(out)

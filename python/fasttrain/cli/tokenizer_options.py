@@ -44,8 +44,8 @@ class NamedTokenizer:
         """The tokenizer, of byte-level BPE. Raises ConfigError: it is a SentencePiece model."""
         if isinstance(self.tokenizer, SentencePieceTokenizer):
             raise ConfigError(
-                f"{self.path}: a SentencePiece model is measured here, but neither extended nor converted; give a "
-                "tokenizer.json or .tiktoken"
+                f"{self.path}: SentencePiece's vocabularies are measured and become a tokenizer.json, but are neither "
+                "extended nor written as ranks; give a byte-level tokenizer.json or .tiktoken"
             )
         return self.tokenizer
 

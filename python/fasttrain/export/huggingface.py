@@ -5,6 +5,7 @@ reads its format (vLLM, llama.cpp's converter). The folder is there whole or
 not at all: it is written beside, synced and renamed.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ from fasttrain.model.config import ModelConfig
 from fasttrain.model.hf_config import exported_family, to_hf_config
 from fasttrain.model.hf_weights import to_hf
 from fasttrain.model.init import param_shapes
+from fasttrain.tokenizer import sentencepiece_file, sentencepiece_json
+from fasttrain.tokenizer.sentencepiece import EOT_NAMES
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 MAX_SHARD_BYTES = 5 << 30  # the hub's own limit for one file
@@ -43,15 +46,16 @@ def write_folder(
 
     Args:
         tensors: full parameters under fasttrain's names; others (optimizer state) are left out.
-        tokenizer: tokenizer.json.
+        tokenizer: tokenizer.json, or a SentencePiece .model, which is written as one and copied beside it.
         card: README.md.
         beside: files to copy into the folder.
-    Raises: FormatError: a parameter is missing or of another shape, no tokenizer.json, a full disk. ConfigError: a
-        model of no family.
+    Raises: FormatError: a parameter is missing or of another shape, no tokenizer, one that no tokenizer.json can say, a
+        full disk. ConfigError: a model of no family.
     """
     exported_family(model)
     _check(model, tensors)
-    special = end_of_text(tokenizer)
+    files = tokenizer_files(tokenizer)
+    special = end_of_text(json.loads(files["tokenizer.json"]), str(tokenizer))
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -60,7 +64,8 @@ def write_folder(
         atomic.write_json(temporary / "config.json", to_hf_config(model, eot_id=special["id"], dtype=dtype))
         ids = {"bos_token_id": special["id"], "eos_token_id": special["id"], "pad_token_id": special["id"]}
         atomic.write_json(temporary / "generation_config.json", ids)
-        atomic.write_bytes(temporary / "tokenizer.json", tokenizer.read_bytes())
+        for name, content in files.items():
+            atomic.write_bytes(temporary / name, content)
         atomic.write_json(temporary / "tokenizer_config.json", _tokenizer_config(model, special["content"]))
         if card:
             atomic.write_bytes(temporary / "README.md", card.encode())
@@ -72,17 +77,28 @@ def write_folder(
     return folder
 
 
-def end_of_text(tokenizer: Path) -> dict[str, Any]:
-    """The end-of-text token of a tokenizer.json: {"id", "content"}, its special token of the lowest id."""
-    if tokenizer.suffix == ".model":
-        raise FormatError(
-            f"{tokenizer}: the folder needs a tokenizer.json; a SentencePiece model is not written as one"
-        )
-    added = atomic.read_json(tokenizer).get("added_tokens", [])
+def tokenizer_files(tokenizer: Path) -> dict[str, bytes]:
+    """The files of a tokenizer by name: tokenizer.json, and the .model file that it was made of.
+
+    Raises: FormatError: no such file, damaged, or a .model that no tokenizer.json can say.
+    """
+    if tokenizer.suffix != ".model":
+        atomic.read_json(tokenizer)  # raises where it is none
+        return {"tokenizer.json": tokenizer.read_bytes()}
+    model = sentencepiece_file.read(tokenizer)
+    made = json.dumps(sentencepiece_json.to_json(model, str(tokenizer)), ensure_ascii=False, indent=1) + "\n"
+    return {"tokenizer.json": made.encode(), "tokenizer.model": model.data}
+
+
+def end_of_text(tokenizer: dict[str, Any], where: str) -> dict[str, Any]:
+    """The end-of-text token of a tokenizer.json's content, {"id", "content"}: the special token of that name, else the
+    one of the lowest id."""
+    added = tokenizer.get("added_tokens", [])
     special = sorted((t for t in added if t.get("special")), key=lambda t: int(t["id"]))
-    named = [t for t in special if "endoftext" in t["content"]]
+    named = [t for name in EOT_NAMES for t in special if t["content"] == name]
+    named += [t for t in special if "endoftext" in t["content"]]
     if not special:
-        raise FormatError(f"{tokenizer}: must hold a special end-of-text token, got none; train the tokenizer again")
+        raise FormatError(f"{where}: must hold a special end-of-text token, got none; train the tokenizer again")
     found = (named or special)[0]
     return {"id": int(found["id"]), "content": str(found["content"])}
 
@@ -156,7 +172,7 @@ def to_huggingface(
 
     Args:
         checkpoint: folder of one checkpoint.
-        tokenizer: tokenizer.json.
+        tokenizer: tokenizer.json or a SentencePiece .model.
         folder: to write; replaced whole when it exists.
         run: the run folder that the model card describes; found from the checkpoint's place when None.
         dtype: of the weights.
