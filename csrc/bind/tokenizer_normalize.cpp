@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include "bind/arrays.h"
+#include "tokenizer/normalize.h"
 #include "tokenizer/sentencepiece_normalize.h"
 
 namespace py = pybind11;
@@ -50,4 +51,25 @@ void bind_tokenizer_normalize(py::module_& m) {
       },
       "normalizer"_a, "data"_a.noconvert(), "offsets"_a.noconvert(), "out"_a.noconvert(), "ends"_a.noconvert(),
       "threads"_a, "impl"_a);
+  m.def("normalize_growth", [](int step) { return normalize_growth(static_cast<Normalization>(step)); }, "step"_a);
+  m.def("normalize_impls", [] { return runnable(normalize_impls()); });
+  m.def(
+      "normalize",
+      [](const Array<std::uint8_t>& data, const Array<std::int64_t>& offsets, Array<std::uint8_t>& out,
+         std::optional<Array<std::int64_t>>& source, Array<std::int64_t>& ends, int step, int threads,
+         const std::string& impl) {
+        const auto fn = pick(normalize_impls(), "normalize", impl);
+        const NormalizeArgs args{data.data(),
+                                 offsets.data(),
+                                 out.mutable_data(),
+                                 source ? source->mutable_data() : nullptr,
+                                 ends.mutable_data(),
+                                 static_cast<std::size_t>(ends.shape(0) - 1),
+                                 static_cast<Normalization>(step),
+                                 threads};
+        py::gil_scoped_release nogil;
+        fn(args);
+      },
+      "data"_a.noconvert(), "offsets"_a.noconvert(), "out"_a.noconvert(), "source"_a.noconvert(), "ends"_a.noconvert(),
+      "step"_a, "threads"_a, "impl"_a);
 }

@@ -62,6 +62,9 @@ __all__: list[str] = [
     "minhash_impls",
     "ngram_overlap",
     "ngram_overlap_impls",
+    "normalize",
+    "normalize_growth",
+    "normalize_impls",
     "pii_count",
     "pii_fill",
     "pii_impls",
@@ -522,6 +525,18 @@ def ngram_overlap(
     impl: str,
 ) -> None: ...
 def ngram_overlap_impls() -> list[str]: ...
+def normalize(
+    data: numpy.typing.NDArray[numpy.uint8],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    out: numpy.typing.NDArray[numpy.uint8],
+    source: numpy.typing.NDArray[numpy.int64] | None,
+    ends: numpy.typing.NDArray[numpy.int64],
+    step: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def normalize_growth(step: typing.SupportsInt | typing.SupportsIndex) -> int: ...
+def normalize_impls() -> list[str]: ...
 def pii_count(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

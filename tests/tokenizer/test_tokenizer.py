@@ -271,7 +271,7 @@ def test_tiktoken_file(tmp_path):
         ),
         (lambda d: d["pre_tokenizer"]["pretokenizers"][0].update(behavior="Removed"), "must be Splits by a regex"),
         (lambda d: d["pre_tokenizer"]["pretokenizers"][1].update(add_prefix_space=True), "without a prefix space"),
-        (lambda d: d.update(normalizer={"type": "Nmt"}), "normalizer 'Nmt' is not supported; NFC, NFD"),
+        (lambda d: d.update(normalizer={"type": "Precompiled"}), "precompiled_charsmap must be a map of SentencePiece"),
         (lambda d: d.update(normalizer="NFC"), "normalizer must be an object with a type, got 'NFC'"),
         (lambda d: d.update(normalizer={"type": "Sequence"}), "normalizer.normalizers must be a list, got None"),
         (lambda d: d.update(normalizer={"type": "Prepend"}), "normalizer Prepend.prepend must be a text, got None"),

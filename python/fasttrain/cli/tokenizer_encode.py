@@ -94,7 +94,8 @@ def _encode(
             if isinstance(batch, BaseException):  # of the reader: nothing may look whole
                 raise batch
             ids, offsets = tokenizer.encode_batch(batch.column("text"), add_eot=True, threads=threads)
-            doc_ids = np.frombuffer(b"".join(batch.column("doc_id").to_pylist()), np.uint8).reshape(-1, 16)
+            raw = batch.column("doc_id")
+            doc_ids = np.frombuffer(raw.buffers()[1], np.uint8).reshape(-1, 16)[raw.offset : raw.offset + len(raw)]
             yield ids, offsets, doc_ids, documents_bytes(batch)
 
     def hand(batch: Any) -> None:

@@ -9,16 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from fasttrain.corpus import jsonl_blocks
 from fasttrain.corpus.config import CorpusConfig, SourceConfig
 from fasttrain.corpus.streams import Damaged
 from fasttrain.formats import document, ledger
 from fasttrain.text import columns
+from fasttrain.text.columns import TextColumn
 from fasttrain.text.hash128 import hash128
 
 STAGE = "corpus"
 _ROWS = 4096
 _BYTES = 16_000_000
+_TIME = pa.timestamp("s", tz="UTC")
+_UNHASHED = document.SCHEMA.remove(document.SCHEMA.get_field_index("text_hash"))
 
 
 class Intake:
@@ -44,6 +49,11 @@ class Intake:
         self._emit, self._reject = emit, reject
         self._taken = taken
         self._seen: dict[bytes, int] = {}  # by origin, the last number that was put behind it
+        # Origins name#number by their name: what `texts` took, which is not in `_seen`, and what came alone, which is.
+        self._numbered: dict[str, list[range]] = {}
+        self._alone: dict[str, list[range]] = {}
+        self._batches: list[Any] = []  # documents not handed over yet, before those of `_rows`
+        self._num_rows = 0  # in both
         self._text: list[bytes] = []
         self._rows: list[tuple[str, str, str, int | None, str]] = []  # origin, licence, language, timestamp, meta
         self._bytes = 0
@@ -75,9 +85,44 @@ class Intake:
             )
         )
         self._bytes += len(text)
-        if len(self._rows) >= _ROWS or self._bytes >= self._batch_bytes:
+        self._num_rows += 1
+        if self._num_rows >= _ROWS or self._bytes >= self._batch_bytes:
             self._flush_documents()
         return None
+
+    def texts(self, text: TextColumn, name: str, first: int) -> bool:
+        """Take the texts (valid UTF-8, none empty) of consecutive records of a file, with nothing but their text.
+
+        Returns: False when one of them cannot be taken so, and none was.
+        """
+        records = range(first, first + len(text))
+        sizes = np.diff(text.offsets)
+        origin = jsonl_blocks.origins(name, first, len(text))
+        named = pc.binary_join_element_wise(pa.scalar(f"{self.source.name}\0"), origin, "")
+        ids = _binary16(hash128(columns.from_arrow(named), threads=1))  # too few to share out
+        if int(sizes.max(initial=0)) > self.config.max_document_bytes or not self._are_free(name, records, ids):
+            return False
+        self._numbered.setdefault(name, []).append(records)
+        self._close_rows()
+        begin, upto = 0, np.cumsum(sizes)
+        while begin < len(text):  # batches end where they do when documents come one by one
+            before = upto[begin] - sizes[begin]
+            end = int(np.searchsorted(upto, before + self._batch_bytes - self._bytes)) + 1
+            end = min(end, begin + _ROWS - self._num_rows, len(text))
+            part = TextColumn(text.data, text.offsets[begin : end + 1])
+            self._batches.append(self._batch(ids[begin:end], part, origin[begin:end]))
+            self._num_rows += end - begin
+            self._bytes += part.num_bytes
+            begin = end
+            if self._num_rows >= _ROWS or self._bytes >= self._batch_bytes:
+                self._flush_documents()
+        return True
+
+    def _are_free(self, name: str, records: range, ids: Any) -> bool:
+        if self._taken is not None and self._taken.find(heads(ids)).any():
+            return False
+        others = [*self._numbered.get(name, ()), *self._alone.get(name, ())]
+        return not any(max(records.start, r.start) < min(records.stop, r.stop) for r in others)
 
     def decoded(self, raw: bytes, encoding: str) -> bytes | None:
         """`raw` as UTF-8 without a byte order mark; None when more than max_invalid_fraction cannot be decoded."""
@@ -133,33 +178,67 @@ class Intake:
     def _is_free(self, origin: str) -> bool:
         """Whether no record has the origin yet; then this one has."""
         key = _digest(origin)
+        name, _, digits = origin.rpartition("#")
+        number = int(digits) if digits.isdecimal() and len(digits) < 19 else -1
+        is_numbered = number >= 0 and str(number) == digits
+        if is_numbered and any(number in r for r in self._numbered.get(name, ())):
+            return False
         if key in self._seen or (self._taken is not None and self._taken.holds(self.source.name, origin)):
             return False
         self._seen[key] = 1
+        if is_numbered:
+            alone = self._alone.setdefault(name, [])
+            if alone and alone[-1].stop == number:
+                number = alone.pop().start
+            alone.append(range(number, int(digits) + 1))
         return True
 
     def _flush_documents(self) -> None:
+        self._close_rows()
+        if not self._batches:
+            return
+        batches, self._batches, self._num_rows, self._bytes = self._batches, [], 0, 0
+        made = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+        hashes = _binary16(hash128(columns.from_arrow(made.column("text"))))
+        ids, *others = made.columns
+        self._emit(pa.RecordBatch.from_arrays([ids, hashes, *others], schema=document.SCHEMA))
+
+    def _close_rows(self) -> None:
+        """Make a batch of the documents that came one by one."""
         if not self._rows:
             return
         origin, licence, language, timestamp, meta = (list(column) for column in zip(*self._rows))
-        n = len(origin)
         text = columns.from_texts(self._text)
-        batch = pa.RecordBatch.from_arrays(
+        ids = doc_ids(self.source.name, origin)
+        more = (licence, language, timestamp, meta)
+        self._batches.append(self._batch(ids, text, pa.array(origin, pa.string()), *more))
+        self._text, self._rows = [], []
+
+    def _batch(
+        self,
+        ids: Any,
+        text: TextColumn,
+        origin: Any,
+        licence: list[str] | None = None,
+        language: list[str] | None = None,
+        timestamp: list[int | None] | None = None,
+        meta: list[str] | None = None,
+    ) -> Any:
+        """Documents of document.SCHEMA without their hashes; what is not given is the source's."""
+        n = len(text)
+        return pa.RecordBatch.from_arrays(
             [
-                doc_ids(self.source.name, origin),
-                _binary16(hash128(text)),
+                ids,
                 columns.to_arrow(text),
-                pa.array([self.source.name] * n, pa.string()),
-                pa.array(origin, pa.string()),
-                pa.array(licence, pa.string()),
-                pa.array(language, pa.string()),
-                pa.array(timestamp, pa.timestamp("s", tz="UTC")),
-                pa.array(meta, pa.string()),
+                _repeated(self.source.name, n),
+                origin,
+                _repeated(self.source.licence, n) if licence is None else pa.array(licence, pa.string()),
+                _repeated(self.source.language, n) if language is None else pa.array(language, pa.string()),
+                pa.nulls(n, _TIME) if timestamp is None else pa.array(timestamp, _TIME),
+                _repeated("{}", n) if meta is None else pa.array(meta, pa.string()),
             ],
-            schema=document.SCHEMA,
+            schema=_UNHASHED,
         )
-        self._text, self._rows, self._bytes = [], [], 0
-        self._emit(batch)
 
     def _flush_bad(self) -> None:
         if not self._bad:
@@ -220,6 +299,10 @@ def _digest(origin: str) -> bytes:
 def doc_ids(source: str, origins: list[str]) -> Any:
     """doc_id of each origin: 128-bit hash of source, NUL, origin; a pa.FixedSizeBinaryArray."""
     return _binary16(hash128(columns.from_texts([f"{source}\0{origin}" for origin in origins])))
+
+
+def _repeated(text: str, n: int) -> Any:
+    return pa.repeat(pa.scalar(text, pa.string()), n)
 
 
 def _binary16(hashes: np.ndarray[Any, np.dtype[np.uint64]]) -> Any:

@@ -1,8 +1,11 @@
 """JSONL, plain or compressed: one object a line, its text in a named field."""
 
 import json
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
+from fasttrain.corpus import jsonl_blocks
 from fasttrain.corpus.fields import Fields
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
@@ -14,13 +17,31 @@ def read(file: LakeFile, intake: Intake) -> None:
     if file.size == 0:
         return intake.quarantine("empty", file.name)
     first = file.records_before + 1
-    lines = Lines(file.chunks(), intake.config.max_document_bytes, number=first, position=file.position)
-    fields = Fields(intake, file.name)
+    if not jsonl_blocks.suits(intake.source):
+        return _read_lines(file.chunks(), file.name, intake, first, file.position)
+    for block in jsonl_blocks.blocks(file.chunks(), first, file.position):
+        source, limit = intake.source, intake.config.max_document_bytes
+        found = jsonl_blocks.texts(block.data, source.text_field, limit) if block.data else None
+        number, position = block.number, block.position
+        if block.data and (found is None or not intake.texts(found, file.name, number)):
+            if block.rest is None:
+                _read_lines(iter([block.data]), file.name, intake, number, position)
+            else:
+                _read_lines(chain([block.data], block.rest), file.name, intake, number, position)
+        elif block.rest is not None:
+            number, position = number + block.data.count(b"\n"), position + len(block.data)
+            _read_lines(block.rest, file.name, intake, number, position)
+    return None
+
+
+def _read_lines(chunks: Iterator[bytes], name: str, intake: Intake, first: int, position: int) -> None:
+    lines = Lines(chunks, intake.config.max_document_bytes, number=first, position=position)
+    fields = Fields(intake, name)
     number = first - 1
     for line in lines:
         number = line.number
-        where = {"file": file.name, "record": number, "position": line.position}
-        origin = f"{file.name}#{number}"
+        where = {"file": name, "record": number, "position": line.position}
+        origin = f"{name}#{number}"
         if line.data is None:
             intake.quarantine("too_large", origin, line.size, **where)
             continue
@@ -32,8 +53,7 @@ def read(file: LakeFile, intake: Intake) -> None:
         elif not lines.cut:  # a cut line that is no object belongs to the damage below
             intake.quarantine(record, origin, line.size, **where)
     if lines.damage is not None:
-        intake.damage(lines.damage, file.name, number if lines.cut else number + 1)
-    return None
+        intake.damage(lines.damage, name, number if lines.cut else number + 1)
 
 
 def _object(data: bytes, intake: Intake) -> dict[str, Any] | str:
@@ -43,6 +63,10 @@ def _object(data: bytes, intake: Intake) -> dict[str, Any] | str:
     except UnicodeDecodeError:
         text = intake.decoded(data, intake.source.encoding)
         return "encoding" if text is None else _object(text, intake)
-    except (ValueError, RecursionError):
+    except RecursionError:  # at a depth that is not the same in every Python
+        field = intake.source.text_field
+        found = jsonl_blocks.texts(data + b"\n", field, len(data)) if jsonl_blocks.suits(intake.source) else None
+        return "not_json" if found is None else {field: found[0].decode()}
+    except ValueError:
         return "not_json"
     return record if isinstance(record, dict) else "not_an_object"

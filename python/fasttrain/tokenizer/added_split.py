@@ -7,7 +7,7 @@ must be a single word and is none is passed over, with the text that it covers.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,27 @@ from fasttrain.core.errors import FormatError
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
 from fasttrain.tokenizer import normalize_tables
-from fasttrain.tokenizer.normalizers import SPACE, characters
+from fasttrain.tokenizer.normalize import BYTES, Source
+from fasttrain.tokenizer.normalize_ref import characters
+from fasttrain.tokenizer.normalizer_steps import SPACES
+from fasttrain.tokenizer.normalizers import Normalizer
 
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 Part = int | str
 """An added token's id, or normalised text."""
+Located = tuple[int | bytes, Source, Source]
+"""A part, and for the id, or each byte of the text, its first byte in the text before and one behind its last."""
 
-_IS_SPACE, _SPACES_AFTER = re.compile(f"[{SPACE}]"), re.compile(f"[{SPACE}]*")
+
+class Normalizes(Protocol):
+    """What is done to the texts between the tokens that are not normalised."""
+
+    def texts(self, texts: Sequence[str]) -> list[str]:
+        """The texts as they are then."""
+        ...
+
+
+_IS_SPACE, _SPACES_AFTER = re.compile(f"[{re.escape(SPACES)}]"), re.compile(f"[{re.escape(SPACES)}]*")
 
 
 class AddedSplit:
@@ -32,32 +46,62 @@ class AddedSplit:
         self,
         ids: Mapping[str, int],
         flags: Mapping[str, frozenset[str]],
-        normalizer: Callable[[str], str] | None,
+        normalizer: Normalizes | None,
         where: str,
     ) -> None:
         """Args: ids: of each token. flags: its FLAGS. Raises: FormatError: two tokens are found alike."""
-        self._normalizer = normalizer
+        self._normalizer = normalizer or Normalizer({"type": "Sequence", "normalizers": []}, where)
         raw: dict[str, tuple[int, frozenset[str]]] = {}
         normal: dict[str, tuple[int, frozenset[str]]] = {}
+        own_flags = {text: flags.get(text, frozenset()) for text in ids}
+        changed = [text for text, own in own_flags.items() if "normalized" in own]
+        normalized = dict(zip(changed, self._normalizer.texts(changed)))
         for text, i in ids.items():
-            own = flags.get(text, frozenset())
+            own = own_flags[text]
             if "normalized" not in own:
                 raw[text] = i, own
                 continue
-            found = normalizer(text) if normalizer else text
+            found = normalized[text]
             if not found or normal.setdefault(found, (i, own))[0] != i:
                 raise FormatError(f"{where}: added token {text!r} is found as {found!r}, as no or another token is")
         self._raw, self._normal = _Finder(raw), _Finder(normal)
 
-    def __call__(self, text: str) -> list[Part]:
-        """The parts of one text, in order; none is empty."""
-        parts: list[Part] = []
-        for part in self._raw.split(text):
-            if isinstance(part, int):
-                parts.append(part)
-            else:
-                parts += self._normal.split(self._normalizer(part) if self._normalizer else part)
-        return parts
+    def __call__(self, texts: Sequence[str]) -> list[list[Part]]:
+        """The parts of each text, in order; none is empty."""
+        cut = [[(i, text[begin:end]) for begin, end, i in self._raw.split(text)] for text in texts]
+        between = iter(self._normalizer.texts([part for parts in cut for i, part in parts if i is None]))
+        return [
+            [part for i, _ in parts for part in ([i] if i is not None else self._normal_parts(next(between)))]
+            for parts in cut
+        ]
+
+    def _normal_parts(self, text: str) -> list[Part]:
+        return [text[begin:end] if i is None else i for begin, end, i in self._normal.split(text)]
+
+    def located(self, text: str) -> Iterator[Located]:
+        """The same of one text, and where the parts come from, as tokenizers counts."""
+        assert isinstance(self._normalizer, Normalizer), "only a Normalizer knows where its bytes come from"
+        place = _places(text)
+        for begin, end, i in self._raw.split(text):
+            if i is not None:
+                yield i, place[begin : begin + 1], place[end : end + 1]
+                continue
+            found = self._normalizer.aligned(columns.from_texts([text[begin:end].encode("utf-8", BYTES)]), threads=1)
+            first, last = found.first + place[begin], found.last + place[begin]
+            raw = found.column[0]
+            normal = raw.decode("utf-8", BYTES)
+            inner = _places(normal)
+            for left, right, token in self._normal.split(normal):
+                a, b = int(inner[left]), int(inner[right])
+                if token is None:
+                    yield raw[a:b], first[a:b], last[a:b]
+                else:
+                    yield token, first[a : a + 1], last[b - 1 : b]
+
+
+def _places(text: str) -> Source:
+    """(C+1,) int64: the byte where each of C characters begins, and their end."""
+    return np.cumsum([0, *(len(c.encode("utf-8", BYTES)) for c in text)], dtype=np.int64)
 
 
 def places(
@@ -114,14 +158,13 @@ class _Finder:
             re.compile(f"[{''.join(re.escape(c) for c in sorted({t[0] for t in tokens}))}]") if tokens else None
         )
 
-    def split(self, text: str) -> Iterator[Part]:
-        """The parts of one text."""
+    def split(self, text: str) -> Iterator[tuple[int, int, int | None]]:
+        """The parts of one text: characters from where to where, and the token's id or None. None is empty."""
         done = 0  # where the text that is not given out yet begins
         for begin, end in self._matches(text):
             i, flags = self._tokens[text[begin:end]]
-            if "single_word" in flags and (
-                (begin and text[begin - 1] in self._word) or (end < len(text) and text[end] in self._word)
-            ):
+            word = characters(normalize_tables.WORD) if "single_word" in flags else frozenset()
+            if (begin and text[begin - 1] in word) or (end < len(text) and text[end] in word):
                 continue
             if "lstrip" in flags:
                 before = begin
@@ -131,12 +174,12 @@ class _Finder:
             if "rstrip" in flags and (spaces := _SPACES_AFTER.match(text, end)):
                 end = spaces.end()
             if done < begin:
-                yield text[done:begin]
+                yield done, begin, None
             if begin < end:  # else an rstrip before has taken all of it
-                yield i
+                yield begin, end, i
             done = end
         if done < len(text):
-            yield text[done:]
+            yield done, len(text), None
 
     def _matches(self, text: str) -> Iterator[tuple[int, int]]:
         """Tokens that do not overlap; what an rstrip took may hold another one, as it does in tokenizers."""
@@ -153,7 +196,3 @@ class _Finder:
             for size in self._sizes.get(start, ()):
                 if text[begin : begin + size] in self._tokens and begin + size <= len(text):
                     yield begin + size
-
-    @cached_property
-    def _word(self) -> frozenset[str]:
-        return characters(normalize_tables.WORD)

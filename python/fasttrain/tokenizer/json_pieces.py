@@ -82,7 +82,7 @@ class JsonPieceTokenizer(SentencePieceTokenizer):
         if not allow_special:
             ids, offsets = self._encode_column(column, threads=threads, impl=impl)
             return (ids, offsets) if eot is None else ended(ids, offsets, eot)
-        cut = [self._split(column[n].decode("utf-8", "replace")) for n in range(len(column))]
+        cut = self._split([column[n].decode("utf-8", "replace") for n in range(len(column))])
         marked = [
             [p if isinstance(p, int) else self._steps.pretokenized(p, is_first=k == 0) for k, p in enumerate(parts)]
             for parts in cut

@@ -1,14 +1,13 @@
 """The normaliser of a tokenizer.json of pieces: what normalizers.py knows, and SentencePiece's own maps."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
-from fasttrain.tokenizer.normalizers import SPACE as WHITE_SPACE
+from fasttrain.tokenizer.normalizer_steps import SPACES
 from fasttrain.tokenizer.normalizers import Normalizer
-from fasttrain.tokenizer.precompiled import Precompiled
 from fasttrain.tokenizer.sentencepiece_normalize_ref import SPACE
 from fasttrain.tokenizer.tokenizer_json_spaces import Spaces
 
@@ -17,7 +16,7 @@ EDGES: tuple[tuple[Mapping[str, Any], re.Pattern[str]], ...] = tuple(
     for expression, ours in ((r"\A +", r"\A +"), (r" +\z", r" +\Z"))
 )
 """How sentencepiece_json.py writes that spaces at the ends go."""
-_WORDS = re.compile(f"[^{WHITE_SPACE}]+")
+_WORDS = re.compile(f"[^{re.escape(SPACES)}]+")
 
 
 class PieceNormalizer:
@@ -28,13 +27,18 @@ class PieceNormalizer:
         self.spaces = spaces
         self._steps = [_step(step, where) for step in spaces.steps]
 
-    def __call__(self, text: str) -> str:
-        """The text as the file's `normalizer` makes it."""
+    def texts(self, texts: Sequence[str]) -> list[str]:
+        """The texts as the file's `normalizer` makes them."""
+        made = self._stepped(texts)
+        if self.spaces.prepends:
+            made = [SPACE + text if text else text for text in made]
+        return [text.replace(" ", SPACE) for text in made] if self.spaces.escapes else made
+
+    def _stepped(self, texts: Sequence[str]) -> list[str]:
+        made = list(texts)
         for step in self._steps:
-            text = step(text)
-        if self.spaces.prepends and text:
-            text = SPACE + text
-        return text.replace(" ", SPACE) if self.spaces.escapes else text
+            made = step(made)
+        return made
 
     def pretokenized(self, text: str, *, is_first: bool) -> str:
         """A normalised text as `pre_tokenizer` makes it. is_first: it begins what is encoded."""
@@ -51,25 +55,18 @@ class PieceNormalizer:
         """
         if not self._steps and self.spaces.scheme == "never":
             return column
-        made = []
-        for n in range(len(column)):
-            text = column[n].decode("utf-8", "replace")
-            for step in self._steps:
-                text = step(text)
-            if self.spaces.scheme != "never" and not inside:
-                text = self.pretokenized(text, is_first=True)
-            made.append(text.encode())
-        return columns.from_texts(made)
+        made = self._stepped([column[n].decode("utf-8", "replace") for n in range(len(column))])
+        if self.spaces.scheme != "never" and not inside:
+            made = [self.pretokenized(text, is_first=True) for text in made]
+        return columns.from_texts([text.encode() for text in made])
 
 
 def _prefixed(text: str) -> str:
     return SPACE + text if text and not text.startswith(SPACE) else text
 
 
-def _step(step: Mapping[str, Any], where: str) -> Callable[[str], str]:
-    if step["type"] == "Precompiled":
-        return Precompiled(step, where)
+def _step(step: Mapping[str, Any], where: str) -> Callable[[Sequence[str]], list[str]]:
     for known, pattern in EDGES:
         if step == known:
-            return lambda text: pattern.sub("", text)
-    return Normalizer(step, where)
+            return lambda texts: [pattern.sub("", text) for text in texts]
+    return Normalizer(step, where).texts

@@ -16,7 +16,7 @@ import numpy as np
 
 from fasttrain.core.errors import FormatError
 from fasttrain.tokenizer import grapheme_tables
-from fasttrain.tokenizer.normalizers import characters
+from fasttrain.tokenizer.normalize_ref import characters
 from fasttrain.tokenizer.sentencepiece_normalize_ref import Rules
 
 _MAX_BYTES = 6

@@ -14,7 +14,7 @@ from fasttrain.core.errors import FormatError
 from fasttrain.formats import atomic
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
-from fasttrain.tokenizer import patterns, tiktoken_file, tokenizer_json, tokenizer_json_pieces
+from fasttrain.tokenizer import normalized_spans, patterns, tiktoken_file, tokenizer_json, tokenizer_json_pieces
 from fasttrain.tokenizer import spans as spans_
 from fasttrain.tokenizer.added_split import AddedSplit, encode_between, places
 from fasttrain.tokenizer.bpe_dropout import bpe_dropout, check_dropout
@@ -158,7 +158,7 @@ class Tokenizer:
         check_dropout("encode_batch", dropout)
         if allow_special and self._split:
             return self._encode_split(self._split, column, eot, threads, impl, dropout, seed, first_text)
-        column = self.normalized(column)
+        column = self.normalized(column, threads=threads)
         if dropout:
             return bpe_dropout(
                 self._model, column, dropout=dropout, seed=seed, first_text=first_text, eot=eot,
@@ -166,10 +166,10 @@ class Tokenizer:
             )  # fmt: skip
         return bpe_encode(self._model, column, eot=eot, finds_added=allow_special, threads=threads, impl=impl)
 
-    def normalized(self, texts: Iterable[str | bytes] | TextColumn | Any) -> TextColumn:
+    def normalized(self, texts: Iterable[str | bytes] | TextColumn | Any, *, threads: int | None = None) -> TextColumn:
         """The texts as the pretokenizer sees them; without a normaliser, and where it changes nothing, as they are."""
         column = _column(texts)
-        return self._normalizer.column(column) if self._normalizer else column
+        return self._normalizer.column(column, threads=threads) if self._normalizer else column
 
     def encode_normalized(self, column: TextColumn, *, threads: int | None = None) -> tuple[Ids, Offsets]:
         """Encode texts that are normalised already."""
@@ -180,7 +180,7 @@ class Tokenizer:
         dropout: float, seed: int, first_text: int,
     ) -> tuple[Ids, Offsets]:  # fmt: skip
         """Cut at added tokens first; what is between them is encoded as texts of their own."""
-        cut = [split(column[n].decode("utf-8", "surrogateescape")) for n in range(len(column))]
+        cut = split([column[n].decode("utf-8", "surrogateescape") for n in range(len(column))])
 
         def encode(part: TextColumn) -> tuple[Ids, Offsets]:
             if not dropout:
@@ -230,19 +230,24 @@ class Tokenizer:
             texts: what was encoded.
             ids, offsets: what came back.
             unit: "bytes" or "characters"; a character that several tokens share lies in the spans of all.
-        Returns: (T, 2) int64. What `add_eot` appended has no extent.
+        Returns: (T, 2) int64. What `add_eot` appended has no extent. With a normaliser, or added tokens with flags,
+            where Hugging Face tokenizers says that the token comes from in the text as it was before.
         Raises: ValueError: an unknown unit, or ids that are not those of the texts.
         """
         if unit not in ("bytes", "characters"):
             raise ValueError(f"spans: unit must be 'bytes' or 'characters', got {unit!r}")
-        if self._normalizer:
-            raise ValueError("spans: the tokenizer has a normaliser, so its tokens are not bytes of the text")
-        column = _column(texts)
+        column, bounds = _column(texts), np.asarray(offsets)
         sizes = np.array([len(t) for t in self.vocabulary.tokens], np.int64)
-        lengths, bounds = np.diff(column.offsets), np.asarray(offsets)
-        found = spans_.byte_spans(ids, bounds, sizes)
-        if not spans_.clip(found, ids, bounds, lengths, [i for t, i in self.special_tokens.items() if t in EOT_NAMES]):
-            raise ValueError("spans: ids must be those of the texts, got others")
+        eot_ids = [i for t, i in self.special_tokens.items() if t in EOT_NAMES]
+        if self._normalizer or self._split:
+            found = normalized_spans.byte_spans(
+                column, ids, bounds, sizes, normalizer=self._normalizer, split=self._split, eot_ids=eot_ids,
+                added_ids=list(self.special_tokens.values()),
+            )  # fmt: skip
+        else:
+            found = spans_.byte_spans(ids, bounds, sizes)
+            if not spans_.clip(found, ids, bounds, np.diff(column.offsets), eot_ids):
+                raise ValueError("spans: ids must be those of the texts, got others")
         if unit == "bytes":
             return found
         views = [column.data[column.offsets[n] : column.offsets[n + 1]] for n in range(len(column))]
