@@ -9,7 +9,7 @@ from tokenizers import normalizers
 
 from fasttrain.core.errors import FormatError
 from fasttrain.tokenizer import grapheme_tables
-from fasttrain.tokenizer.normalizers import characters
+from fasttrain.tokenizer.normalize_ref import characters
 from fasttrain.tokenizer.precompiled import Precompiled
 from tokenizer.scripts import SAMPLES
 from tokenizer.sentencepiece_trained import trained
