@@ -52,7 +52,7 @@ struct SentencePieceModel::Worker {
 
  private:
   static constexpr std::size_t cache_bytes = std::size_t{1} << 27;
-  static constexpr std::size_t first_buckets = 1 << 16;  // 4 MB: growing to them costs a tenth of a pass over as much text
+  static constexpr std::size_t first_buckets = 1 << 17;  // 4 MB: growing to them costs a tenth of a pass over as much text
   std::unique_ptr<PieceCache> cache_;
 };
 
