@@ -20,9 +20,9 @@ class PieceCache {
   };
   struct Entry {
     std::uint64_t lo, hi;
-    std::uint32_t ids[3];  // spills: ids[0] is the place in `spill` of the ids, then the bytes of a long piece
+    std::uint32_t ids[3];  // of one that is not plain ids[0] is the place in `spill` of the ids, then of a long piece's bytes
     std::uint32_t count : 7;
-    std::uint32_t spills : 1;  // count > 3 or a long piece
+    std::uint32_t plain : 1;   // a short piece of up to 3 ids; not of an empty entry, which the key of no piece finds
     std::uint32_t tag : 24;    // whatever else the owner knows of the piece
   };
   static constexpr std::size_t short_bytes = 15, short_ids = 3, long_bytes = 255, long_ids = 64;
@@ -68,7 +68,7 @@ class PieceCache {
     return (first | second) ? bucket + (first ? 0 : 1) : nullptr;
   }
   const std::uint32_t* ids(const Entry& entry) const noexcept {
-    return entry.spills ? spill_.data() + entry.ids[0] : entry.ids;
+    return entry.plain ? entry.ids : spill_.data() + entry.ids[0];
   }
   bool holds_long(const Entry& entry, const std::uint8_t* piece, std::size_t bytes) const noexcept {
     return std::memcmp(spill_.data() + entry.ids[0] + entry.count, piece, bytes) == 0;
