@@ -2,7 +2,7 @@
 
 weights, gradients, m, v    4 bytes each a parameter of the rank (nothing is sharded over dp; Muon keeps no v of blocks'
                             matrices, which is not taken off); with bf16 and fp16 also 2 bytes a matrix weight for
-                            autocast's copies
+                            autocast's copies. bf16_stochastic: matrix weights take 2 bytes and no copies
 activations                 a token and layer, w = 4 bytes in fp32, else 2: 8 C + 8 + 8 H / tp (stream, norms, of
                             LayerNorm 8 more, logsumexp) + 2 w (H + Hkv) D / tp (queries, keys, values and output of
                             attention, which wo multiplies) + with qk_norm (w D + 4) (H + Hkv) / tp + what the other
@@ -15,8 +15,8 @@ activations                 a token and layer, w = 4 bytes in fp32, else 2: 8 C 
 process                     what Python, torch and MPI hold before a model is made, measured in this process
 head                        12 C a token: input and output of the last norm, in half precision their copy, and a
                             gradient; and with the fused loss (CPU, tp = 1, fp32 and bf16) a chunk of logits, a tile of
-                            the weight's gradient (bf16) and 4 V C, that gradient; else V / tp * (8 in fp32, else 10) a
-                            token: logits, their fp32 form, their gradient
+                            the weight's gradient (bf16) and 4 V C, that gradient (bf16_stochastic: 2 V C more);
+                            else V / tp * (8 in fp32, else 10) a token: logits, their fp32 form, their gradient
 """
 
 from dataclasses import asdict, dataclass
@@ -67,7 +67,7 @@ def rank_params(model: ModelConfig, layout: LayoutConfig) -> tuple[int, int]:
 def activation_bytes(model: ModelConfig, tokens: int, precision: str, tp: int = 1) -> int:
     """Bytes that one layer keeps of `tokens` tokens from forward to backward."""
     C, D, F, heads = model.dim, model.D, model.F, model.num_heads + model.Hkv
-    width, attention_width = _width(precision), 2 if precision == "bf16" else FP32
+    width, attention_width = _width(precision), 2 if precision.startswith("bf16") else FP32
     per_norm = 2 if model.norm == "layer" else 1  # the mean beside the root mean square
     is_gated = model.activation == "swiglu"
     inputs = 2 if precision == "fp32" else 5 if is_gated else 4  # autocast casts anew for each of wq, wk, wv, w_up...
@@ -96,7 +96,7 @@ def head_bytes(model: ModelConfig, tokens: int, precision: str, tp: int = 1, *, 
         return ends + tokens * V * (8 if precision == "fp32" else 10)
     chunk = min(tokens * V * width, max(LOGITS_BYTES, V * width))
     tile = 0 if precision == "fp32" else min(TILE_BYTES, V * C * width)
-    return ends + chunk + tile + FP32 * V * C
+    return ends + chunk + tile + (FP32 + (width if precision == "bf16_stochastic" else 0)) * V * C
 
 
 def recomputed_bytes(model: ModelConfig, tokens: int) -> int:
@@ -128,7 +128,7 @@ def rank_memory(
     in_flight = min(layout.pp, num_micro)
     head = head_bytes(model, micro_tokens, precision, layout.tp, is_fused=device == "cpu")
     return Memory(
-        weights=FP32 * params + (0 if precision == "fp32" else 2 * matrices),
+        weights=FP32 * params + {"fp32": 0, "bf16_stochastic": -2}.get(precision, 2) * matrices,
         gradients=FP32 * params,
         optimizer=2 * FP32 * params,
         activations=in_flight * kept + (layer if again else 0),
