@@ -116,6 +116,19 @@ def test_a_loss_that_is_not_fused_keeps_its_logits():
     assert memory.head_bytes(SMALL, 64, "fp16") == ends + 64 * 500 * 10
 
 
+def test_weights_by_precision():
+    params, matrices = memory.rank_params(SMALL, LayoutConfig(dp=1))
+    held = {
+        precision: memory.rank_memory(SMALL, LayoutConfig(dp=1), micro_tokens=64, num_micro=1, precision=precision)
+        for precision in ("fp32", "bf16", "bf16_stochastic")
+    }
+    assert held["fp32"].weights == 4 * params
+    assert held["bf16"].weights == 4 * params + 2 * matrices
+    assert held["bf16_stochastic"].weights == 2 * matrices + 4 * (params - matrices)
+    assert len({(m.gradients, m.optimizer) for m in held.values()}) == 1
+    assert held["bf16_stochastic"].activations == held["bf16"].activations
+
+
 def test_recomputed_layers_keep_their_input():
     def held(recompute, pp=1):
         return memory.rank_memory(SMALL, LayoutConfig(dp=1, pp=pp), micro_tokens=64, num_micro=8, precision="fp32",
