@@ -30,8 +30,8 @@ void bind_optim(py::module_& m) {
       "adamw",
       [](py::array& param, py::array& grad, bind::Array<float>& mean, bind::Array<float>& var,
          std::optional<bind::Array<std::uint16_t>> copy, const bind::Array<float>& c, bool zero_grad,
-         std::uint64_t seed, std::uint32_t step, std::uint32_t stream, std::uint64_t offset, int threads,
-         const std::string& impl) {
+         std::uint64_t seed, std::uint32_t step, std::uint32_t stream, std::uint64_t offset, std::uint64_t width,
+         std::uint64_t pitch, int threads, const std::string& impl) {
         const auto fn = pick(optim::adamw_impls(), "adamw", impl);
         const bool param_half = bind::is_bf16(param, "adamw"), grad_half = bind::is_bf16(grad, "adamw");
         optim::AdamwArgs args{};
@@ -43,11 +43,13 @@ void bind_optim(py::module_& m) {
         args.m = mean.mutable_data(), args.v = var.mutable_data();
         args.N = static_cast<std::size_t>(param.size()), args.c = coefficients(c), args.threads = threads;
         args.seed = seed, args.step = step, args.stream = stream, args.offset = offset;
+        if (width != 0) args.width = width, args.pitch = pitch;
         py::gil_scoped_release nogil;
         fn(args);
       },
       "param"_a.noconvert(), "grad"_a.noconvert(), "m"_a.noconvert(), "v"_a.noconvert(), "copy"_a.noconvert(),
-      "coefficients"_a.noconvert(), "zero_grad"_a, "seed"_a, "step"_a, "stream"_a, "offset"_a, "threads"_a, "impl"_a);
+      "coefficients"_a.noconvert(), "zero_grad"_a, "seed"_a, "step"_a, "stream"_a, "offset"_a, "width"_a, "pitch"_a,
+      "threads"_a, "impl"_a);
   m.def("sum_squares_impls", [] { return runnable(optim::sum_squares_impls()); });
   m.def(
       "sum_squares",

@@ -3,6 +3,7 @@
 
 #include "optim/adamw.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>

@@ -1,6 +1,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include <algorithm>
+
 #include "core/parallel.h"
 #include "core/philox.h"
 #include "optim/adamw.h"

@@ -35,14 +35,15 @@ FT_KERNEL void stochastic_range(const AdamwArgs& p, const G* grad, std::size_t b
   alignas(64) std::uint32_t words[philox_words];
   std::uint64_t drawn = ~std::uint64_t{0};
   for (std::size_t i = begin; i < end;) {
-    const std::uint64_t q = p.offset + i, j = q % (2 * philox_words);
+    const std::size_t column = i % p.width;
+    const std::uint64_t q = p.offset + i / p.width * p.pitch + column, j = q % (2 * philox_words);
     if (q / (2 * philox_words) != drawn) {
       drawn = q / (2 * philox_words);
       draw({static_cast<std::uint32_t>(16 * drawn), p.stream, p.step, ~std::uint32_t{0}, p.seed}, words);
     }
     const int shift = j < philox_words ? 0 : 16;
     const std::uint32_t* bits = words + j % philox_words;
-    const std::size_t room = philox_words - j % philox_words, n = room < end - i ? room : end - i;
+    const std::size_t n = std::min({philox_words - j % philox_words, end - i, p.width - column});
     std::size_t k = 0;
     for (; k + W <= n; k += W) values<Kind::stochastic>(p, grad, i + k, bits + k, shift);
     for (; k < n; ++k) adamw_one(p, i + k, bits[k] >> shift & 0xffffu);

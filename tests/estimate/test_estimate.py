@@ -1,11 +1,13 @@
 import io
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
 from fasttrain.comm.mesh import LayoutConfig
 from fasttrain.core.errors import ConfigError
+from fasttrain.core.precision import autocast
 from fasttrain.estimate import calibrate, memory
 from fasttrain.estimate.estimate import Estimate, contexts, error, estimate, kv_cache, load, save
 from fasttrain.estimate.table import format_error, format_estimate
@@ -55,8 +57,11 @@ def test_layouts_divide_what_they_divide():
     assert pp == block + 500 * 64 + 64  # a layer and one of the two tables
 
 
-@pytest.mark.parametrize("base", [SMALL, GPT2], ids=["llama", "gpt2"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+QK_NORM = SMALL.model_copy(update={"qk_norm": True})
+
+
+@pytest.mark.parametrize("base", [SMALL, GPT2, QK_NORM], ids=["llama", "gpt2", "qk_norm"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_activations_are_what_autograd_keeps(precision, base):
     """The closed form against the bytes that a layer more really saves."""
     kept = {}
@@ -72,13 +77,56 @@ def test_activations_are_what_autograd_keeps(precision, base):
         tokens = torch.zeros(11, 11, dtype=torch.long)
         with (
             torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x),
-            torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+            autocast(precision, torch.device("cpu")),
         ):
             net(tokens, tokens)
         kept[layers] = sum(size for size, _ in sizes.values())
     formula = memory.activation_bytes(base, 121, precision)
-    # An upper bound, and a close one: kernels that recompute may keep less, none keeps more.
+    # An upper bound, and a close one: kernels of other instruction sets may keep less.
     assert 0.8 * formula <= kept[2] - kept[1] <= formula
+
+
+@pytest.mark.parametrize(("V", "C", "N"), [(8192, 128, 4096), (8192, 512, 1024), (4096, 256, 8192)])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_head_needs_what_is_allocated(precision, V, C, N):
+    """The closed form against the peak of what the allocator gives while the last norm, the head and the loss run."""
+    config = ModelConfig(vocab_size=V, num_layers=1, dim=C, num_heads=4)
+    net = Transformer(config)
+    x = torch.randn(1, N, C, requires_grad=True)
+    for p in (*net.norm.parameters(), *net.head.parameters()):
+        p.grad = torch.zeros_like(p)  # as in training: they lie in the flat buffer
+    targets = torch.randint(0, V, (1, N))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        with autocast(precision, torch.device("cpu")):
+            nll, _ = net.head(net.norm(x), targets)
+        nll.sum().backward()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    live = np.cumsum([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())])
+    copy = 0 if precision == "fp32" else 2 * V * C  # autocast's, which is among the weights
+    peak = live.max() + x.numel() * 4 - copy
+    assert peak == pytest.approx(memory.head_bytes(config, N, precision), rel=0.1)
+
+
+def test_a_loss_that_is_not_fused_keeps_its_logits():
+    fused = memory.head_bytes(SMALL, 64, "fp32")
+    ends, chunk, gradient = 64 * 64 * 12, 64 * 500 * 4, 500 * 64 * 4
+    assert fused == ends + chunk + gradient
+    assert memory.head_bytes(SMALL, 64, "fp32", is_fused=False) == ends + 64 * 500 * 8
+    assert memory.head_bytes(SMALL, 64, "bf16", tp=2) == ends + 64 * 250 * 10
+    assert memory.head_bytes(SMALL, 64, "fp16") == ends + 64 * 500 * 10
+
+
+def test_weights_by_precision():
+    params, matrices = memory.rank_params(SMALL, LayoutConfig(dp=1))
+    held = {
+        precision: memory.rank_memory(SMALL, LayoutConfig(dp=1), micro_tokens=64, num_micro=1, precision=precision)
+        for precision in ("fp32", "bf16", "bf16_stochastic")
+    }
+    assert held["fp32"].weights == 4 * params
+    assert held["bf16"].weights == 4 * params + 2 * matrices
+    assert held["bf16_stochastic"].weights == 2 * matrices + 4 * (params - matrices)
+    assert len({(m.gradients, m.optimizer) for m in held.values()}) == 1
+    assert held["bf16_stochastic"].activations == held["bf16"].activations
 
 
 def test_recomputed_layers_keep_their_input():

@@ -1,7 +1,9 @@
 import pytest
 
 
-@pytest.mark.parametrize(("models", "layouts"), [(["grouped", "tied"], 2 * (3 + 6)), (["muon"], 2 + 3)])
+@pytest.mark.parametrize(
+    ("models", "layouts"), [(["grouped", "tied"], 2 * (3 + 6)), (["muon"], 2 + 3), (["stochastic"], 3 + 6)]
+)
 def test_every_layout_equals_one_process(run_job, models, layouts):
     """Every product of 2 and of 4 ranks; with Muon those without tensor parallelism."""
     done = run_job(4, "layouts", *models, timeout=280)

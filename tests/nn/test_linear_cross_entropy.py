@@ -28,7 +28,7 @@ LOSSES = {  # dnll, dz2 for z_loss 1e-2: of a mean, of tokens with weights of th
 def _several_chunks_and_tiles(monkeypatch):
     """As long texts and large vocabularies have them: 32 tokens a chunk for V = 131, some words a tile."""
     monkeypatch.setattr(op, "LOGITS_BYTES", 32 * 131 * 4)
-    monkeypatch.setattr(op, "_TILE_BYTES", 2048)
+    monkeypatch.setattr(op, "TILE_BYTES", 2048)
 
 
 def draw(N, C, V, dtype, seed=41):
@@ -240,7 +240,7 @@ def peak_bytes(run):
 def test_memory_is_a_chunk_of_logits_and_a_tile_whatever_the_tokens(dtype, beside, monkeypatch):
     """Beyond the gradients, the weight's in fp32; under autocast also the weight's copy in bf16 (`beside`)."""
     monkeypatch.setattr(op, "LOGITS_BYTES", 1 << 20)
-    monkeypatch.setattr(op, "_TILE_BYTES", 1 << 18)
+    monkeypatch.setattr(op, "TILE_BYTES", 1 << 18)
     N, C, V = 600, 64, 8000
     t = draw(N, C, V, dtype)
     x, weight = t["x"].bfloat16().requires_grad_(), t["weight"].requires_grad_()

@@ -75,6 +75,16 @@ def test_neither_threads_nor_parts_matter(impl, mode):
     assert_equal({name: np.concatenate([part[name] for part in parts]) for name in whole}, whole)
 
 
+def test_columns_are_drawn_as_in_the_whole_matrix(impl):
+    R, C = 37, 301
+    arrays, keys = draw(R * C, half_param=True), {"impl": impl, "seed": 3, "stream": 1}
+    whole = step(arrays, offset=1000, **keys)["param"].reshape(R, C)
+    for begin, end, threads in ((0, 1, 1), (1, 130, 2), (130, 301, 5), (0, 301, 1)):
+        part = {name: np.ascontiguousarray(a.reshape(R, C)[:, begin:end]).ravel() for name, a in arrays.items()}
+        got = step(part, offset=1000 + begin, width=end - begin, pitch=C, threads=threads, **keys)["param"]
+        np.testing.assert_array_equal(got.reshape(R, -1), whole[:, begin:end])
+
+
 def test_what_is_not_finite_stays_so_in_bf16(impl):
     param = adamw_ref.nearest(np.array([math.nan, math.inf, -math.inf, 3.3e38, 1.0] * 7, np.float32))
     arrays = draw(35, half_param=True) | {"param": param}

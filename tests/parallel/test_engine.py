@@ -7,11 +7,14 @@ import torch
 from fasttrain.core.errors import ConfigError
 from fasttrain.model.init import init_
 from fasttrain.model.transformer import Transformer
-from fasttrain.optim.adamw import AdamW
+from fasttrain.optim import adamw_ref
+from fasttrain.optim.adamw import AdamW, adamw_
 from fasttrain.optim.config import OptimConfig
 from fasttrain.optim.muon import Muon
+from fasttrain.parallel.data import FlatParameters
+from fasttrain.parallel.plan import Plan
 from fasttrain.parallel.update import Update
-from parallel.made_mesh import SMALL, cut, engine, rows
+from parallel.made_mesh import SMALL, cut, engine, place, rows
 
 EPS = float(np.finfo(np.float32).eps)
 RAGGED = [16, 1, 9, 0, 3, 16]
@@ -180,7 +183,7 @@ def test_muons_state_goes_round_by_global_names(tied):
 
 def test_muon_refuses_matrices_that_are_cut():
     with pytest.raises(ConfigError, match=r"optim.name: muon needs whole matrices, which layout.tp = 2 cuts; set"):
-        Update(engine().flat, MUON, tp=2, precision="fp32")
+        Update(engine().flat, MUON, plan=Plan(SMALL, place(tp=(0, 2))), precision="fp32")
 
 
 def test_muon_refuses_the_rates_of_width_transfer():
@@ -224,3 +227,112 @@ def test_recomputing_blocks_changes_no_bit(recompute):
         for e in (plain, again):
             e.update(lr=1e-2, grad_norm=e.grad_norm())
     assert plain.evaluate([micro]).loss == again.evaluate([micro]).loss
+
+
+STOCHASTIC = {"precision": "bf16_stochastic"}
+GPT2 = SMALL.model_copy(update={"num_kv_heads": 4, "positions": "learned", "bias": True, "tied_embeddings": True,
+                                "norm": "layer", "activation": "gelu_tanh"})  # fmt: skip
+
+
+def updated(config, mesh):
+    """This rank's weights after three updates with gradients that are cut from those of the whole model."""
+    plan = Plan(config, mesh)
+    whole = {name: torch.randn(shape, generator=torch.Generator().manual_seed(i)) / 50
+             for i, (name, shape) in enumerate(plan.shapes.items())}  # fmt: skip
+    named = []
+    for name in plan.names:
+        part = plan.cut(name).of(whole[name]).clone()
+        named.append((name, torch.nn.Parameter(part.bfloat16() if part.ndim > 1 else part)))
+    flat = FlatParameters(named, torch.device("cpu"))
+    update = Update(flat, OptimConfig(), plan=plan, precision="bf16_stochastic", seed=7)
+    for k in range(3):
+        for name in plan.names:
+            flat.grad(name).copy_(plan.cut(name).of(whole[name].roll(k + 1)))
+        update.step(lr=1e-4, grad_scale=1.0)
+        assert not flat.grads.any()
+    return plan, {name: flat.weight(name).clone() for name in plan.names}
+
+
+@pytest.mark.parametrize("config", [SMALL, GPT2], ids=["llama", "gpt2"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_stochastic_rounding_is_the_same_however_the_model_is_cut(config, threads, monkeypatch):
+    _, whole = updated(config, place())
+    monkeypatch.setenv("FASTTRAIN_THREADS", str(threads))
+    seen = set()
+    for tp, pp in [(1, 1), (2, 1), (1, 2), (2, 3)]:
+        for t in range(tp):
+            for p in range(pp):
+                plan, mine = updated(config, place(tp=(t, tp), pp=(p, pp), dp=(1, 2)))
+                for name, weight in mine.items():
+                    assert weight.dtype == (torch.bfloat16 if weight.ndim > 1 else torch.float32)
+                    assert torch.equal(weight, plan.cut(name).of(whole[name])), (name, tp, pp)
+                seen |= set(mine)
+    assert seen == set(whole)
+
+
+def test_no_two_parameters_share_their_draws():
+    plan = Plan(SMALL, place())
+    streams = [plan.place(name)["stream"] for name in plan.names]
+    assert streams == list(range(len(plan.shapes)))
+
+
+def test_gradients_of_bf16_weights_add_up_in_fp32():
+    """Many micro-batches: their sum is as exact as with fp32 weights, and no bf16 gradient is left over."""
+    config = SMALL.model_copy(update={"tied_embeddings": True})
+    half, master = engine(config, **STOCHASTIC), engine(config, precision="bf16")
+    for name in half.plan.names:
+        master.flat.weight(name).copy_(half.flat.weight(name))
+    micro = cut(rows(8, [16] * 24), [1] * 24)
+    for e in (half, master):
+        e.forward_backward(micro, step=0)
+    for name in half.plan.names:
+        off = (half.flat.grad(name) - master.flat.grad(name)).norm() / master.flat.grad(name).norm()
+        assert off < 2.0**-8, name  # a rounding to bf16 of each micro-batch's own, which autocast does too
+        assert half.stage.named[name].grad is None or half.stage.named[name].ndim == 1
+    assert half.flat.halves.numel() + half.flat.weights.numel() == master.flat.weights.numel()
+    assert half.flat.weights.numel() == sum(p.numel() for p in half.stage.named.values() if p.ndim == 1)
+
+
+def test_stochastic_rounding_learns_as_a_master_does(monkeypatch):
+    """Steps below half an ulp of bf16, which rounding to nearest loses."""
+    micro, optim, losses = rows(9, [16] * 8), OptimConfig(lr=3e-5, weight_decay=0.0), {}
+    config = SMALL.model_copy(update={"init_std": 0.1})
+    for how in ("master", "stochastic", "nearest"):
+        if how == "nearest":
+            monkeypatch.setattr("fasttrain.optim.adamw.adamw_", to_nearest)
+        e = engine(config, optim, precision="bf16" if how == "master" else "bf16_stochastic")
+        first = e.forward_backward([micro], step=0).mean_loss
+        for step in range(150):
+            e.update(lr=optim.lr, grad_norm=e.grad_norm())
+            last = e.forward_backward([micro], step=step + 1).mean_loss
+        losses[how] = first - last
+    assert losses["stochastic"] == pytest.approx(losses["master"], rel=0.1)
+    assert losses["nearest"] < 0.8 * losses["master"]
+
+
+def to_nearest(param, grad, m, v, **keys):
+    exact = adamw_ref.widen(param) if param.dtype == np.uint16 else param
+    adamw_(exact, grad, m, v, **keys)
+    if exact is not param:
+        param[...] = adamw_ref.nearest(exact)
+
+
+def test_muon_keeps_fp32_weights():
+    with pytest.raises(ConfigError, match="train.precision: bf16_stochastic"):
+        engine(optim=OptimConfig(name="muon"), **STOCHASTIC)
+
+
+def test_averaged_bf16_weights_and_back():
+    config = SMALL.model_copy(update={"mup_base_dim": 8})
+    e, other = (engine(config, ema_decay=0.5, **STOCHASTIC) for _ in range(2))
+    for step in range(2):
+        e.forward_backward([rows(step, RAGGED)], step=step)
+        e.update(lr=1e-2, grad_norm=1.0)
+    state = {name: tensor.clone() for name, tensor in e.gather()}
+    assert {state[n].dtype for n in ("embed.weight", "blocks.0.attn.wo.weight")} == {torch.bfloat16}
+    assert {state[n].dtype for n in ("norm.weight", "ema.embed.weight", "optim.v.embed.weight")} == {torch.float32}
+    other.load(state, optimizer_steps=e.optimizer_steps)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in other.gather())
+    with e.averaged():
+        assert torch.equal(e.stage.named["embed.weight"].detach(), state["ema.embed.weight"].bfloat16())
+    assert torch.equal(e.stage.named["embed.weight"].detach(), state["embed.weight"])

@@ -12,8 +12,10 @@ from train.test_loop import assert_same, final, steps
 
 KNOWN = {"train__num_steps": 20, "checkpoint__every_steps": 10, "checkpoint__keep": 9}
 
+STOCHASTIC = {"train__precision": "bf16_stochastic"}
 
-@pytest.mark.parametrize("changes", [{}, {"train__precision": "bf16"}, {"train__threads": 2}], ids=str)
+
+@pytest.mark.parametrize("changes", [{}, {"train__precision": "bf16"}, STOCHASTIC, {"train__threads": 2}], ids=str)
 def test_two_runs_have_the_same_bits(changes, tmp_path):
     one, two = made_run.make(tmp_path / "one"), made_run.make(tmp_path / "two")
     made_run.run(one, **changes)
@@ -21,14 +23,15 @@ def test_two_runs_have_the_same_bits(changes, tmp_path):
     assert_same(one, two)
 
 
-def test_saved_ten_steps_loaded_the_same_ten_steps(tmp_path):
+@pytest.mark.parametrize("changes", [{}, STOCHASTIC], ids=str)
+def test_saved_ten_steps_loaded_the_same_ten_steps(changes, tmp_path):
     """The second time begins from what lies on the disk alone."""
     folder = made_run.make(tmp_path)
-    made_run.run(folder, **KNOWN)
+    made_run.run(folder, **KNOWN, **changes)
     first, told = final(folder), steps(folder)
     store.remove(folder.checkpoints, 20)
     (folder.train / "result.json").unlink()
-    made_run.run(folder, **KNOWN)
+    made_run.run(folder, **KNOWN, **changes)
     assert [line["step"] for line in read_lines(folder.metrics) if line.get("event") == "resume"] == [10]
     assert steps(folder) == told
     for name, tensor in final(folder).items():

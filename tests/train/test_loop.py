@@ -15,6 +15,7 @@ import torch
 import fasttrain
 from fasttrain.checkpoint import store
 from fasttrain.core.errors import ConfigError
+from fasttrain.eval.load import load_model
 from fasttrain.monitor.metrics import MetricsLog, read_lines
 from fasttrain.parallel.engine import Engine
 from fasttrain.train import loop
@@ -195,7 +196,7 @@ def test_the_best_checkpoint_is_kept_and_named(unbroken):
     assert store.best(folder.checkpoints) == store.path_of(folder.checkpoints, 12)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["bf16", "bf16_stochastic", "fp16"])
 def test_half_precision_learns_and_resumes_with_the_same_bits(precision, tmp_path, monkeypatch):
     whole, broken = made_run.make(tmp_path / "whole"), made_run.make(tmp_path / "broken")
     made_run.run(whole, train__precision=precision)
@@ -205,7 +206,12 @@ def test_half_precision_learns_and_resumes_with_the_same_bits(precision, tmp_pat
         made_run.run(broken, train__precision=precision)
     made_run.run(broken, train__precision=precision)
     assert_same(whole, broken)
-    assert all(t.dtype == torch.float32 for t in final(whole).values()), "master weights stay fp32"
+    halves = {name for name, t in final(whole).items() if t.dtype != torch.float32}
+    matrices = {name for name, t in final(whole).items() if t.ndim > 1 and not name.startswith("optim.")}
+    assert halves == (matrices if precision == "bf16_stochastic" else set()), "master weights stay fp32"
+    model, _ = load_model(store.path_of(whole.checkpoints, made_run.NUM_STEPS))
+    for name, p in model.named_parameters():
+        assert torch.equal(p, final(whole)[name].float()), "evaluation and export see the saved weights"
 
 
 def test_muon_learns_and_resumes_with_the_same_bits(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import torch
 
 from comm.thread_ranks import on_ranks
 from fasttrain.comm.group import SoloGroup
+from fasttrain.core.errors import ConfigError
 from fasttrain.core.precision import has_bf16
 from fasttrain.monitor.metrics import read_lines
 from fasttrain.train import machine
@@ -102,3 +103,9 @@ def test_a_run_that_moves_keeps_what_auto_meant(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "has_bf16", lambda device: False)
     assert made_run.run(folder, train__precision="auto").is_finished
     assert events(folder) == {"start": "bf16", "resume": "bf16"}
+
+
+def test_stochastic_rounding_is_refused_on_a_card():
+    with pytest.raises(ConfigError, match="train.precision: bf16_stochastic runs on the CPU"):
+        machine.choose_precision("bf16_stochastic", torch.device("cuda"), SoloGroup())
+    assert machine.choose_precision("bf16_stochastic", CPU, SoloGroup()) == "bf16_stochastic"

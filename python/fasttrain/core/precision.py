@@ -1,4 +1,7 @@
-"""Mixed precision: weights, gradients and optimizer state stay float32; products run in what `precision` names."""
+"""Mixed precision: weights, gradients and optimizer state stay float32; products run in what `precision` names.
+
+bf16_stochastic: products in bf16 as well, and matrices are kept in bf16 alone, rounded stochastically at each step.
+"""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -6,8 +9,13 @@ from typing import Any, Literal
 
 import torch
 
-Precision = Literal["fp32", "bf16", "fp16"]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Precision = Literal["fp32", "bf16", "bf16_stochastic", "fp16"]
+DTYPES = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "bf16_stochastic": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 # What a CPU that multiplies bf16 is said to have: x86, x86 with tiles, ARM. Without one of them torch emulates bf16
 # with a scalar loop: 0.8 GFLOP/s against 138 in fp32 on a Zen 3 of two cores (torch 2.13.0).

@@ -106,7 +106,7 @@ def estimate(
     total_s = None if step_s is None else step_s * num_steps
     priced = total_s is not None and price_per_rank_hour is not None
     memory = rank_memory(model, mesh, micro_tokens=micro_rows * seq_len, num_micro=num_micro, precision=precision,
-                         recompute=recompute, process=process)  # fmt: skip
+                         recompute=recompute, process=process, device=device)  # fmt: skip
     return Estimate(
         params=asdict(num_params(model)),
         flops_formula=FLOPS_FORMULA,

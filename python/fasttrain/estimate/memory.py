@@ -2,15 +2,21 @@
 
 weights, gradients, m, v    4 bytes each a parameter of the rank (nothing is sharded over dp; Muon keeps no v of blocks'
                             matrices, which is not taken off); with bf16 and fp16 also 2 bytes a matrix weight for
-                            autocast's copies
-activations                 a token and layer: 8 C + 8 + 8 H / tp (stream, norms, of LayerNorm 8 more, logsumexp) +
-                            8 (H + Hkv) D / tp (queries, keys, values and output of attention, kept in fp32) + what
-                            goes into matrices:
-                            8 C + 16 F / tp in fp32, else 10 C + (2 H D + 8 F) / tp, with GELU half the F; times the
-                            micro-batches in flight (1F1B: min(pp, micro-batches) on the first stage). A layer that is
-                            recomputed keeps 4 C (its input), and all of one such layer is there while backward is in it
+                            autocast's copies. bf16_stochastic: matrix weights take 2 bytes and no copies
+activations                 a token and layer, w = 4 bytes in fp32, else 2: 8 C + 8 + 8 H / tp (stream, norms, of
+                            LayerNorm 8 more, logsumexp) + 2 w (H + Hkv) D / tp (queries, keys, values and output of
+                            attention, which wo multiplies) + with qk_norm (w D + 4) (H + Hkv) / tp + what the other
+                            matrices multiply and the activation: w (2 C + 3 F / tp) in fp32, else w (5 C + 3 F / tp),
+                            as autocast copies for each; with GELU 2 F, and 4 C of the 5; fp16, where torch does
+                            what is native in bf16: attention at w = 4, also 2 H D / tp (wo's copy), 4 C of RMSNorm and
+                            2 F / tp of SwiGLU, and with qk_norm 4 (H + Hkv) D / tp more; times the micro-batches in
+                            flight (1F1B: min(pp, micro-batches) on the first stage). A layer that is recomputed keeps
+                            4 C (its input), and all of one such layer is there while backward is in it
 process                     what Python, torch and MPI hold before a model is made, measured in this process
-head                        a token: V / tp * (8 in fp32, else 10) bytes: logits, their fp32 form, their gradient
+head                        12 C a token: input and output of the last norm, in half precision their copy, and a
+                            gradient; and with the fused loss (CPU, tp = 1, fp32 and bf16) a chunk of logits, a tile of
+                            the weight's gradient (bf16) and 4 V C, that gradient (bf16_stochastic: 2 V C more);
+                            else V / tp * (8 in fp32, else 10) a token: logits, their fp32 form, their gradient
 """
 
 from dataclasses import asdict, dataclass
@@ -19,6 +25,7 @@ from typing import Any
 from fasttrain.comm.mesh import LayoutConfig
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import block_vectors, num_ffn_matrices
+from fasttrain.nn.linear_cross_entropy_op import LOGITS_BYTES, TILE_BYTES
 
 FP32 = 4
 
@@ -59,13 +66,37 @@ def rank_params(model: ModelConfig, layout: LayoutConfig) -> tuple[int, int]:
 
 def activation_bytes(model: ModelConfig, tokens: int, precision: str, tp: int = 1) -> int:
     """Bytes that one layer keeps of `tokens` tokens from forward to backward."""
-    C, H, D, F = model.dim, model.num_heads, model.D, model.F
-    F = F // 2 if model.activation == "gelu_tanh" else F  # no gate, and nothing of the product beside its input
+    C, D, F, heads = model.dim, model.D, model.F, model.num_heads + model.Hkv
+    width, attention_width = _width(precision), 2 if precision.startswith("bf16") else FP32
     per_norm = 2 if model.norm == "layer" else 1  # the mean beside the root mean square
-    exact = FP32 * (2 * C + 2 * per_norm + (2 * H + 2 * (H + model.Hkv) * D) // tp)
-    if precision == "fp32":
-        return tokens * (exact + FP32 * (2 * C + 4 * F // tp))
-    return tokens * (exact + 2 * (5 * C + (H * D + 4 * F) // tp))
+    is_gated = model.activation == "swiglu"
+    inputs = 2 if precision == "fp32" else 5 if is_gated else 4  # autocast casts anew for each of wq, wk, wv, w_up...
+    kept = FP32 * (2 * C + 2 * per_norm + 2 * model.num_heads // tp)
+    kept += 2 * attention_width * heads * D // tp + width * (inputs * C + (3 if is_gated else 2) * F // tp)
+    if model.qk_norm:
+        kept += (attention_width * D + FP32) * heads // tp
+    if precision == "fp16":  # torch's own: the norms' outputs before their weight, silu(gate)
+        kept += 2 * model.num_heads * D // tp + (2 * F // tp if is_gated else 0)
+        kept += FP32 * (C if model.norm == "rms" else 0) + (FP32 * heads * D // tp if model.qk_norm else 0)
+    return tokens * kept
+
+
+def _width(precision: str) -> int:
+    return FP32 if precision == "fp32" else 2
+
+
+def head_bytes(model: ModelConfig, tokens: int, precision: str, tp: int = 1, *, is_fused: bool = True) -> int:
+    """Bytes that the last norm, the output matrix and the loss of `tokens` tokens need at their fullest.
+
+    Args: is_fused: whether the native loss is there, which fp16 and tensor parallelism do without.
+    """
+    C, V, width = model.dim, -(-model.vocab_size // tp), _width(precision)
+    ends = tokens * C * 3 * FP32
+    if not is_fused or tp > 1 or precision == "fp16":
+        return ends + tokens * V * (8 if precision == "fp32" else 10)
+    chunk = min(tokens * V * width, max(LOGITS_BYTES, V * width))
+    tile = 0 if precision == "fp32" else min(TILE_BYTES, V * C * width)
+    return ends + chunk + tile + (FP32 + (width if precision == "bf16_stochastic" else 0)) * V * C
 
 
 def recomputed_bytes(model: ModelConfig, tokens: int) -> int:
@@ -82,6 +113,7 @@ def rank_memory(
     precision: str,
     recompute: int = 0,
     process: int = 0,
+    device: str = "cpu",
 ) -> Memory:
     """Memory of the fullest rank that trains micro-batches of `micro_tokens` tokens, `num_micro` a step.
 
@@ -94,9 +126,9 @@ def rank_memory(
     layer = activation_bytes(model, micro_tokens, precision, layout.tp)
     kept = (layers - again) * layer + again * recomputed_bytes(model, micro_tokens)
     in_flight = min(layout.pp, num_micro)
-    head = micro_tokens * -(-model.vocab_size // layout.tp) * (8 if precision == "fp32" else 10)
+    head = head_bytes(model, micro_tokens, precision, layout.tp, is_fused=device == "cpu")
     return Memory(
-        weights=FP32 * params + (0 if precision == "fp32" else 2 * matrices),
+        weights=FP32 * params + {"fp32": 0, "bf16_stochastic": -2}.get(precision, 2) * matrices,
         gradients=FP32 * params,
         optimizer=2 * FP32 * params,
         activations=in_flight * kept + (layer if again else 0),

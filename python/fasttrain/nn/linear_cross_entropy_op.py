@@ -24,7 +24,7 @@ from fasttrain.nn.arrays import array
 from fasttrain.nn.loss import IGNORED
 
 LOGITS_BYTES = 32 << 20  # half as many rows cost the products nothing, but dweight's sums are read and written twice
-_TILE_BYTES = 4 << 20  # of a chunk's bf16 dweight: added to the sums before it leaves the cache
+TILE_BYTES = 4 << 20  # of a chunk's bf16 dweight: added to the sums before it leaves the cache
 
 
 @torch.library.custom_op("fasttrain::linear_cross_entropy", mutates_args=(), device_types="cpu")
@@ -177,7 +177,7 @@ def _add_product(sums: Tensor, dlogits: Tensor, chunk: Tensor, is_first: bool, i
     if chunk.dtype == torch.float32:
         torch.addmm(sums, dlogits.t(), chunk, beta=0 if is_first else 1, out=sums)
         return
-    height = max(1, _TILE_BYTES // max(1, 2 * chunk.shape[1]))
+    height = max(1, TILE_BYTES // max(1, 2 * chunk.shape[1]))
     tile = chunk.new_empty((min(height, len(sums)), chunk.shape[1]))
     for words in _slices(len(sums), height):
         part = tile[: words.stop - words.start]

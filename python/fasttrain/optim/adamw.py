@@ -35,6 +35,8 @@ def adamw_(
     seed: int = 0,
     stream: int = 0,
     offset: int = 0,
+    width: int = 0,
+    pitch: int = 0,
     threads: int | None = None,
     impl: str | None = None,
 ) -> None:
@@ -50,6 +52,8 @@ def adamw_(
         copy: (N,) uint16, filled with float32 parameters in bf16, to nearest.
         seed, stream, offset: of stochastic rounding, beside the step: drawn from (seed, step, stream, offset + i) for
             value i, so that an array gives the same bits in any number of parts. `stream` tells arrays apart.
+        width, pitch: of an array that is `width` columns of a matrix of `pitch`, row by row: value i is drawn as
+            offset + i // width * pitch + i % width, its place in the matrix; width 0: as offset + i.
         threads: at most so many; backend.num_threads() when None. The result does not depend on it.
     Raises: TypeError: another dtype. ValueError: a wrong shape, order, step, stream, offset or impl.
     Cost: reads 16 N bytes and writes 12 N, once; a copy 2 N more, zeros 4 N more; bf16 halves param's and grad's.
@@ -67,7 +71,10 @@ def adamw_(
             raise ValueError(f"{op}: copy must be None where param is bf16, which needs none")
     if step < 1:
         raise ValueError(f"{op}: step must be at least 1, got {step}")
-    if not (step < 2**32 and 0 <= stream < 2**32 and 0 <= offset <= 2**35 - len(param)):
+    if width and not (0 < width <= pitch and len(param) % width == 0):
+        raise ValueError(f"{op}: need 0 < width <= pitch and whole rows of N = {len(param)}, got {width}, {pitch}")
+    extent = len(param) // width * pitch if width else len(param)
+    if not (step < 2**32 and 0 <= stream < 2**32 and 0 <= offset <= 2**35 - extent):
         raise ValueError(
             f"{op}: step and stream must be below 2^32 and offset + N at most 2^35, got {step}, {stream}, {offset}"
         )
@@ -75,13 +82,13 @@ def adamw_(
     c = adamw_ref.coefficients(step, lr, betas, eps, weight_decay, grad_scale).astype(np.float32)
     seed &= 0xFFFFFFFFFFFFFFFF
     if impl != "reference":
-        place = seed, step, stream, offset, threads or backend.num_threads(), impl
+        place = seed, step, stream, offset, width, pitch, threads or backend.num_threads(), impl
         backend.native(op)(param, grad, m, v, copy, c, zero_grad, *place)
         return
     exact = adamw_ref.widen(param) if param_half else param
     adamw_ref.adamw(exact, adamw_ref.widen(grad) if grad_half else grad, m, v, c)
     if param_half:
-        random = adamw_ref.random_halves(len(param), offset, seed, step, stream)
+        random = adamw_ref.random_halves(len(param), offset, seed, step, stream, width, pitch)
         param[...] = adamw_ref.stochastic(exact, random)
     if copy is not None:
         copy[...] = adamw_ref.nearest(exact)
@@ -101,7 +108,9 @@ class AdamW(torch.optim.Optimizer):
         clip_norm: largest Euclidean norm of all gradients together; larger ones are scaled down to it; 0: no clipping.
             `grad_norm` is what it was at the last step.
         bf16: how bf16 parameters are kept: beside an fp32 "master" (4 bytes each more), or alone, by "stochastic"
-            rounding (CPU), whose draws depend on `seed`, the step and the parameter's place alone.
+            rounding (CPU), whose draws depend on `seed`, the step and the parameter's place alone. A group may say
+            that place itself, `place`, a dict of stream, offset, width and pitch as `adamw_` takes them, and `grad`,
+            fp32, in the place of its parameter's, which torch wants in bf16; it must hold one parameter then.
         impl: an implementation's name; the fastest that runs here when None.
     Raises: ValueError: a negative rate. TypeError: parameters of another dtype.
     """
@@ -136,6 +145,8 @@ class AdamW(torch.optim.Optimizer):
         """Add a group, as torch does, after a look at its parameters."""
         super().add_param_group(param_group)
         for p in self.param_groups[-1]["params"]:
+            if ("place" in param_group or "grad" in param_group) and len(self.param_groups[-1]["params"]) != 1:
+                raise ValueError("AdamW: a group with a place or grad must hold one parameter")
             if p.dtype not in (torch.float32, torch.bfloat16) or not p.is_contiguous():
                 raise TypeError(
                     f"AdamW: parameters must be contiguous float32 or bfloat16, got {p.dtype}, strides {p.stride()}; "
@@ -158,8 +169,8 @@ class AdamW(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         if self._clip_norm:
-            grads = (p.grad for group in self.param_groups for p in group["params"] if p.grad is not None)
-            self.grad_norm = abs(grad_scale) * global_norm(grads)
+            grads = (_gradient(group, p) for group in self.param_groups for p in group["params"])
+            self.grad_norm = abs(grad_scale) * global_norm(g for g in grads if g is not None)
             if not math.isfinite(self.grad_norm):
                 raise RuntimeError(f"AdamW: the gradient's norm must be finite, got {self.grad_norm}; skip this batch")
             grad_scale *= clip_coefficient(self.grad_norm, self._clip_norm)
@@ -168,12 +179,13 @@ class AdamW(torch.optim.Optimizer):
             settings = {key: group[key] for key in ("betas", "eps", "weight_decay")} | {"lr": float(group["lr"])}
             for p in group["params"]:
                 stream += 1
-                if p.grad is None:
+                given = _gradient(group, p)
+                if given is None:
                     continue
                 state = self._state_of(p)
                 state["step"] += 1
                 settings |= {"step": int(state["step"]), "grad_scale": grad_scale}
-                grad = p.grad.contiguous()  # an expanded gradient has stride 0
+                grad = given.contiguous()  # an expanded gradient has stride 0
                 if p.is_cuda:
                     self._step_cuda(p, grad, state, settings, zero_grad)
                 else:
@@ -181,15 +193,14 @@ class AdamW(torch.optim.Optimizer):
                     arrays = (state.get("master", p), grad, state["exp_avg"], state["exp_avg_sq"])
                     adamw_(
                         *(_flat(x) for x in arrays),
-                        **settings,
+                        **settings | (group.get("place") or {"stream": stream}),
                         copy=None if half is None else _flat(half),
-                        zero_grad=zero_grad and grad is p.grad,
+                        zero_grad=zero_grad and grad is given,
                         seed=self._seed,
-                        stream=stream,
                         threads=torch_threads(),
                         impl=self._impl,
                     )
-                if zero_grad and grad is not p.grad:
+                if zero_grad and grad is not given:
                     p.grad = torch.zeros_like(p)
         return loss
 
@@ -227,6 +238,11 @@ class AdamW(torch.optim.Optimizer):
                     self.state[p][name] = value.to(p.device, torch.float32, copy=True).view(p.shape)
             if self.state.get(p) and p.dtype == torch.bfloat16 and not self._is_stochastic:
                 self.state[p].setdefault("master", p.detach().float())
+
+
+def _gradient(group: dict[str, Any], p: Tensor) -> Tensor | None:
+    grad: Tensor | None = group.get("grad", p.grad)
+    return grad
 
 
 def _flat(x: Tensor) -> Any:

@@ -54,13 +54,18 @@ def stochastic(x: npt.NDArray[np.float32], random: npt.NDArray[np.uint32]) -> Ha
     return _upper(x, x.view(np.uint32).astype(np.uint64) + random)
 
 
-def random_halves(size: int, offset: int, seed: int, step: int, stream: int) -> npt.NDArray[np.uint32]:
-    """(size,) 16 random bits of the values offset, offset + 1, ... of a stream (csrc/optim/adamw.h)."""
-    q = np.arange(offset, offset + size)
-    first, blocks = offset // 128, -(-(offset + size) // 128) - offset // 128
+def random_halves(
+    size: int, offset: int, seed: int, step: int, stream: int, width: int = 0, pitch: int = 0
+) -> npt.NDArray[np.uint32]:
+    """(size,) 16 random bits of the values offset + i // width * pitch + i % width of a stream (csrc/optim/adamw.h)."""
+    i = np.arange(size)
+    q = offset + (i // width * pitch + i % width if width else i)
+    first = offset // 128
+    blocks = int(q[-1]) // 128 + 1 - first if size else 0
     words = philox.words(first, blocks, stream, step, 0xFFFFFFFF, seed)
     word = words[q // 128 - first, q % 64]
-    return np.where(q % 128 < 64, word & 0xFFFF, word >> 16)
+    random: npt.NDArray[np.uint32] = np.where(q % 128 < 64, word & 0xFFFF, word >> 16)
+    return random
 
 
 def _upper(x: npt.NDArray[np.float32], bits: npt.NDArray[np.uint64]) -> Halves:

@@ -6,6 +6,10 @@ Flat layout, from the end of the model to its start, because that is the order i
 
 Where parameters learn at several rates (muP), matrices of one rate lie together, the lowest rate first.
 
+Matrices that are bf16 stay so, in a buffer of their own, and have no fp32 form; vectors are fp32 always (they are few,
+and a norm's weight near 1 would walk at random in steps of 2^-8, many times those of AdamW). Gradients of bf16 matrices
+are added up in fp32 all the same: backward makes one in bf16 a micro-batch, which goes to the flat buffer and is freed.
+
 Buckets are cut from it once and always start in the same order, whatever finishes first, so that ranks agree and the
 sums have the same bits with and without overlap. Gradients come already divided by the tokens of the whole batch.
 """
@@ -46,7 +50,7 @@ class OptimizerGroup:
 
 
 class FlatParameters:
-    """The parameters of `named` moved into one float32 buffer (and their gradients into another)."""
+    """The parameters of `named` moved into one buffer (bf16 matrices into another) and their gradients into one."""
 
     def __init__(
         self,
@@ -69,13 +73,42 @@ class FlatParameters:
                 self.parameters[name] = p
                 start += p.numel()
             self.groups.append(OptimizerGroup(part=slice(begin, start), is_decayed=not is_vector, lr_scale=scale))
-        self.weights = torch.empty(start, dtype=torch.float32, device=device)
+        # Halves come first, because matrices do.
+        self.num_halves = sum(p.numel() for p in self.parameters.values() if p.dtype == torch.bfloat16)
+        self.halves = torch.empty(self.num_halves, dtype=torch.bfloat16, device=device)
+        self.weights = torch.empty(start - self.num_halves, dtype=torch.float32, device=device)
         self.grads = torch.zeros(start, dtype=torch.float32, device=device)
         for name, p in self.parameters.items():
-            view = self.spans[name].of(self.weights)
+            view = self.weight(name)
             view.copy_(p.detach())
             p.data = view
-            p.grad = self.spans[name].of(self.grads)
+            if p.dtype == torch.float32:
+                p.grad = self.spans[name].of(self.grads)
+            else:
+                p.register_post_accumulate_grad_hook(self._add_to(self.spans[name]))  # type: ignore[no-untyped-call]
+
+    def _add_to(self, span: Span) -> Callable[[torch.Tensor], None]:
+        def add(p: torch.Tensor) -> None:
+            assert p.grad is not None
+            span.of(self.grads).add_(p.grad)
+            p.grad = None
+
+        return add
+
+    def weight(self, name: str) -> torch.Tensor:
+        """The weights of one parameter, as a view."""
+        span = self.spans[name]
+        if span.stop <= self.num_halves:
+            return span.of(self.halves)
+        return self.part(span.start, span.stop).view(span.shape)
+
+    def part(self, start: int, stop: int) -> torch.Tensor:
+        """The fp32 weights whose gradients are `grads[start:stop]`, as a view."""
+        return self.weights[start - self.num_halves : stop - self.num_halves]
+
+    def exact(self) -> torch.Tensor:
+        """A copy of all weights in fp32, laid out as the gradients."""
+        return torch.cat([self.halves.float(), self.weights])
 
     def grad(self, name: str) -> torch.Tensor:
         """The gradient of one parameter, as a view."""

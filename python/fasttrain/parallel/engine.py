@@ -52,7 +52,7 @@ class Engine:
         """Cut the model and draw its initial weights, a pure function of (config, seed).
 
         Args:
-            seed: of the weights and of dropout.
+            seed: of the weights, of dropout and of stochastic rounding.
             num_sources: S, sources are numbered 0..S-1 in `MicroBatch.sources`.
             overlap: whether gradients are reduced while backward still runs; the bits are the same.
             ema_decay: of a running average of the weights, a step; 0: none is kept.
@@ -71,10 +71,10 @@ class Engine:
         self.scaler = make_scaler(precision)
         self.flat = FlatParameters(self.stage.named.items(), self.device, lr_scale=lambda name: lr_scale(config, name))
         self._reducer = BucketReducer(self.flat, self._dp, bucket_bytes=bucket_bytes, overlap=overlap)
-        self._update = Update(self.flat, optim, tp=mesh.tp.size, precision=precision)
+        self._update = Update(self.flat, optim, plan=self.plan, precision=precision, seed=seed)
         self._grads_are_zero = True
         self.ema_decay = ema_decay
-        self._ema = self.flat.weights.clone() if ema_decay else None
+        self._ema = self.flat.exact() if ema_decay else None
 
     # ---- one step
 
@@ -176,18 +176,27 @@ class Engine:
         self._update.step(lr=lr, grad_scale=scale)
         self._grads_are_zero = True
         if self._ema is not None:
-            self._ema.lerp_(self.flat.weights, 1.0 - self.ema_decay)
+            halves = self.flat.num_halves
+            self._ema[halves:].lerp_(self.flat.weights, 1.0 - self.ema_decay)
+            if halves:
+                self._ema[:halves].lerp_(self.flat.halves.float(), 1.0 - self.ema_decay)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within the block the model has the averaged weights (of `ema_decay`); costs a copy of the weights."""
+        """Within the block the model has the averaged weights (of `ema_decay`); costs a copy of the weights.
+
+        bf16 matrices hold them rounded to nearest, as products in bf16 see them.
+        """
         assert self._ema is not None, "no average is kept"
-        live = self.flat.weights.clone()
-        self.flat.weights.copy_(self._ema)
+        flat, halves = self.flat, self.flat.num_halves
+        live = flat.weights.clone(), flat.halves.clone()
+        flat.weights.copy_(self._ema[halves:])
+        flat.halves.copy_(self._ema[:halves])
         try:
             yield
         finally:
-            self.flat.weights.copy_(live)
+            flat.weights.copy_(live[0])
+            flat.halves.copy_(live[1])
 
     @torch.no_grad()
     def evaluate(self, micro_batches: Sequence[MicroBatch]) -> Sums:
@@ -244,7 +253,7 @@ class Engine:
         for rank in range(1, self.mesh.tp.size):
             shape = list(cut.shape)
             shape[cut.dim] = len(self.plan.cut(name, rank).kept)
-            slices.append(self._tp.recv(torch.empty(shape), rank, 0))
+            slices.append(self._tp.recv(torch.empty(shape, dtype=mine.dtype), rank, 0))
         return torch.cat(slices, cut.dim)
 
     def load(self, tensors: Mapping[str, torch.Tensor], *, optimizer_steps: int | None) -> None:
@@ -272,7 +281,7 @@ class Engine:
                     )
                 mine.copy_(self.plan.cut(name).of(whole))
         if self._ema is not None and (optimizer_steps is None or EMA + "norm.weight" not in tensors):
-            self._ema.copy_(self.flat.weights)
+            self._ema.copy_(self.flat.exact())
         self._update.restart(optimizer_steps)
 
     @property
@@ -282,9 +291,9 @@ class Engine:
 
     def _parts(self) -> list[tuple[str, Callable[[str], torch.Tensor | None]]]:
         """(prefix, name -> this rank's part, a view) of weights, of both moments and of the average; None: no such."""
-        spans, weights, ema = self.flat.spans, self.flat.weights, self._ema
+        spans, ema = self.flat.spans, self._ema
         parts: list[tuple[str, Callable[[str], torch.Tensor | None]]] = [
-            ("", lambda name: spans[name].of(weights)),
+            ("", self.flat.weight),
             ("optim.m.", self._update.m_of),
             ("optim.v.", self._update.v_of),
         ]

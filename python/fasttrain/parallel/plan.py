@@ -9,6 +9,7 @@ norms                              whole                      by layer; `norm.*`
 head.weight (V, C)                 rows (vocabulary)          last stage
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,6 +77,16 @@ class Plan:
             return Cut(shape=shape, dim=None, kept=range(0))
         rank = self.mesh.tp.rank if tp_rank is None else tp_rank
         return Cut(shape=shape, dim=dim, kept=share(shape[dim], rank, self.mesh.tp.size))
+
+    def place(self, name: str) -> dict[str, int]:
+        """Where this rank's values lie in the whole model, as stochastic rounding counts (optim/adamw.py, `adamw_`)."""
+        cut, rest = self.cut(name), math.prod(self.shapes[name][1:])
+        place = {"stream": list(self.shapes).index(name), "offset": 0}
+        if cut.dim == 0:
+            place["offset"] = cut.kept.start * rest
+        elif cut.dim == 1:
+            place |= {"offset": cut.kept.start, "width": len(cut.kept), "pitch": rest}
+        return place
 
     def is_counted(self, name: str) -> bool:
         """Whether this rank is the one, of those that hold the same numbers, that counts them (norms, totals)."""

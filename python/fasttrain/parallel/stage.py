@@ -52,10 +52,15 @@ class Stage:
         self.named: dict[str, nn.Parameter] = {}
         for name in plan.names:  # one whole tensor at a time
             whole = initial(plan.config, name, seed)
-            self._put(name, nn.Parameter(plan.cut(name).of(whole).clone().to(device)))
+            dtype = torch.bfloat16 if precision == "bf16_stochastic" and whole.ndim > 1 else torch.float32
+            self._put(name, nn.Parameter(plan.cut(name).of(whole).clone().to(device, dtype)))
         self.blocks = [module for i in plan.layers if isinstance(module := self.model.blocks[i], Block)]
         if wire.size > 1:
             self._share_matrices()
+        if precision == "bf16_stochastic":  # the residual stream is fp32 whatever the weights are
+            for embedding in (self.model.embed, self.model.positions):
+                if embedding is not None:
+                    embedding.register_forward_hook(lambda _, args, y: y.float())
 
     def _put(self, name: str, parameter: nn.Parameter) -> None:
         self.named[name] = parameter

@@ -2,7 +2,8 @@
 
 AdamW takes the flat buffer in few long pieces, one pass over memory each. Muon takes the matrices of blocks one by one:
 they must be whole, so it excludes tensor parallelism. Replicas update alike, each everything: the gradient is the same
-on all, and so are the bits.
+on all, and so are the bits. bf16 matrices are taken one by one and rounded stochastically by draws of (seed, step, the
+parameter's index in the whole model, place in the whole parameter): the same however they are cut.
 """
 
 from typing import Any
@@ -16,6 +17,7 @@ from fasttrain.optim.adamw import AdamW
 from fasttrain.optim.config import OptimConfig
 from fasttrain.optim.muon import Muon
 from fasttrain.parallel.data import FlatParameters
+from fasttrain.parallel.plan import Plan
 
 
 def is_muons(optim: OptimConfig, name: str, shape: tuple[int, ...]) -> bool:
@@ -26,8 +28,19 @@ def is_muons(optim: OptimConfig, name: str, shape: tuple[int, ...]) -> bool:
 class Update:
     """Optimizers and their state."""
 
-    def __init__(self, flat: FlatParameters, optim: OptimConfig, *, tp: int, precision: Precision) -> None:
-        """Raises ConfigError: Muon under tensor parallelism or width transfer."""
+    def __init__(
+        self, flat: FlatParameters, optim: OptimConfig, *, plan: Plan, precision: Precision, seed: int = 0
+    ) -> None:
+        """Args: seed: of stochastic rounding.
+
+        Raises ConfigError: Muon under tensor parallelism or width transfer, or of weights without an fp32 form.
+        """
+        tp = plan.mesh.tp.size
+        if optim.name == "muon" and precision == "bf16_stochastic":
+            raise ConfigError(
+                "train.precision: bf16_stochastic rounds the steps of adamw, muon keeps its weights in fp32; set "
+                'optim.name = "adamw" or train.precision = "bf16"'
+            )
         if optim.name == "muon" and tp > 1:
             raise ConfigError(
                 f"optim.name: muon needs whole matrices, which layout.tp = {tp} cuts; set layout.tp = 1 (layout.dp and "
@@ -38,20 +51,26 @@ class Update:
                 "optim.name: the rates of model.mup_base_dim are AdamW's, muon's scale with width is another; leave "
                 'model.mup_base_dim out or set optim.name = "adamw"'
             )
-        self._flat = flat
-        self.m = torch.zeros_like(flat.weights)
+        self._flat, self._plan, self._seed = flat, plan, seed
+        self.m = torch.zeros_like(flat.grads)
         self._v: list[tuple[int, torch.Tensor]] = []  # where each piece starts in the flat buffer
         matrices = [n for n, span in flat.spans.items() if is_muons(optim, n, span.shape)]
         self._optimizers: list[AdamW | Muon] = [self._make_adamw(optim)]
         if matrices:
             self._optimizers.append(self._make_muon(matrices, optim, precision))
 
-    def _pieces(self, optim: OptimConfig) -> list[tuple[int, int, dict[str, float]]]:
+    def _pieces(self, optim: OptimConfig) -> list[tuple[int, int, dict[str, Any]]]:
         """(start, stop, settings) of what AdamW updates: groups of the flat buffer, or what Muon leaves of them."""
-        pieces = []
+        pieces: list[tuple[int, int, dict[str, Any]]] = []
         for group in self._flat.groups:
             decay = optim.weight_decay / group.lr_scale if group.is_decayed else 0.0
             settings = {"weight_decay": decay, "lr_scale": group.lr_scale}
+            if group.part.stop <= self._flat.num_halves:
+                within = ((n, s) for n, s in self._flat.spans.items() if group.part.start <= s.start < group.part.stop)
+                for name, s in within:
+                    own = {"place": self._plan.place(name), "grad": self._flat.grads[s.start : s.stop]}
+                    pieces.append((s.start, s.stop, settings | own))
+                continue
             spans = [(group.part.start, group.part.stop)]
             if optim.name == "muon" and group.is_decayed:
                 within = ((n, s) for n, s in self._flat.spans.items() if group.part.start <= s.start < group.part.stop)
@@ -60,7 +79,9 @@ class Update:
         return pieces
 
     def _parameter(self, start: int, stop: int, shape: tuple[int, ...]) -> nn.Parameter:
-        parameter = nn.Parameter(self._flat.weights[start:stop].view(shape))
+        if stop <= self._flat.num_halves:
+            return nn.Parameter(self._flat.halves[start:stop].view(shape))
+        parameter = nn.Parameter(self._flat.part(start, stop).view(shape))
         parameter.grad = self._flat.grads[start:stop].view(shape)
         return parameter
 
@@ -69,7 +90,7 @@ class Update:
         groups: list[dict[str, Any]] = [
             {"params": [self._parameter(start, stop, (stop - start,))], **settings} for start, stop, settings in pieces
         ]
-        optimizer = AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
+        optimizer = AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps, bf16="stochastic", seed=self._seed)
         for group, (start, stop, _) in zip(groups, pieces):
             self._v.append((start, torch.zeros_like(self.m[start:stop])))
             state = {"exp_avg": self.m[start:stop], "exp_avg_sq": self._v[-1][1], "step": 0}

@@ -55,7 +55,7 @@ def extend_rows(old_VC: torch.Tensor, fresh_VC: torch.Tensor, pieces: OldPieces)
     made = fresh_VC.clone()
     made[: len(old_VC)] = old_VC
     for i, ids in pieces.pieces.items():
-        made[i] = old_VC[ids].mean(0)
+        made[i] = old_VC[ids].float().mean(0)
     return made
 
 

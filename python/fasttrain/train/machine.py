@@ -42,10 +42,15 @@ def choose_precision(
     """The precision of a run, the same on every rank; every rank must call it.
 
     Args: started: of the run that is gone on with; what "auto" meant on the machine that started it stays.
+    Raises: ConfigError: stochastic rounding on a card, for which it is not written.
     """
     is_native = all(world.allgather(has_bf16(device)))
     chosen: Precision = name if name != "auto" else started or ("bf16" if is_native else "fp32")
-    if chosen == "bf16" and not is_native:
+    if chosen == "bf16_stochastic" and device.type != "cpu":
+        raise ConfigError(
+            f"train.precision: bf16_stochastic runs on the CPU, got train.device = {device.type}; use 'bf16'"
+        )
+    if chosen in ("bf16", "bf16_stochastic") and not is_native:
         why = "the run was started so" if name == "auto" else "use train.precision='auto' or 'fp32'"
         log.warning("bf16 is emulated on this machine, many times slower than fp32; %s", why)
     return chosen

@@ -48,6 +48,8 @@ MODELS = {
     # trained by Muon, which takes whole matrices: no tensor parallelism
     "muon": ModelConfig(vocab_size=61, num_layers=NUM_LAYERS, dim=16, num_heads=4, ffn_dim=32, max_seq_len=T),
 }
+# weights in bf16 alone, rounded stochastically, and products in bf16, whose unit of rounding is then that of the bounds
+MODELS["stochastic"] = MODELS["grouped"]
 ADAMW = OptimConfig(lr=3e-3, warmup_steps=3, clip_norm=0.5, weight_decay=0.1)
 LAYOUTS = {
     2: [(2, 1, 1), (1, 2, 1), (1, 1, 2)],
@@ -82,9 +84,10 @@ def layer_of(name):
     return 0 if name in ("embed.weight", "positions.weight") else NUM_LAYERS + 1
 
 
-def growth(layer):
+def growth(layer, model):
     """The first bound."""
-    return 4 * 1.03 ** (NUM_LAYERS + 1 - layer) * float(np.finfo(np.float32).eps)
+    eps = torch.finfo(torch.bfloat16 if model == "stochastic" else torch.float32).eps
+    return 4 * 1.03 ** (NUM_LAYERS + 1 - layer) * eps
 
 
 class Run:
@@ -94,36 +97,54 @@ class Run:
         mesh = build_mesh(group, LayoutConfig(dp=layout[0], tp=layout[1], pp=layout[2]))
         recompute = 2 if model == "tied" and group.size > 1 else 0
         optim = ADAMW.model_copy(update={"name": "muon"}) if model == "muon" else ADAMW
-        engine = Engine(MODELS[model], mesh, optim, seed=11, num_sources=S, bucket_bytes=4000, recompute=recompute)
+        precision = "bf16_stochastic" if model == "stochastic" else "fp32"
+        keys = {"seed": 11, "num_sources": S, "precision": precision}
+        engine = Engine(MODELS[model], mesh, optim, bucket_bytes=4000, recompute=recompute, **keys)
         curve = []
         for step in range(NUM_STEPS):
             rows = share(B, mesh.dp.rank, mesh.dp.size)
-            sums = engine.forward_backward(list(micro_batches(global_batch(step, model == "grouped"), rows)), step=step)
+            sums = engine.forward_backward(
+                list(micro_batches(global_batch(step, MODELS[model] is MODELS["grouped"]), rows)), step=step
+            )
             if step == 0:
                 self.grads = together(group, gradients(engine))
             for name in engine.plan.names if noise else ():
                 grad = engine.flat.grad(name)
                 ones = torch.from_numpy(noise.standard_normal(grad.shape).astype(np.float32))
-                grad += ones * (growth(layer_of(name)) * grad.norm() / max(ones.norm(), 1e-30))
+                grad += ones * (growth(layer_of(name), model) * grad.norm() / max(ones.norm(), 1e-30))
             norm = engine.grad_norm()
             engine.update(lr=learning_rate(optim, step, NUM_STEPS), grad_norm=norm)
             curve.append([sums.mean_loss, sums.z2 / sums.num_tokens, norm, *sums.loss_by_source])
         self.curve = np.array(curve)
         self.tensors = together(group, engine.gather())
         assert sorted(self.tensors) == sorted(engine.state_names())
+        if model == "stochastic" and group.size > 1:
+            check_loaded(group, engine, Engine(MODELS[model], build_mesh(SoloGroup(), LayoutConfig()), optim, **keys))
 
 
 def gradients(engine):
     """Whole gradients, gathered as weights are."""
-    weights = engine.flat.weights.clone()
-    engine.flat.weights.copy_(engine.flat.grads)
-    found = [(n, t.clone()) for n, t in engine.gather() if not n.startswith("optim.")]
-    engine.flat.weights.copy_(weights)
+    mean = engine._update.m  # fp32 and laid out alike, whatever the weights are
+    before = mean.clone()
+    mean.copy_(engine.flat.grads)
+    found = [(n.removeprefix("optim.m."), t.clone()) for n, t in engine.gather() if n.startswith("optim.m.")]
+    mean.copy_(before)
     return found
 
 
+def check_loaded(group, engine, alone):
+    """What a layout saves and one process loads and saves is the same to the bit, and bf16 stays bf16."""
+    shares = group.allgather({name: tensor.clone() for name, tensor in engine.gather()})
+    whole = {name: tensor for tensors in shares for name, tensor in tensors.items()}
+    alone.load(whole, optimizer_steps=engine.optimizer_steps)
+    for name, tensor in alone.gather():
+        assert tensor.dtype == whole[name].dtype, name
+        assert torch.equal(tensor, whole[name]), name
+    assert whole["blocks.0.attn.wo.weight"].dtype == torch.bfloat16
+
+
 def together(group, named):
-    shares = group.allgather({name: tensor.numpy().copy() for name, tensor in named})
+    shares = group.allgather({name: tensor.float().numpy().copy() for name, tensor in named})
     names = [name for tensors in shares for name in tensors]
     assert len(names) == len(set(names)), "over all ranks each tensor must come once"
     return {name: tensor for tensors in shares for name, tensor in tensors.items()}
@@ -133,13 +154,12 @@ def distance(a, b):
     return float(np.linalg.norm(a.astype(np.float64) - b) / max(np.linalg.norm(b.astype(np.float64)), 1e-30))
 
 
-def compare(where, run, expected, noisy):
+def compare(where, model, run, expected, noisy):
     for layer in range(NUM_LAYERS + 2):
         names = [n for n in expected.grads if layer_of(n) == layer]
         off = distance(*(np.concatenate([g[n].ravel() for n in names]) for g in (run.grads, expected.grads)))
-        assert off <= growth(layer), (
-            f"{where}: first gradient of layer {layer} is {off:.1e} off, at most {growth(layer):.1e}"
-        )
+        bound = growth(layer, model)
+        assert off <= bound, f"{where}: first gradient of layer {layer} is {off:.1e} off, at most {bound:.1e}"
     for column, what in enumerate(["loss", "z2", "gradient norm", *(f"loss of source {i}" for i in range(S))]):
         bound = 2 * max(distance(n.curve[:, column], expected.curve[:, column]) for n in noisy)
         off = distance(run.curve[:, column], expected.curve[:, column])
@@ -166,7 +186,7 @@ def main():
             if model == "muon" and layout[1] > 1:
                 continue
             where = f"{model} dp={layout[0]} tp={layout[1]} pp={layout[2]}"
-            compare(where, Run(group, layout, model), expected, noisy)
+            compare(where, model, Run(group, layout, model), expected, noisy)
             if group.is_root:
                 print(where, "equals one process", flush=True)
 
