@@ -60,6 +60,8 @@ using AttentionFn = void (*)(const AttentionArgs&) noexcept;
 // Few queries a kv head (a decoding step) read keys and values where they lie, in splits of so many keys.
 constexpr std::size_t attention_few = 32;
 constexpr std::size_t attention_split = 512;
+// Up to so many a kv head take their products from where keys and values lie; more take packed blocks of them.
+constexpr std::size_t attention_direct = 4;
 
 constexpr bool attention_is_decode(std::size_t Tq, std::size_t H, std::size_t Hkv) {
   return Tq * (H / Hkv) <= attention_few;
