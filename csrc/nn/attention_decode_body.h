@@ -1,8 +1,7 @@
 #pragma once /* part of attention */
 // A decoding step: few queries of a kv head, R = Tq H / Hkv of them, against many keys. Each split of the keys is an
 // item of its own, which reads keys and values where they lie, once, and what the splits give is merged in their order.
-// Included after attention_direct_body.h and attention_body.h or attention_bf16_body.h, which define operands, products,
-// and how queries step through a block of keys.
+// Included after attention_direct_body.h and attention_body.h or attention_bf16_body.h.
 
 template <typename T>
 FT_KERNEL void write_row(const AttentionArgs& p, std::size_t b, std::size_t i, std::size_t h, const float* o, float top,
@@ -98,7 +97,8 @@ void decode(const AttentionArgs& p) noexcept {
     decode_direct<T>(p, splits, size);
   else
     decode_packed<T>(p, splits, size);
-  parallel_for(heads, p.threads, [&](std::size_t kv) {
+  const bool small = heads * splits * size < 65536;  // waking threads takes longer
+  parallel_for(heads, small ? 1 : p.threads, [&](std::size_t kv) {
     for (std::size_t r = 0; r < R; ++r) merge<T>(p, kv, r, p.work + kv * splits * size, size, splits);
   });
 }

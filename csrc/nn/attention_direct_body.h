@@ -146,6 +146,7 @@ FT_KERNEL void direct_split(const AttentionArgs& p, std::size_t b, std::size_t f
     }
   }
   const Range all = seen(of, static_cast<int>(p.Tq), begin, end);
+  const int past = seen(of, static_cast<int>(p.Tq), 0, static_cast<int>(p.Tk)).end;
   const auto dot = dot_of<T>(R);
   const auto gather = add_of<T>(R);
   for (int n0 = all.begin; n0 < all.end; n0 += direct_block) {
@@ -164,8 +165,10 @@ FT_KERNEL void direct_split(const AttentionArgs& p, std::size_t b, std::size_t f
       }
     for (int j = 0; j < n; j += 4)
       for (int h = 0; h < heads; ++h) {
-        const T *v = at<T>(p.v, b, n0, first + h), *k = at<T>(p.k, b, n0 + n, first + h);
-        const Four<T> values(Rows<T>{v, k, p.v.t, p.k.t, n}, j);
+        const T* v = at<T>(p.v, b, n0, first + h);
+        const bool last = n0 + n >= past;
+        const T* after = last ? v : at<T>(p.k, b, n0 + n, first + h);  // what nobody reads is not asked for
+        const Four<T> values(Rows<T>{v, after, p.v.t, last ? 0 : p.k.t, n}, j);
         gather(values, t.s + h * R * direct_block + j, D, part + h * apart);
       }
   }
