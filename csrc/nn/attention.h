@@ -12,7 +12,8 @@
 // Query head h uses kv head h / (H / Hkv). A query that sees no key gives out = 0 and stats (0, 0), and its gradients
 // are 0. What is not finite stays so. Sums run in fp32, in an order that depends on shapes, ranges and implementation,
 // not on the number of threads. avx512bf16 multiplies bf16 as it is (vdpbf16ps) and rounds P and dS to bf16 for the
-// second product, as torch and FlashAttention do; every other implementation computes bf16 in fp32.
+// second product, as torch and FlashAttention do; every other implementation, and decoding steps of few queries, compute
+// bf16 in fp32.
 //
 // Source: Dao 2023 (FlashAttention-2): tiles, online softmax, recomputation from stats; few queries against many keys:
 // keys in splits that are merged (Flash-Decoding).
@@ -60,6 +61,8 @@ using AttentionFn = void (*)(const AttentionArgs&) noexcept;
 // Few queries a kv head (a decoding step) read keys and values where they lie, in splits of so many keys.
 constexpr std::size_t attention_few = 32;
 constexpr std::size_t attention_split = 512;
+// Up to so many a kv head take their products from where keys and values lie; more take packed blocks of them.
+constexpr std::size_t attention_direct = 4;
 
 constexpr bool attention_is_decode(std::size_t Tq, std::size_t H, std::size_t Hkv) {
   return Tq * (H / Hkv) <= attention_few;

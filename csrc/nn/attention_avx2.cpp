@@ -17,6 +17,8 @@ namespace {
 constexpr int NV = 2;  // 12 accumulators, 2 vectors of B, one broadcast: 15 of 16 registers
 #include "nn/attention_softcap.h"
 #include "nn/attention_body.h"
+#include "nn/attention_direct_body.h"
+#include "nn/attention_decode_body.h"
 #include "nn/attention_forward_body.h"
 #include "nn/attention_backward_body.h"
 

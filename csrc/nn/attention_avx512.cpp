@@ -17,6 +17,8 @@ namespace {
 constexpr int NV = 4;  // 24 accumulators, 4 vectors of B, one broadcast: 29 of 32 registers
 #include "nn/attention_softcap.h"
 #include "nn/attention_body.h"
+#include "nn/attention_direct_body.h"
+#include "nn/attention_decode_body.h"
 #include "nn/attention_forward_body.h"
 #include "nn/attention_backward_body.h"
 

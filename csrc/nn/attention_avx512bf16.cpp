@@ -17,6 +17,8 @@ namespace {
 #include "nn/vector_avx512.h"
 #include "nn/attention_softcap.h"
 #include "nn/attention_bf16_body.h"
+#include "nn/attention_direct_body.h"
+#include "nn/attention_decode_body.h"
 #include "nn/attention_forward_body.h"
 #include "nn/attention_bf16_backward_body.h"
 

@@ -48,6 +48,14 @@ FT_INLINE V if_negative(V x, V yes, V no) noexcept {
 }
 FT_INLINE float hmax(V v) noexcept { return _mm512_reduce_max_ps(v); }
 FT_INLINE float hsum(V v) noexcept { return _mm512_reduce_add_ps(v); }
+FT_INLINE void hsum4(const V* x, float* out) noexcept {
+  const V a = add(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
+  const V b = add(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
+  const __m512d c = _mm512_castps_pd(a), d = _mm512_castps_pd(b);
+  const V s = add(_mm512_castpd_ps(_mm512_unpacklo_pd(c, d)), _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)));
+  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
+  _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+}
 
 // exp(min(x, 0)) within 2 ulp: 2^n * poly(r), |r| <= ln2 / 2 (Cephes' coefficients); exactly 0 below -87, NaN stays.
 FT_INLINE V exp_nonpositive(V x) noexcept {

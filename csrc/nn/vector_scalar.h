@@ -2,7 +2,7 @@
 // Vectors of four floats that every compiler lowers to what its target has (SSE2, NEON). Like its sisters it is
 // included inside an anonymous namespace of fasttrain::nn, and defines the same names: FT_KERNEL (the target of a
 // function), V, W (floats of a V), loads and stores of fp32 and bf16, whole or of the first n < W (the rest reads as
-// 0), arithmetic, and transpose (of W vectors, as a square).
+// 0), arithmetic, hsum4 (the sums of four vectors), and transpose (of W vectors, as a square).
 
 #define FT_KERNEL
 #define FT_INLINE inline __attribute__((always_inline))
@@ -43,6 +43,9 @@ FT_INLINE float hmax(V v) noexcept {
   return a > b ? a : b;
 }
 FT_INLINE float hsum(V v) noexcept { return (v[0] + v[1]) + (v[2] + v[3]); }
+FT_INLINE void hsum4(const V* x, float* out) noexcept {
+  for (int i = 0; i < 4; ++i) out[i] = hsum(x[i]);
+}
 FT_INLINE V exp_nonpositive(V x) noexcept {  // libm: correctness over speed where nothing else runs
   for (int i = 0; i < W; ++i) x[i] = std::exp(x[i] > 0.0f ? 0.0f : x[i]);
   return x;

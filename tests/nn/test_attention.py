@@ -26,6 +26,10 @@ CASES = {  # B, Tq, Tk, H, Hkv, D, keys of attention
     "cross": (1, 50, 171, 2, 2, 32, {"causal": False}),
     "with a cache": (2, 5, 70, 4, 2, 80, {}),
     "a long cache": (1, 2, 1500, 4, 1, 64, {}),
+    "one query, a long cache": (2, 1, 1501, 4, 4, 64, {}),
+    "two queries, a long cache": (1, 2, 700, 3, 3, 80, {}),
+    "three of a head, a long cache": (1, 1, 1030, 6, 2, 48, {}),
+    "four of a head, window and softcap": (3, 2, 1100, 4, 2, 32, {"window": 601, "softcap": 1.5}),
     "an odd head": (1, 97, 97, 2, 1, 22, {}),
     "head of 40": (1, 97, 97, 2, 1, 40, {}),
     "the widest head": (1, 70, 70, 1, 1, 256, {}),
@@ -39,6 +43,7 @@ CASES = {  # B, Tq, Tk, H, Hkv, D, keys of attention
     "negative scale": (1, 70, 70, 2, 1, 32, {"scale": -0.3}),
     "real": (1, 512, 512, 4, 2, 64, {}),
 }
+FEW = [case for case in CASES if case.startswith(("one query, ", "two queries, ", "three of ", "four of "))]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
@@ -122,7 +127,7 @@ def test_a_document_is_a_run_of_equal_ids(how):
 
 @pytest.mark.parametrize("dtype", DTYPES[:2])
 @pytest.mark.parametrize("how", NATIVE)
-@pytest.mark.parametrize("case", ["grouped", "multi-query, documents", "a long cache", "real"])
+@pytest.mark.parametrize("case", ["grouped", "multi-query, documents", "a long cache", "real", *FEW])
 def test_threads_do_not_matter(how, case, dtype):
     tensors, keys = draw(case, dtype)
     before = torch.get_num_threads()
@@ -164,7 +169,7 @@ def test_two_hundred_runs_under_load_give_the_same_bits(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES[:2])
-@pytest.mark.parametrize("case", ["an odd head", "a long cache", "cu_seqlens", "grouped"])
+@pytest.mark.parametrize("case", ["an odd head", "a long cache", "cu_seqlens", "grouped", *FEW])
 @pytest.mark.parametrize("how", NATIVE)
 def test_scratch_is_not_read_before_it_is_written(how, case, dtype, monkeypatch):
     tensors, keys = draw(case, dtype)
@@ -183,6 +188,30 @@ def test_what_is_not_finite_shows(how, value):
     out = attention(q, k, v, impl=how)
     assert out[1, 30, 2].isnan().all()
     assert out[0].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:2])
+@pytest.mark.parametrize("how", NATIVE)
+@pytest.mark.parametrize("queries", [1, 2])
+def test_a_decoding_step_reads_only_what_it_sees(how, queries, dtype):
+    """Keys outside the ranges, in the same cache, hold NaN: a weight of 0 would carry it into the output."""
+    q, k, v = (torch.randn(2, t, h, 48, dtype=dtype) for t, h in ((queries, 4), (1300, 2), (1300, 2)))
+    ranges = tuple(torch.full((2, queries), x, dtype=torch.int32) for x in (531, 1217))
+    alone = attention(q, k[:, 531:1217], v[:, 531:1217], causal=False, impl="reference")
+    for x in (k, v):
+        x[:, :531] = x[:, 1217:] = float("nan")
+    got = attention(q, k, v, causal=False, ranges=ranges, impl=how)
+    limit = 4 * torch.finfo(dtype).eps if dtype == torch.bfloat16 else 686**0.5 * torch.finfo(dtype).eps
+    assert (got.double() - alone.double()).norm() <= limit * alone.double().norm()
+
+
+@pytest.mark.parametrize("how", NATIVE)
+def test_the_operator_and_its_function_agree(how):
+    """Without a gradient the face calls the function under the operator."""
+    (q, k, v, _), keys = draw("one query, a long cache")
+    with torch.no_grad():
+        direct = attention(q, k, v, impl=how, **keys)
+    assert torch.equal(direct, attention(q.requires_grad_(), k, v, impl=how, **keys).detach())
 
 
 @pytest.mark.parametrize("dtype", DTYPES[:2])
@@ -209,7 +238,7 @@ def test_no_weight_exceeds_one_in_the_backward(how, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES[:2])
-@pytest.mark.parametrize("case", ["real", "with a cache", "a long cache"])
+@pytest.mark.parametrize("case", ["real", "with a cache", "a long cache", *FEW])
 @pytest.mark.parametrize("how", NATIVE)
 def test_strides_do_not_matter(how, case, dtype):
     (q, k, v, dout), keys = draw(case, dtype)

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import Parameter
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from fasttrain.core import backend
 from fasttrain.nn import attention_cuda, attention_ref
-from fasttrain.nn.attention_op import attention_op, heads_together
+from fasttrain.nn.attention_op import attention_op, forward, heads_together
 from fasttrain.nn.segments import check_cu_seqlens, check_segments, key_ranges
 
 _MAX_D = 256  # csrc/nn/attention.h
@@ -147,9 +149,20 @@ def _native(
     if q.dtype == torch.float16:
         q, k, v = q.float(), k.float(), v.float()
     q, k, v = (heads_together(x) for x in (q, k, v))
-    out, _ = attention_op(q, k, v, lo.contiguous(), hi.contiguous(), scale, softcap, impl)
-    result: Tensor = out[..., :D].to(dtype).contiguous()
+    run = attention_op if _is_seen(q, k, v) else forward
+    out, _ = run(q, k, v, lo.contiguous(), hi.contiguous(), scale, softcap, impl)
+    result: Tensor = out if out.shape[3] == D and out.dtype == dtype else out[..., :D].to(dtype).contiguous()
     return result
+
+
+def _is_seen(*tensors: Tensor) -> bool:
+    """Whether anything looks at the operator itself: autograd, a compiler, tensors of another class. Otherwise its
+    function is called: an operator's dispatch takes longer than a decoding step against a short cache."""
+    if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
+        return True
+    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
+        return True
+    return any(type(x) not in (Tensor, Parameter) for x in tensors)
 
 
 def _check(op: str, q: Tensor, k: Tensor, v: Tensor) -> None:

@@ -15,8 +15,7 @@ from fasttrain.core import backend
 from fasttrain.nn.arrays import array
 
 
-@torch.library.custom_op("fasttrain::attention", mutates_args=(), device_types="cpu")
-def attention_op(
+def forward(
     q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, softcap: float, impl: str
 ) -> tuple[Tensor, Tensor]:
     """Return (out (B,Tq,H,D), stats (B,H,Tq,2)); lo and hi (B or 1, Tq) int32 are the keys that each query sees;
@@ -26,6 +25,9 @@ def attention_op(
     work = _work(q, k, backward=False)
     backend.native("attention")(*arrays, work, scale, softcap, torch.get_num_threads(), impl)
     return out, stats
+
+
+attention_op = torch.library.custom_op("fasttrain::attention", forward, mutates_args=(), device_types="cpu")
 
 
 @attention_op.register_fake

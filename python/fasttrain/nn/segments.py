@@ -44,14 +44,14 @@ def key_ranges(
     counts through all `rows` (B) rows. A window leaves keys less than that far from the query, on both sides.
     """
     device = device if segments is None else segments.device
-    place = torch.arange(num_queries, device=device, dtype=torch.int32)[None] + (num_keys - num_queries)
-    lo, hi = torch.zeros_like(place), place + 1 if causal else torch.full_like(place, num_keys)
+    behind = torch.arange(num_keys - num_queries + 1, num_keys + 1, device=device, dtype=torch.int32)[None]
+    lo, hi = torch.zeros_like(behind), behind if causal else torch.full_like(behind, num_keys)
     if segments is not None:
         lo, hi = _within(*_runs(segments), hi, causal=causal)
     elif cu_seqlens is not None:
         lo, hi = _within(*_documents(cu_seqlens.to(device), rows, num_queries), hi, causal=causal)
     if window is not None:
-        lo, hi = torch.maximum(lo, place - (window - 1)), torch.minimum(hi, place + window)
+        lo, hi = torch.maximum(lo, behind - window), torch.minimum(hi, behind + (window - 1))
         hi = torch.maximum(hi, lo)  # a query without keys keeps none
     return lo, hi
 
