@@ -83,7 +83,7 @@ def _encode(
 ) -> dict[str, Any]:
     """Read here and encode and write on a thread of its own; return the shard's shard.json."""
     from fasttrain.core.log import progress
-    from fasttrain.corpus import lake, sample
+    from fasttrain.corpus import sample
     from fasttrain.formats.shards import write_shard
     from fasttrain.formats.stage import documents_bytes
 
@@ -106,7 +106,8 @@ def _encode(
                 continue
         writer.result()  # why it ended before its time
 
-    total = sum(file.weight for source in sources for file in lake.find(source, base, "text").files)
+    found = sample.files_of(sources, base)
+    total = sum(file.weight for files in found for file in files)
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(1) as pool, progress(f"tokenizer/encode {folder.name}", total / 1e6, "MB") as bar:
         writer: Future[dict[str, Any]] = pool.submit(
@@ -119,7 +120,7 @@ def _encode(
             bar.advance(documents_bytes(batch) / 1e6)
 
         try:
-            sample.read_documents(sources, base, take)
+            sample.read_documents(sources, base, take, found=found)
             hand(None)
         except BaseException as error:
             if not writer.done():
