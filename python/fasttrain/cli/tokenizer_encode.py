@@ -58,7 +58,7 @@ def encode(
         _ = opened.tokenizer.eot_id
     except ValueError as error:
         raise ConfigError(f"tokenizer encode: {opened.path}: {error}") from None
-    entries = [text_sources(text) for text in texts]
+    entries = [_for_shards(*text_sources(text)) for text in texts]
     folders = [out / folder_name(sources[0].name) for sources, _ in entries]
     for text, folder in zip(texts, folders):
         if folders.count(folder) > 1:
@@ -76,6 +76,12 @@ def encode(
             f"{info['num_bytes'] / max(info['num_tokens'], 1):.2f} bytes a token, "
             f"{info['num_bytes'] / 1e6:,.1f} MB of text at {info['num_bytes'] / 1e6 / seconds:.1f} MB/s"
         )
+
+
+def _for_shards(sources: "list[SourceConfig]", base: Path) -> "tuple[list[SourceConfig], Path]":
+    """The sources without the fields that no shard keeps: records that are a text alone are read in blocks."""
+    unread = {"licence_field": None, "language_field": None, "timestamp_field": None}
+    return [source.model_copy(update=unread) for source in sources], base
 
 
 def _encode(
