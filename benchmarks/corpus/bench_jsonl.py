@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from fasttrain.corpus import jsonl, jsonl_blocks
+from fasttrain.corpus import jsonl, text_alone
 from fasttrain.corpus.config import CorpusConfig
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
@@ -44,7 +44,7 @@ def documents(file):
 
 def line_by_line(file):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jsonl_blocks, "suits", lambda source: False)
+        patch.setattr(text_alone, "suits", lambda source: False)
         return documents(file)
 
 

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from fasttrain.cli import tokenizer as command
 from fasttrain.cli import tokenizer_encode
 from fasttrain.core.errors import ConfigError, FormatError
+from fasttrain.corpus import text_alone
+from fasttrain.corpus.intake import Intake
 from fasttrain.formats import shards
 from fasttrain.tokenizer import Tokenizer, train_bpe
 
@@ -101,3 +103,18 @@ def test_a_writer_that_fails_ends_the_reading(app, files, monkeypatch):
     monkeypatch.setattr(tokenizer_encode, "_BATCHES_AHEAD", 1)
     with pytest.raises(FormatError, match="disk full"):
         run(app, "tokenizer.json", "t=table.parquet", "--out", "made")
+
+
+def test_records_of_which_a_shard_keeps_the_text_alone_are_read_in_blocks(app, files, monkeypatch):
+    taken = []
+    texts = Intake.texts
+    monkeypatch.setattr(Intake, "texts", lambda self, *given: taken.append(given[1]) or texts(self, *given))
+    (files / "named.jsonl").write_text("".join(json.dumps({"text": t, "language": "de"}) + "\n" for t in TEXTS))
+    run(app, "tokenizer.json", "named.jsonl", "table.parquet", "--out", "blocks")
+    assert set(taken) == {"named.jsonl", "table.parquet"}
+    monkeypatch.setattr(text_alone, "suits", lambda source: False)
+    run(app, "tokenizer.json", "named.jsonl", "table.parquet", "--out", "one-by-one")
+    for name in ("named.jsonl", "table.parquet"):
+        for part in ("tokens.bin", "offsets.bin", "doc_ids.bin"):
+            one, other = (files / way / name / part for way in ("blocks", "one-by-one"))
+            assert one.read_bytes() == other.read_bytes()

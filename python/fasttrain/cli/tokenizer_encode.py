@@ -58,7 +58,7 @@ def encode(
         _ = opened.tokenizer.eot_id
     except ValueError as error:
         raise ConfigError(f"tokenizer encode: {opened.path}: {error}") from None
-    entries = [text_sources(text) for text in texts]
+    entries = [_for_shards(*text_sources(text)) for text in texts]
     folders = [out / folder_name(sources[0].name) for sources, _ in entries]
     for text, folder in zip(texts, folders):
         if folders.count(folder) > 1:
@@ -78,12 +78,18 @@ def encode(
         )
 
 
+def _for_shards(sources: "list[SourceConfig]", base: Path) -> "tuple[list[SourceConfig], Path]":
+    """The sources without the fields that no shard keeps: records that are a text alone are read in blocks."""
+    unread = {"licence_field": None, "language_field": None, "timestamp_field": None}
+    return [source.model_copy(update=unread) for source in sources], base
+
+
 def _encode(
     tokenizer: "AnyTokenizer", sources: "list[SourceConfig]", base: Path, folder: Path, threads: int
 ) -> dict[str, Any]:
     """Read here and encode and write on a thread of its own; return the shard's shard.json."""
     from fasttrain.core.log import progress
-    from fasttrain.corpus import lake, sample
+    from fasttrain.corpus import sample
     from fasttrain.formats.shards import write_shard
     from fasttrain.formats.stage import documents_bytes
 
@@ -106,7 +112,8 @@ def _encode(
                 continue
         writer.result()  # why it ended before its time
 
-    total = sum(file.weight for source in sources for file in lake.find(source, base, "text").files)
+    found = sample.files_of(sources, base)
+    total = sum(file.weight for files in found for file in files)
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(1) as pool, progress(f"tokenizer/encode {folder.name}", total / 1e6, "MB") as bar:
         writer: Future[dict[str, Any]] = pool.submit(
@@ -119,7 +126,7 @@ def _encode(
             bar.advance(documents_bytes(batch) / 1e6)
 
         try:
-            sample.read_documents(sources, base, take)
+            sample.read_documents(sources, base, take, found=found)
             hand(None)
         except BaseException as error:
             if not writer.done():

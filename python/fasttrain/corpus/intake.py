@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fasttrain.corpus import jsonl_blocks
+from fasttrain.corpus import text_alone
 from fasttrain.corpus.config import CorpusConfig, SourceConfig
 from fasttrain.corpus.streams import Damaged
 from fasttrain.formats import document, ledger
@@ -72,7 +72,7 @@ class Intake:
         """Take one text (valid UTF-8). An empty one, or one over the limit, is quarantined."""
         if len(text) > self.config.max_document_bytes:
             return self.quarantine("too_large", origin, len(text))
-        if not text.strip():
+        if not text or text.isspace():
             return self.quarantine("empty", origin, len(text))
         self._text.append(text)
         self._rows.append(
@@ -97,7 +97,7 @@ class Intake:
         """
         records = range(first, first + len(text))
         sizes = np.diff(text.offsets)
-        origin = jsonl_blocks.origins(name, first, len(text))
+        origin = text_alone.origins(name, first, len(text))
         named = pc.binary_join_element_wise(pa.scalar(f"{self.source.name}\0"), origin, "")
         ids = _binary16(hash128(columns.from_arrow(named), threads=1))  # too few to share out
         if int(sizes.max(initial=0)) > self.config.max_document_bytes or not self._are_free(name, records, ids):
@@ -126,6 +126,8 @@ class Intake:
 
     def decoded(self, raw: bytes, encoding: str) -> bytes | None:
         """`raw` as UTF-8 without a byte order mark; None when more than max_invalid_fraction cannot be decoded."""
+        if encoding == "utf-8" and text_alone.is_utf8(raw):
+            return raw.removeprefix(text_alone.BOM)
         try:
             text = raw.decode(encoding)
         except UnicodeDecodeError:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from fasttrain.corpus import jsonl_blocks
+from fasttrain.corpus import json_nested, jsonl_blocks, text_alone
 from fasttrain.corpus.fields import Fields
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
@@ -17,7 +17,7 @@ def read(file: LakeFile, intake: Intake) -> None:
     if file.size == 0:
         return intake.quarantine("empty", file.name)
     first = file.records_before + 1
-    if not jsonl_blocks.suits(intake.source):
+    if not text_alone.suits(intake.source):
         return _read_lines(file.chunks(), file.name, intake, first, file.position)
     for block in jsonl_blocks.blocks(file.chunks(), first, file.position):
         source, limit = intake.source, intake.config.max_document_bytes
@@ -58,15 +58,23 @@ def _read_lines(chunks: Iterator[bytes], name: str, intake: Intake, first: int, 
 
 def _object(data: bytes, intake: Intake) -> dict[str, Any] | str:
     """The line's object, or the reason why it has none."""
+    line = _line(data, intake)
+    if line is None:
+        return "encoding"
     try:
-        record = json.loads(data if intake.source.encoding == "utf-8" else data.decode(intake.source.encoding))
-    except UnicodeDecodeError:
-        text = intake.decoded(data, intake.source.encoding)
-        return "encoding" if text is None else _object(text, intake)
-    except RecursionError:  # at a depth that is not the same in every Python
-        field = intake.source.text_field
-        found = jsonl_blocks.texts(data + b"\n", field, len(data)) if jsonl_blocks.suits(intake.source) else None
-        return "not_json" if found is None else {field: found[0].decode()}
+        record = json_nested.loads(line)
     except ValueError:
         return "not_json"
     return record if isinstance(record, dict) else "not_an_object"
+
+
+def _line(data: bytes, intake: Intake) -> str | None:
+    """The line's characters, those that cannot be decoded replaced; None when they are too many."""
+    encoding = intake.source.encoding
+    try:
+        if encoding == "utf-8":
+            return data.decode(json.detect_encoding(data), "surrogatepass")
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        text = intake.decoded(data, encoding)
+        return None if text is None else text.decode()

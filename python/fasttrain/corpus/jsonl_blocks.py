@@ -7,20 +7,17 @@ theirs, so that nothing depends on where blocks end.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.json
 
-from fasttrain.corpus.config import SourceConfig
+from fasttrain.corpus import text_alone
 from fasttrain.corpus.streams import Damaged
 from fasttrain.text import columns
 from fasttrain.text.columns import TextColumn
 
 BLOCK = 1 << 20
-_BOM = b"\xef\xbb\xbf"
 _INF = re.compile(rb"Inf\s*[,}\]]")
 
 
@@ -32,12 +29,6 @@ class Block:
     number: int  # of its first line, from 1
     position: int  # of its first byte, decoded
     rest: Iterator[bytes] | None = None  # of the last block: the bytes behind it, from which lines are read one by one
-
-
-def suits(source: SourceConfig) -> bool:
-    """Whether a source's records are a text alone."""
-    fields = (source.id_field, source.url_field, source.licence_field, source.language_field, source.timestamp_field)
-    return not any(fields) and source.encoding == "utf-8" and "." not in source.text_field
 
 
 def blocks(chunks: Iterator[bytes], number: int, position: int) -> Iterator[Block]:
@@ -93,9 +84,10 @@ def texts(block: bytes, field: str, max_bytes: int) -> TextColumn | None:
         return None
     if _INF.search(block):
         return None  # a number to Arrow, but not to others
+    if not text_alone.is_utf8(block):
+        return None
     schema = pa.schema([(field, pa.large_string())])
     try:
-        columns.to_arrow(TextColumn(raw, np.array([0, len(raw)]))).validate(full=True)  # all of it is UTF-8
         table = pyarrow.json.read_json(
             pa.BufferReader(block),
             read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
@@ -109,22 +101,4 @@ def texts(block: bytes, field: str, max_bytes: int) -> TextColumn | None:
     if len(found) != len(ends) or found.null_count:
         return None
     column = columns.from_arrow(found)
-    return None if _has_other(column) else column
-
-
-def _has_other(column: TextColumn) -> bool:
-    """Whether a text is empty, of white space and control characters, or begins with a byte order mark."""
-    sizes = np.diff(column.offsets)
-    if not sizes.all():
-        return True
-    first = column.data[column.offsets[:-1]]
-    marked = np.flatnonzero(first == _BOM[0]).tolist()
-    if any(column[n].startswith(_BOM) for n in marked):
-        return True
-    return bool((first <= 32).any() and (np.maximum.reduceat(column.data, column.offsets[:-1]) <= 32).any())
-
-
-def origins(name: str, first: int, count: int) -> Any:
-    """`name#number` of consecutive records, as a pa.StringArray."""
-    numbers = pc.cast(pa.array(np.arange(first, first + count)), pa.string())
-    return pc.binary_join_element_wise(pa.scalar(f"{name}#"), numbers, "")
+    return None if text_alone.has_other(column) else column

@@ -283,10 +283,11 @@ def _num_fixed(parts: tuple[str, ...]) -> int:
 def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
     for here, folders, names in os.walk(folder):
         folders.sort()
+        below = Path(here).relative_to(folder).as_posix()
         for name in names:
             path = Path(here, name)
             if not path.is_symlink():
-                yield path, path.relative_to(folder).as_posix()
+                yield path, name if below == "." else f"{below}/{name}"
 
 
 def _regex(glob: str) -> str:

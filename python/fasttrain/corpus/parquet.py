@@ -6,13 +6,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fasttrain.corpus import text_alone
 from fasttrain.corpus.config import SourceConfig
 from fasttrain.corpus.fields import Fields
 from fasttrain.corpus.intake import Intake
 from fasttrain.corpus.lake import LakeFile
 from fasttrain.corpus.remote import RemotePath
+from fasttrain.text.columns import TextColumn, from_arrow
 
 _ROWS = 256
+_FEW = 8  # rows that are not worth halving
 
 
 class Unreadable(Exception):
@@ -84,23 +87,58 @@ def short(error: Exception) -> str:
     return str(error).split("\n")[0][:300]
 
 
-def _group(batches: Iterable[Any], first: int, rows: int, group: int, file: LakeFile, intake: Intake) -> None:
-    """Hand over the rows of a group, or of a piece of one; `first` come before them in the file."""
+def _group(batches: Iterable[Any], first: int, count: int, group: int, file: LakeFile, intake: Intake) -> None:
+    """Hand over the `count` rows of a group, or of a piece of one; `first` come before them in the file."""
     fields = Fields(intake, file.name)
     taken = 0
     try:
         for batch in batches:
-            for record in _records(batch):
-                taken += 1
-                fields.take(record, first + taken, {"file": file.name, "record": first + taken}, 0)
+            for rows, texts in _slices(batch, intake.source):
+                if texts is not None and intake.texts(texts, file.name, first + taken + 1):
+                    taken += len(rows)
+                    continue
+                for record in _records(rows):
+                    taken += 1
+                    fields.take(record, first + taken, {"file": file.name, "record": first + taken}, 0)
     except (OSError, pa.ArrowException) as error:
-        _lose(file, first + taken + 1, rows - taken, group, short(error), intake)
+        _lose(file, first + taken + 1, count - taken, group, short(error), intake)
 
 
 def _lose(file: LakeFile, record: int, rows: int, group: int, why: str, intake: Intake) -> None:
     """Quarantine `rows` rows of a row group from `record` on."""
     where: dict[str, Any] = {"file": file.name, "record": record, "records": rows, "row_group": group}
     intake.quarantine("corrupt", f"{file.name}#{record}", detail=why, **where)
+
+
+def _slices(batch: Any, source: SourceConfig) -> Iterator[tuple[Any, TextColumn | None]]:
+    """The batch in slices, each with the text of its rows, or None where one has anything but a text to keep as it is.
+
+    Halved around such rows, so that a null among good texts costs itself and a few neighbours a Python object.
+    """
+    is_alone = text_alone.suits(source) and batch.schema.names == [source.text_field]
+    if not is_alone or not (pa.types.is_string(batch.column(0).type) or pa.types.is_large_string(batch.column(0).type)):
+        yield batch, None
+        return
+    waiting = [batch]
+    while waiting:
+        rows = waiting.pop()
+        texts = _texts(rows.column(0))
+        if texts is not None or len(rows) <= _FEW:
+            yield rows, texts
+        else:
+            half = len(rows) // 2
+            waiting += [rows.slice(half), rows.slice(0, half)]
+
+
+def _texts(column: Any) -> TextColumn | None:
+    if column.null_count:
+        return None
+    try:
+        column.validate(full=True)  # Arrow does not check that strings are UTF-8
+    except pa.ArrowInvalid:
+        return None
+    texts = from_arrow(column)
+    return None if text_alone.has_other(texts) else texts
 
 
 def _records(batch: Any) -> list[dict[str, Any]]:

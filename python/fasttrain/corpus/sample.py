@@ -21,7 +21,12 @@ class _Enough(Exception):
 
 
 def read_documents(
-    sources: Sequence[SourceConfig], base: Path, emit: Callable[[Any], None], *, max_bytes: int | None = None
+    sources: Sequence[SourceConfig],
+    base: Path,
+    emit: Callable[[Any], None],
+    *,
+    max_bytes: int | None = None,
+    found: Sequence[Sequence[LakeFile]] | None = None,
 ) -> None:
     """Hand the documents of each entry to `emit`, in batches of the document schema.
 
@@ -29,12 +34,18 @@ def read_documents(
         base: the folder that relative paths start from.
         max_bytes: of text, about, of each entry. Its files come in the order of the hash of their names, so that they
             are from everywhere in it; of one file it is the beginning.
+        found: `files` of each entry, when they have been looked for.
     Raises: ConfigError: an entry has no file, or no text in any of them; with what was wrong with the first record.
     """
     config = CorpusConfig(sources=tuple(sources))
-    for number, source in enumerate(config.sources):
-        files = lake.find(source, base, f"text.{number}").files
+    found = files_of(sources, base) if found is None else found
+    for source, files in zip(config.sources, found, strict=True):
         _read_source(source, config, sorted(files, key=_hash) if max_bytes else files, emit, max_bytes)
+
+
+def files_of(sources: Sequence[SourceConfig], base: Path) -> list[list[LakeFile]]:
+    """The files of each entry, in the order of their names. Raises ConfigError: an entry has none."""
+    return [lake.find(source, base, f"text.{number}").files for number, source in enumerate(sources)]
 
 
 def _hash(file: LakeFile) -> bytes:
