@@ -43,10 +43,10 @@ void PieceCache::grow() {
 }
 
 void PieceCache::insert(Key key, std::uint64_t hash, const std::uint8_t* piece, std::size_t bytes,
-                        const std::uint32_t* ids, std::size_t count) {
+                        const std::uint32_t* ids, std::size_t count, std::uint32_t tag) {
   const bool is_long = bytes > short_bytes, spills = is_long || count > short_ids;
   if (count > long_ids) return;
-  Entry entry{key.lo, key.hi, {0, 0, 0}, static_cast<std::uint32_t>(count)};
+  Entry entry{key.lo, key.hi, {0, 0, 0}, static_cast<std::uint32_t>(count) & 127, !spills, tag & 0xFFFFFF};
   if (spills) {
     const std::size_t size = count + (is_long ? (bytes + 3) / 4 : 0);
     if (size > max_spill_) return;

@@ -20,8 +20,10 @@ class PieceCache {
   };
   struct Entry {
     std::uint64_t lo, hi;
-    std::uint32_t ids[3];  // count > 3 or a long piece: ids[0] is the place in `spill` of the ids, then the bytes
-    std::uint32_t count;
+    std::uint32_t ids[3];  // of one that is not plain ids[0] is the place in `spill` of the ids, then of a long piece's bytes
+    std::uint32_t count : 7;
+    std::uint32_t plain : 1;   // a short piece of up to 3 ids; not of an empty entry, which the key of no piece finds
+    std::uint32_t tag : 24;    // whatever else the owner knows of the piece
   };
   static constexpr std::size_t short_bytes = 15, short_ids = 3, long_bytes = 255, long_ids = 64;
 
@@ -65,12 +67,14 @@ class PieceCache {
     const bool second = bucket[1].lo == key.lo && bucket[1].hi == key.hi;
     return (first | second) ? bucket + (first ? 0 : 1) : nullptr;
   }
-  const std::uint32_t* spilled(const Entry& entry) const noexcept { return spill_.data() + entry.ids[0]; }
+  const std::uint32_t* ids(const Entry& entry) const noexcept {
+    return entry.plain ? entry.ids : spill_.data() + entry.ids[0];
+  }
   bool holds_long(const Entry& entry, const std::uint8_t* piece, std::size_t bytes) const noexcept {
-    return std::memcmp(spilled(entry) + entry.count, piece, bytes) == 0;
+    return std::memcmp(spill_.data() + entry.ids[0] + entry.count, piece, bytes) == 0;
   }
   void insert(Key key, std::uint64_t hash, const std::uint8_t* piece, std::size_t bytes, const std::uint32_t* ids,
-              std::size_t count);
+              std::size_t count, std::uint32_t tag = 0);
 
  private:
   static void mix(std::uint64_t& a, std::uint64_t& b, const std::uint8_t* p) noexcept {

@@ -101,6 +101,9 @@ void SentencePieceModel::make_trie() {
                     std::bit_cast<std::uint32_t>(score)});
   }
   trie_ = ByteTrie(std::move(keys));
+  if (unk_id < kinds.size()) unigram_scores_[unk_id] = unknown_score<float>();
+  for (std::size_t byte = 0; byte < byte_ids.size(); ++byte)  // an unknown character scores once, by its first byte
+    unigram_scores_[byte_ids[byte]] = byte < 0x80 || byte >= 0xC0 ? unknown_score<float>() : 0.0F;
   if (!is_wide()) return;
   double most = std::abs(unknown_score<double>());
   for (const double score : wide_scores_) most = std::max(most, std::abs(score));

@@ -75,6 +75,8 @@ class SentencePieceModel {
     else
       return wide_min_ - static_cast<double>(unk_penalty);
   }
+  // Whether what an unknown character gives has the score that counts: of a float64 model, a byte may be a piece as well.
+  bool remembers_unknown() const noexcept { return !is_wide() && unk_id < kinds.size(); }
   bool is_wide() const noexcept { return !wide_scores_.empty(); }
   // Made when the first text asks; nullptr: the pieces do not allow it.
   const SentencePieceMerges* merges() const;

@@ -23,9 +23,6 @@ struct Stretch {
     const PieceCache::Entry* hit = cache.find(key, hash);
     return hit && (is_short() || cache.holds_long(*hit, at, bytes)) ? hit : nullptr;
   }
-  const std::uint32_t* numbers(const PieceCache& cache, const PieceCache::Entry& hit) const noexcept {
-    return is_short() && hit.count <= PieceCache::short_ids ? hit.ids : cache.spilled(hit);
-  }
 };
 
 // Of 64 bytes, each with one before it.

@@ -110,3 +110,9 @@ def test_pieces_of_distinct_scores_equal_the_reference(load, data, fallback, tex
             found = sentencepiece_bpe(model, from_texts(texts), impl=impl, threads=threads)
             assert found[0].tolist() == wanted[0].tolist()
             assert found[1].tolist() == wanted[1].tolist()
+
+
+def test_a_stretch_too_long_to_remember(impl, load):
+    model = load(ALPHABET + MERGED)
+    texts = ["ab" * 127 + "a", "ab" * 128, "▁" + "ab" * 200 + "▁c"] * 2
+    assert texts_of(model, texts, impl) == texts_of(model, texts, "reference")

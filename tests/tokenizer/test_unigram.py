@@ -105,3 +105,21 @@ def test_a_stretch_met_before_is_searched_again_where_rounding_can_turn_it(impl,
     model = load([("c", -3.0), ("a", -2.001), ("b", -2.0), ("ab", -4.003)])
     texts = ["ab", "c" * 33_000 + "ab", "ab", "c" * 34_000 + "ab"]
     assert [t[-2:] for t in texts_of(model, texts, impl)] == [["a", "b"], ["c", "ab"], ["a", "b"], ["a", "b"]]
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+def test_unknown_characters_met_before_score_what_they_did(impl, load, fallback):
+    # As above, with sums of unknown characters from memory, each -4.003 - 10 once, however many bytes it gives.
+    model = load([("a", -2.001), ("b", -2.0), ("ab", -4.003)], byte_fallback=fallback)
+    texts = [c * n + "ab" for n in (1, 7000, 7200) for c in ("é", "漢", "x")]
+    found = texts_of(model, texts, impl)
+    assert found == texts_of(model, texts, "reference")
+    assert [t[-2:] for t in found[:2]] == [["a", "b"]] * 2
+    assert found[3][-1] == "ab"
+    assert found[6][-2:] == ["a", "b"]
+
+
+def test_a_stretch_too_long_to_remember(impl, load):
+    model = load([*ALPHABET, ("ab", -5.0)])
+    texts = ["ab" * 127 + "a", "ab" * 128, "▁" + "ab" * 200 + "▁c"] * 2
+    assert texts_of(model, texts, impl) == texts_of(model, texts, "reference")
