@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from corpus.intakes import read_bytes
@@ -94,6 +94,7 @@ def test_any_rows(values, kind, rows, more, max_bytes, encoding):
     junk=st.binary(min_size=1, max_size=12),
     cut=st.booleans(),
 )
+@example(values=[b"w0"], rows=1, where=186047, junk=b"\x80", cut=False)  # in a column's name
 def test_a_damaged_file(values, rows, where, junk, cut):
     data = packed(pa.table({"text": arrow(values, pa.string())}), rows)
     at = where * len(data) // 1_000_000

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from corpus.dumps import FOOTER, HEADER, PLAIN, WIKITEXT, dump, page
@@ -97,6 +97,7 @@ def test_small_and_torn_wikitext(wikitext, plain):
     "-->", "http://", "[", "]", "&#0;", "&#1;", "&amp;", "{{{", "}}}", "File:", "de:", "__TOC__", "word", " ", "é",
     "<table>", "</table>",
 ]), max_size=60))  # fmt: skip
+@example(["<pre>", "[[", " ", "</pre>"])
 @settings(max_examples=300, deadline=None)
 def test_any_wikitext_gives_text_without_marks(pieces):
     from fasttrain.corpus import wikitext_text

@@ -56,7 +56,7 @@ def opened(file: LakeFile) -> Any:
         return pq.ParquetFile(file.path)
     except OSError as error:
         raise Unreadable("unreadable", detail=str(error)) from None
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of a column's name
         raise Unreadable("corrupt", detail=short(error)) from None
 
 

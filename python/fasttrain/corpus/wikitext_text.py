@@ -166,7 +166,7 @@ class _Plain:
             out.append(line)
         while out and not out[-1]:
             out.pop()
-        return _KEPT_MARK.sub(lambda mark: self._kept[int(mark[1])], "\n".join(out))
+        return _KEPT_MARK.sub(lambda mark: self._kept[int(mark[1])], "\n".join(out)).rstrip()
 
 
 def _tidy(line: str) -> str:

@@ -3,10 +3,11 @@
 weights, gradients, m, v    4 bytes each a parameter of the rank (nothing is sharded over dp; Muon keeps no v of blocks'
                             matrices, which is not taken off); with bf16 and fp16 also 2 bytes a matrix weight for
                             autocast's copies. bf16_stochastic: matrix weights take 2 bytes and no copies
-activations                 a token and layer, w = 4 bytes in fp32, else 2: 8 C + 8 + 8 H / tp (stream, norms, of
-                            LayerNorm 8 more, logsumexp) + 2 w (H + Hkv) D / tp (queries, keys, values and output of
-                            attention, which wo multiplies) + with qk_norm (w D + 4) (H + Hkv) / tp + what the other
-                            matrices multiply and the activation: w (2 C + 3 F / tp) in fp32, else w (5 C + 3 F / tp),
+activations                 a token and layer, w = 4 bytes in fp32, else 2: 8 C + 16 + 8 H / tp (stream, norms, of
+                            LayerNorm 8 more, which keys each query sees, logsumexp) + 2 w (H + Hkv) D / tp (queries,
+                            keys, values and output of attention, which wo multiplies) + with qk_norm
+                            (w D + 4) (H + Hkv) / tp + what the other matrices multiply and the activation:
+                            w (2 C + 3 F / tp) in fp32, else w (5 C + 3 F / tp),
                             as autocast copies for each; with GELU 2 F, and 4 C of the 5; fp16, where torch does
                             what is native in bf16: attention at w = 4, also 2 H D / tp (wo's copy), 4 C of RMSNorm and
                             2 F / tp of SwiGLU, and with qk_norm 4 (H + Hkv) D / tp more; times the micro-batches in
@@ -71,7 +72,7 @@ def activation_bytes(model: ModelConfig, tokens: int, precision: str, tp: int = 
     per_norm = 2 if model.norm == "layer" else 1  # the mean beside the root mean square
     is_gated = model.activation == "swiglu"
     inputs = 2 if precision == "fp32" else 5 if is_gated else 4  # autocast casts anew for each of wq, wk, wv, w_up...
-    kept = FP32 * (2 * C + 2 * per_norm + 2 * model.num_heads // tp)
+    kept = FP32 * (2 * C + 2 * per_norm + 2 + 2 * model.num_heads // tp)
     kept += 2 * attention_width * heads * D // tp + width * (inputs * C + (3 if is_gated else 2) * F // tp)
     if model.qk_norm:
         kept += (attention_width * D + FP32) * heads // tp

@@ -151,7 +151,7 @@ def check_moments_on_one_rank(name, whole, **layout):
         sums = forward_backward(self, micro_batches, step=step)
         calls[0] += 1
         if calls[0] == 7 and EVERYONE.rank == LAST:
-            self._moments["v"][-1] = math.inf
+            self._update.moments()[-1][-1] = math.inf
         return sums
 
     Engine.forward_backward = wrong
