@@ -7,6 +7,7 @@ FLOPs a token are `fasttrain.model.cost.FLOPS_FORMULA`'s.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -37,15 +38,19 @@ class Side:
         self.process = subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
 
     def step(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
+        try:
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
         if not line:
             sys.exit(f"{self.name}: ended with status {self.process.wait()}; run side.py by hand to see why")
         self.answers.append(json.loads(line))
 
     def stop(self):
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
 
     def each(self, key, first=0):
