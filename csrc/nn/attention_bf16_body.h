@@ -11,57 +11,17 @@ using Pair = std::uint32_t __attribute__((may_alias, aligned(2)));  // two bf16,
 using Operand = Pair;
 constexpr int PER = 2;  // values of an operand
 
-constexpr int MR = 6, NV = 4, NR = NV * W;  // 24 sums, 4 vectors of B, one broadcast: 29 of 32 registers
+constexpr int NV = 4;  // with MR = 6: 24 sums, 4 vectors of B, one broadcast, 29 of 32 registers
+
+using Operands = __m512bh;
+FT_INLINE Operands operands(const Pair* p) noexcept { return (__m512bh)_mm512_loadu_si512(p); }
+FT_INLINE Operands broadcast(Pair p) noexcept { return (__m512bh)_mm512_set1_epi32(static_cast<int>(p)); }
+FT_INLINE V multiply_add(Operands a, Operands b, V c) noexcept { return _mm512_dpbf16_ps(c, a, b); }
+
+#include "nn/attention_product.h"
+
 constexpr int BR = 48, BC = static_cast<int>(attention_pad);
 static_assert(BC % NR == 0 && BR % MR == 0 && MR % 2 == 0);
-
-template <int M, int N>
-FT_KERNEL void micro(const Pair* A, std::ptrdiff_t a_row, std::ptrdiff_t a_k, const Pair* B, std::ptrdiff_t b_row,
-                     float* C, std::ptrdiff_t c_row, int K, bool keep) noexcept {
-  V c[M][N];
-#pragma GCC unroll 8
-  for (int i = 0; i < M; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) c[i][j] = keep ? load(C + i * c_row + j * W) : zero();
-  for (int k = 0; k < K; ++k) {
-    __m512bh b[N];
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) b[j] = (__m512bh)_mm512_loadu_si512(B + k * b_row + j * W);
-#pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) {
-      const __m512bh a = (__m512bh)_mm512_set1_epi32(static_cast<int>(A[i * a_row + k * a_k]));
-#pragma GCC unroll 8
-      for (int j = 0; j < N; ++j) c[i][j] = _mm512_dpbf16_ps(c[i][j], a, b[j]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < M; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) store(C + i * c_row + j * W, c[i][j]);
-}
-
-using MicroFn = void (*)(const Pair*, std::ptrdiff_t, std::ptrdiff_t, const Pair*, std::ptrdiff_t, float*,
-                         std::ptrdiff_t, int, bool) noexcept;
-
-template <int N>
-constexpr MicroFn micro_of(int rows) {
-  constexpr MicroFn of[MR] = {micro<1, N>, micro<2, N>, micro<3, N>, micro<4, N>, micro<5, N>, micro<6, N>};
-  return of[rows - 1];
-}
-
-// C (rows x N) (+)= A B over K pairs, N a multiple of W; B's panels of NR columns lie b_panel pairs apart.
-FT_KERNEL void product(int rows, int N, int K, const Pair* A, std::ptrdiff_t a_row, std::ptrdiff_t a_k, const Pair* B,
-                       std::ptrdiff_t b_row, std::ptrdiff_t b_panel, float* C, std::ptrdiff_t c_row,
-                       bool keep) noexcept {
-  for (int n = 0; n < N; n += NR, B += b_panel, C += NR) {
-    const int vectors = (N - n) / W;
-    const MicroFn fn = vectors >= 4   ? micro_of<4>(rows)
-                       : vectors == 3 ? micro_of<3>(rows)
-                       : vectors == 2 ? micro_of<2>(rows)
-                                      : micro_of<1>(rows);
-    fn(A, a_row, a_k, B, b_row, C, c_row, K, keep);
-  }
-}
 
 inline const Pair* pairs(const Bf16* x) noexcept { return reinterpret_cast<const Pair*>(x); }
 inline Pair* pairs(Bf16* x) noexcept { return reinterpret_cast<Pair*>(x); }

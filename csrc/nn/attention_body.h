@@ -10,57 +10,16 @@
 
 using Operand = float;
 constexpr int PER = 1;  // values of an operand
-constexpr int MR = 6, NR = NV * W;
+
+using Operands = V;
+FT_INLINE V operands(const float* p) noexcept { return load(p); }
+FT_INLINE V broadcast(float x) noexcept { return set1(x); }
+FT_INLINE V multiply_add(V a, V b, V c) noexcept { return fma(a, b, c); }
+
+#include "nn/attention_product.h"
+
 constexpr int BR = 48, BC = 64;  // queries and keys of a tile: q, dout, P, dS, k^T, v^T, k of 64 floats stay in L2
 static_assert(BC % NR == 0 && BR % MR == 0 && attention_pad % BC == 0);
-
-template <int M, int N>
-FT_KERNEL void micro(const float* A, std::ptrdiff_t a_row, std::ptrdiff_t a_k, const float* B, std::ptrdiff_t b_row,
-                     float* C, std::ptrdiff_t c_row, int K, bool keep) noexcept {
-  V c[M][N];
-#pragma GCC unroll 8
-  for (int i = 0; i < M; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) c[i][j] = keep ? load(C + i * c_row + j * W) : zero();
-  for (int k = 0; k < K; ++k) {
-    V b[N];
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) b[j] = load(B + k * b_row + j * W);
-#pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) {
-      const V a = set1(A[i * a_row + k * a_k]);
-#pragma GCC unroll 8
-      for (int j = 0; j < N; ++j) c[i][j] = fma(a, b[j], c[i][j]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < M; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) store(C + i * c_row + j * W, c[i][j]);
-}
-
-using MicroFn = void (*)(const float*, std::ptrdiff_t, std::ptrdiff_t, const float*, std::ptrdiff_t, float*,
-                         std::ptrdiff_t, int, bool) noexcept;
-
-template <int N>
-constexpr MicroFn micro_of(int rows) {
-  constexpr MicroFn of[MR] = {micro<1, N>, micro<2, N>, micro<3, N>, micro<4, N>, micro<5, N>, micro<6, N>};
-  return of[rows - 1];
-}
-
-// C (rows x N) (+)= A B, N a multiple of W; B's panels of NR columns lie b_panel floats apart.
-FT_KERNEL void product(int rows, int N, int K, const float* A, std::ptrdiff_t a_row, std::ptrdiff_t a_k, const float* B,
-                       std::ptrdiff_t b_row, std::ptrdiff_t b_panel, float* C, std::ptrdiff_t c_row,
-                       bool keep) noexcept {
-  for (int n = 0; n < N; n += NR, B += b_panel, C += NR) {
-    const int vectors = (N - n) / W;
-    const MicroFn fn = vectors >= NV            ? micro_of<NV>(rows)
-                       : NV > 3 && vectors == 3 ? micro_of<(NV > 3 ? 3 : 1)>(rows)
-                       : NV > 2 && vectors == 2 ? micro_of<(NV > 2 ? 2 : 1)>(rows)
-                                                : micro_of<1>(rows);
-    fn(A, a_row, a_k, B, b_row, C, c_row, K, keep);
-  }
-}
 
 // Rows [0, rows) of x, and zeros up to `padded`: out (padded, D).
 template <typename T>
