@@ -28,6 +28,39 @@ FT_AVX512 inline std::uint32_t pair_rank(const PairTable& table, std::uint32_t l
   }
 }
 
+// Merges while a lane has a rank: the least one, the leftmost of equals. `alive` has a bit for each lane with a symbol;
+// returns those that are left. merged(rank, lane, next lane): the symbol that two become.
+template <int V, typename Merged>
+FT_AVX512 inline __attribute__((always_inline)) std::uint64_t merge_ranks(const PairTable& table, std::uint32_t* symbols,
+                                                                          __m512i (&ranks)[V], std::uint64_t alive,
+                                                                          const Merged& merged_symbol) noexcept {
+  for (;;) {
+    __m512i least = ranks[0];
+    for (int v = 1; v < V; ++v) least = _mm512_min_epu32(least, ranks[v]);
+    const std::uint32_t best = _mm512_reduce_min_epu32(least);
+    if (best == no_rank) return alive;
+    std::uint64_t at_best = 0;
+    for (int v = 0; v < V; ++v)
+      at_best |= std::uint64_t{_mm512_cmpeq_epi32_mask(ranks[v], _mm512_set1_epi32(static_cast<int>(best)))} << 16 * v;
+    const std::uint64_t here = at_best & -at_best, upto = here | (here - 1);  // the leftmost
+    const std::uint64_t merged = alive & ~upto & -(alive & ~upto);
+    alive ^= merged;
+    const std::uint64_t left = alive & (here - 1);
+    const int leading = std::countl_zero(left), previous = 63 - leading;
+    const std::uint64_t before = left & (std::uint64_t{1} << 63) >> (leading & 63);
+    const int i = std::countr_zero(here), next = std::countr_zero((alive & ~upto) | std::uint64_t{1} << 63);
+    const std::uint32_t symbol = symbols[i] = merged_symbol(best, i, next);
+    const std::uint32_t rank_here = pair_rank(table, symbol, symbols[next]);
+    const std::uint32_t rank_before = pair_rank(table, symbols[previous], symbol);
+    for (int v = 0; v < V; ++v) {
+      const auto lanes = [v](std::uint64_t bits) { return static_cast<__mmask16>(bits >> 16 * v); };
+      ranks[v] = _mm512_mask_set1_epi32(ranks[v], lanes(merged), -1);
+      ranks[v] = _mm512_mask_set1_epi32(ranks[v], lanes(here), static_cast<int>(rank_here));
+      ranks[v] = _mm512_mask_set1_epi32(ranks[v], lanes(before), static_cast<int>(rank_before));
+    }
+  }
+}
+
 template <int V>
 FT_AVX512 inline std::size_t merge_lanes(const BpeModel& model, const std::uint8_t* piece, std::size_t bytes,
                                          std::uint32_t* out) noexcept {
@@ -46,32 +79,8 @@ FT_AVX512 inline std::size_t merge_lanes(const BpeModel& model, const std::uint8
     const __m512i both = _mm512_or_si512(_mm512_slli_epi32(b, 8), follow);
     ranks[v] = _mm512_mask_i32gather_epi32(none, pairs, both, model.byte_pair_ranks(), 4);
   }
-  std::uint64_t alive = (std::uint64_t{1} << bytes) - 1;
-  for (;;) {
-    __m512i least = ranks[0];
-    for (int v = 1; v < V; ++v) least = _mm512_min_epu32(least, ranks[v]);
-    const std::uint32_t best = _mm512_reduce_min_epu32(least);
-    if (best == no_rank) break;
-    std::uint64_t at_best = 0;
-    for (int v = 0; v < V; ++v)
-      at_best |= std::uint64_t{_mm512_cmpeq_epi32_mask(ranks[v], _mm512_set1_epi32(static_cast<int>(best)))} << 16 * v;
-    const std::uint64_t here = at_best & -at_best, upto = here | (here - 1);  // the leftmost
-    const std::uint64_t merged = alive & ~upto & -(alive & ~upto);
-    alive ^= merged;
-    const std::uint64_t left = alive & (here - 1);
-    const int leading = std::countl_zero(left), previous = 63 - leading;
-    const std::uint64_t before = left & (std::uint64_t{1} << 63) >> (leading & 63);
-    const int i = std::countr_zero(here), next = std::countr_zero((alive & ~upto) | std::uint64_t{1} << 63);
-    const std::uint32_t symbol = symbols[i] = model.id_of_rank(best);
-    const std::uint32_t rank_here = pair_rank(model.table(), symbol, symbols[next]);
-    const std::uint32_t rank_before = pair_rank(model.table(), symbols[previous], symbol);
-    for (int v = 0; v < V; ++v) {
-      const auto lanes = [v](std::uint64_t bits) { return static_cast<__mmask16>(bits >> 16 * v); };
-      ranks[v] = _mm512_mask_set1_epi32(ranks[v], lanes(merged), -1);
-      ranks[v] = _mm512_mask_set1_epi32(ranks[v], lanes(here), static_cast<int>(rank_here));
-      ranks[v] = _mm512_mask_set1_epi32(ranks[v], lanes(before), static_cast<int>(rank_before));
-    }
-  }
+  const auto merged = [&model](std::uint32_t rank, int, int) { return model.id_of_rank(rank); };
+  std::uint64_t alive = merge_ranks(model.table(), symbols, ranks, (std::uint64_t{1} << bytes) - 1, merged);
   std::size_t count = 0;
   for (; alive != 0; alive &= alive - 1) out[count++] = symbols[std::countr_zero(alive)];
   return count;
