@@ -63,23 +63,24 @@ void bind_rms_norm(py::module_& m) {
       [](const bind::Pointers& p, const bind::Sizes& n, float eps, bool x_bf16, bool r_bf16, bool backward,
          std::uintptr_t stream) {
         bind::counted("rms_norm", p.size(), 12, n.size(), 2);
-        const nn::RmsNormCudaArgs args{pointer<const void>(p[0]),
-                                       pointer<const void>(p[1]),
-                                       pointer<const float>(p[2]),
-                                       pointer<void>(p[3]),
-                                       pointer<void>(p[4]),
-                                       pointer<float>(p[5]),
-                                       pointer<const void>(p[6]),
-                                       pointer<const void>(p[7]),
-                                       pointer<void>(p[8]),
-                                       pointer<void>(p[9]),
-                                       pointer<float>(p[10]),
-                                       pointer<float>(p[11]),
-                                       n[0],
-                                       n[1],
-                                       eps,
-                                       x_bf16,
-                                       r_bf16};
+        const nn::RmsNormArgs args{pointer<const void>(p[0]),
+                                   pointer<const void>(p[1]),
+                                   pointer<const float>(p[2]),
+                                   pointer<void>(p[3]),
+                                   pointer<void>(p[4]),
+                                   pointer<float>(p[5]),
+                                   pointer<const void>(p[6]),
+                                   pointer<const void>(p[7]),
+                                   pointer<void>(p[8]),
+                                   pointer<void>(p[9]),
+                                   pointer<float>(p[10]),
+                                   pointer<float>(p[11]),
+                                   n[0],
+                                   n[1],
+                                   eps,
+                                   x_bf16,
+                                   r_bf16,
+                                   0};
         py::gil_scoped_release nogil;
         return (backward ? nn::rms_norm_backward_cuda : nn::rms_norm_cuda)(args, pointer<void>(stream));
       },
@@ -92,14 +93,15 @@ void bind_swiglu(py::module_& m) {
       "swiglu_cuda",
       [](const bind::Pointers& p, std::size_t N, bool bf16, bool backward, std::uintptr_t stream) {
         bind::counted("swiglu", p.size(), 6, 0, 0);
-        const nn::SwigluCudaArgs args{pointer<const void>(p[0]),
-                                      pointer<const void>(p[1]),
-                                      pointer<void>(p[2]),
-                                      pointer<const void>(p[3]),
-                                      pointer<void>(p[4]),
-                                      pointer<void>(p[5]),
-                                      N,
-                                      bf16};
+        const nn::SwigluArgs args{pointer<const void>(p[0]),
+                                  pointer<const void>(p[1]),
+                                  pointer<void>(p[2]),
+                                  pointer<const void>(p[3]),
+                                  pointer<void>(p[4]),
+                                  pointer<void>(p[5]),
+                                  N,
+                                  bf16,
+                                  0};
         py::gil_scoped_release nogil;
         return (backward ? nn::swiglu_backward_cuda : nn::swiglu_cuda)(args, pointer<void>(stream));
       },

@@ -10,8 +10,8 @@ int attention_mma_forward(const AttentionTensorArgs&, void*) noexcept { return c
 int attention_mma_backward(const AttentionTensorArgs&, void*) noexcept { return cuda_absent; }
 int attention_wgmma_forward(const AttentionTensorArgs&, void*) noexcept { return cuda_absent; }
 int attention_wgmma_backward(const AttentionTensorArgs&, void*) noexcept { return cuda_absent; }
-int rms_norm_cuda(const RmsNormCudaArgs&, void*) noexcept { return cuda_absent; }
-int rms_norm_backward_cuda(const RmsNormCudaArgs&, void*) noexcept { return cuda_absent; }
-int swiglu_cuda(const SwigluCudaArgs&, void*) noexcept { return cuda_absent; }
-int swiglu_backward_cuda(const SwigluCudaArgs&, void*) noexcept { return cuda_absent; }
+int rms_norm_cuda(const RmsNormArgs&, void*) noexcept { return cuda_absent; }
+int rms_norm_backward_cuda(const RmsNormArgs&, void*) noexcept { return cuda_absent; }
+int swiglu_cuda(const SwigluArgs&, void*) noexcept { return cuda_absent; }
+int swiglu_backward_cuda(const SwigluArgs&, void*) noexcept { return cuda_absent; }
 }  // namespace fasttrain::nn

@@ -27,7 +27,7 @@ __device__ float group_sum(float x, int warps, float (&slot)[2][threads / 32], i
 
 // X: type of x; R: of residual, r, y. V: chunks of a lane.
 template <typename X, typename R, int V>
-__global__ void __launch_bounds__(threads) rms_norm_kernel(RmsNormCudaArgs p, int warps) {
+__global__ void __launch_bounds__(threads) rms_norm_kernel(RmsNormArgs p, int warps) {
   __shared__ float slot[2][threads / 32];
   const int lanes = warps * 32, lane = static_cast<int>(threadIdx.x) % lanes, groups = threads / lanes;
   const int chunks = static_cast<int>(p.C) / 8;
@@ -84,7 +84,7 @@ struct Row {
 };
 
 template <typename R, int V>
-__device__ void load_row(Row<R, V>& row, const RmsNormCudaArgs& p, std::size_t n, int lane, int lanes) {
+__device__ void load_row(Row<R, V>& row, const RmsNormArgs& p, std::size_t n, int lane, int lanes) {
   const int chunks = static_cast<int>(p.C) / 8;
   row.rstd = n < p.N ? p.rstd[n] : 0.0f;
 #pragma unroll
@@ -97,7 +97,7 @@ __device__ void load_row(Row<R, V>& row, const RmsNormCudaArgs& p, std::size_t n
 }
 
 template <typename X, typename R, int V>
-__global__ void __launch_bounds__(threads, 2) rms_norm_backward_kernel(RmsNormCudaArgs p, int warps) {
+__global__ void __launch_bounds__(threads, 2) rms_norm_backward_kernel(RmsNormArgs p, int warps) {
   constexpr bool ahead = sizeof(R) == 2 && V < 4;  // more would not fit twice into the registers
   extern __shared__ float added[];                 // (groups, C)
   __shared__ float slot[2][threads / 32];
@@ -183,7 +183,7 @@ int warps_of(std::size_t C) {  // of a row
 }
 
 template <typename X, typename R, int V>
-int launch(const RmsNormCudaArgs& p, bool backward, cudaStream_t stream) {
+int launch(const RmsNormArgs& p, bool backward, cudaStream_t stream) {
   const int warps = warps_of(p.C), groups = threads / 32 / warps;
   const std::size_t blocks = (p.N + groups - 1) / groups;
   if (!backward) {
@@ -199,7 +199,7 @@ int launch(const RmsNormCudaArgs& p, bool backward, cudaStream_t stream) {
 }
 
 template <typename X, typename R>
-int of_width(const RmsNormCudaArgs& p, bool backward, cudaStream_t stream) {
+int of_width(const RmsNormArgs& p, bool backward, cudaStream_t stream) {
   const std::size_t lanes = static_cast<std::size_t>(warps_of(p.C)) * 32, chunks = (p.C / 8 + lanes - 1) / lanes;
   switch (chunks) {
     case 1: return launch<X, R, 1>(p, backward, stream);
@@ -209,7 +209,7 @@ int of_width(const RmsNormCudaArgs& p, bool backward, cudaStream_t stream) {
   }
 }
 
-int of_types(const RmsNormCudaArgs& p, bool backward, void* stream) {
+int of_types(const RmsNormArgs& p, bool backward, void* stream) {
   if (p.N == 0 || p.C == 0) return 0;  // dweight is the face's zeros
   if (p.C % 8 != 0 || p.C > rms_norm_cuda_max_C) return static_cast<int>(cudaErrorInvalidValue);
   const auto s = static_cast<cudaStream_t>(stream);
@@ -219,7 +219,7 @@ int of_types(const RmsNormCudaArgs& p, bool backward, void* stream) {
 
 }  // namespace
 
-int rms_norm_cuda(const RmsNormCudaArgs& p, void* stream) noexcept { return of_types(p, false, stream); }
-int rms_norm_backward_cuda(const RmsNormCudaArgs& p, void* stream) noexcept { return of_types(p, true, stream); }
+int rms_norm_cuda(const RmsNormArgs& p, void* stream) noexcept { return of_types(p, false, stream); }
+int rms_norm_backward_cuda(const RmsNormArgs& p, void* stream) noexcept { return of_types(p, true, stream); }
 
 }  // namespace fasttrain::nn

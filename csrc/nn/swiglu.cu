@@ -34,7 +34,7 @@ __device__ void backward(float dout, float gate, float up, float& dgate, float& 
 }
 
 template <typename T>
-__global__ void __launch_bounds__(threads) swiglu_kernel(SwigluCudaArgs p) {
+__global__ void __launch_bounds__(threads) swiglu_kernel(SwigluArgs p) {
   const std::size_t chunk = blockIdx.x * static_cast<std::size_t>(threads) + threadIdx.x, at = chunk * 8;
   if (at + 8 <= p.N) {
     float gate[8], up[8];
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(threads) swiglu_kernel(SwigluCudaArgs p) {
 }
 
 template <typename T>
-__global__ void __launch_bounds__(threads) swiglu_backward_kernel(SwigluCudaArgs p) {
+__global__ void __launch_bounds__(threads) swiglu_backward_kernel(SwigluArgs p) {
   const std::size_t chunk = blockIdx.x * static_cast<std::size_t>(threads) + threadIdx.x, at = chunk * 8;
   if (at + 8 <= p.N) {
     float dout[8], gate[8], up[8];
@@ -76,14 +76,14 @@ unsigned blocks_of(std::size_t N) { return static_cast<unsigned>((N + threads * 
 
 }  // namespace
 
-int swiglu_cuda(const SwigluCudaArgs& p, void* stream) noexcept {
+int swiglu_cuda(const SwigluArgs& p, void* stream) noexcept {
   if (p.N == 0) return 0;
   const auto kernel = p.bf16 ? swiglu_kernel<bf16> : swiglu_kernel<float>;
   kernel<<<blocks_of(p.N), threads, 0, static_cast<cudaStream_t>(stream)>>>(p);
   return static_cast<int>(cudaGetLastError());
 }
 
-int swiglu_backward_cuda(const SwigluCudaArgs& p, void* stream) noexcept {
+int swiglu_backward_cuda(const SwigluArgs& p, void* stream) noexcept {
   if (p.N == 0) return 0;
   const auto kernel = p.bf16 ? swiglu_backward_kernel<bf16> : swiglu_backward_kernel<float>;
   kernel<<<blocks_of(p.N), threads, 0, static_cast<cudaStream_t>(stream)>>>(p);
