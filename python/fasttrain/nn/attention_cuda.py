@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, cuda
+from fasttrain.nn.attention_op import like_backward
 
 _MAX_D = 256  # csrc/nn/attention.h
 _TENSOR_D = (64, 128)  # csrc/nn/attention_cuda.h
@@ -96,7 +97,7 @@ def attention_tensor_backward_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (dq, dk, dv)."""
     B, Tq, H, _ = q.shape
-    dq, dk, dv = _like_backward(q, k, v)
+    dq, dk, dv = like_backward(q, k, v)
     if not B * Tq:  # no block of queries: nothing is launched
         return dq, dk.zero_(), dv.zero_()
     block = backend.constant("attention_range_block")
@@ -122,7 +123,7 @@ def _(
     scale: float,
     wgmma: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _like_backward(q, k, v)
+    return like_backward(q, k, v)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -142,10 +143,6 @@ attention_tensor_op.register_autograd(_backward, setup_context=_setup)
 def _like_forward(q: Tensor) -> tuple[Tensor, Tensor]:
     B, Tq, H, _ = q.shape
     return q.new_empty(q.shape), q.new_empty((B, H, Tq), dtype=torch.float32)
-
-
-def _like_backward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
 
 
 def _launch(tensors: Sequence[Tensor | None], scale: float, *, backward: bool, wgmma: bool) -> None:

@@ -52,7 +52,7 @@ def attention_backward_op(
     impl: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (dq, dk, dv)."""
-    gradients = _like_backward(q, k, v)
+    gradients = like_backward(q, k, v)
     arrays = [array(x) for x in (q, k, v, lo, hi, out, stats, heads_together(dout), *gradients)]
     work = _work(q, k, backward=True)
     backend.native("attention_backward")(*arrays, work, scale, softcap, torch.get_num_threads(), impl)
@@ -73,7 +73,7 @@ def _(
     softcap: float,
     impl: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _like_backward(q, k, v)
+    return like_backward(q, k, v)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -95,7 +95,8 @@ def _like_forward(q: Tensor) -> tuple[Tensor, Tensor]:
     return q.new_empty(q.shape), q.new_empty((B, H, Tq, 2), dtype=torch.float32)
 
 
-def _like_backward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def like_backward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Room for (dq, dk, dv)."""
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
 
 

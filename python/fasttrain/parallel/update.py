@@ -65,15 +65,14 @@ class Update:
         for group in self._flat.groups:
             decay = optim.weight_decay / group.lr_scale if group.is_decayed else 0.0
             settings = {"weight_decay": decay, "lr_scale": group.lr_scale}
+            within = ((n, s) for n, s in self._flat.spans.items() if group.part.start <= s.start < group.part.stop)
             if group.part.stop <= self._flat.num_halves:
-                within = ((n, s) for n, s in self._flat.spans.items() if group.part.start <= s.start < group.part.stop)
                 for name, s in within:
                     own = {"place": self._plan.place(name), "grad": self._flat.grads[s.start : s.stop]}
                     pieces.append((s.start, s.stop, settings | own))
                 continue
             spans = [(group.part.start, group.part.stop)]
             if optim.name == "muon" and group.is_decayed:
-                within = ((n, s) for n, s in self._flat.spans.items() if group.part.start <= s.start < group.part.stop)
                 spans = [(s.start, s.stop) for n, s in within if not is_muons(optim, n, s.shape)]
             pieces += [(start, stop, settings) for start, stop in spans]
         return pieces

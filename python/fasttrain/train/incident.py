@@ -54,16 +54,13 @@ class Rescue:
 
         Raises TrainingHalted when that has been done too often.
         """
-        from_step, skips = self.state.step + 1, self.guard.skips.to_list()
-        newest = self.keeper.newest()
+        from_step, newest = self.state.step + 1, self.keeper.newest()
         assert newest is not None, "under this policy step 0 is saved"
         if not self._may_return(newest):
             limit = self.guard.config.max_consecutive
             reason = f"{incident.decision.reason}, again after {limit} returns to step {newest}"
             raise self.halt(replace(incident, decision=replace(incident.decision, reason=reason)))
-        self.keeper.load(newest, self.engine, self.guard, self.state)
-        for begin, end in skips:
-            self.guard.skips.add(begin, end)
+        self._return(newest)
         self.guard.roll_back(incident.batch)
         self._tell("rollback", incident, from_step, newest)
 
@@ -76,15 +73,19 @@ class Rescue:
         from_step, newest = self.state.step + 1, self.keeper.newest()
         if newest is None or self.guard.config.policy == "halt" or not self._may_return(newest):
             raise self.halt(incident)
-        skips = self.guard.skips.to_list()
-        self.keeper.load(newest, self.engine, self.guard, self.state)
-        for begin, end in skips:
-            self.guard.skips.add(begin, end)
+        self._return(newest)
         self._tell("repair", incident, from_step, newest)
 
     def _may_return(self, step: int) -> bool:
         self._returns[step] = self._returns.get(step, 0) + 1
         return self._returns[step] <= self.guard.config.max_consecutive
+
+    def _return(self, step: int) -> None:
+        """Load a checkpoint; what was left out since stays left out."""
+        skips = self.guard.skips.to_list()
+        self.keeper.load(step, self.engine, self.guard, self.state)
+        for begin, end in skips:
+            self.guard.skips.add(begin, end)
 
     def _tell(self, event: str, incident: Incident, from_step: int, step: int) -> None:
         if self.keeper.world.is_root:
