@@ -21,6 +21,8 @@ __all__: list[str] = [
     "adamw",
     "adamw_cuda",
     "adamw_impls",
+    "arena_bytes",
+    "arena_empty",
     "attention",
     "attention_backward",
     "attention_cuda",
@@ -250,6 +252,16 @@ def adamw_cuda(
     """
 
 def adamw_impls() -> list[str]: ...
+def arena_bytes() -> tuple[int, int]:
+    """
+    Bytes of the arena in use, and held from the system.
+    """
+
+def arena_empty(bytes: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.uint8] | None:
+    """
+    Uninitialised memory (bytes,) of the arena, which takes it back when it is freed; None: no room.
+    """
+
 def attention(
     q: numpy.ndarray,
     k: numpy.ndarray,
