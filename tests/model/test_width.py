@@ -54,7 +54,8 @@ def test_the_optimizer_has_a_group_for_each_rate():
     rows = MicroBatch(tokens=tokens, targets=tokens, segments=None, sources=torch.zeros_like(tokens), rows=(0,))
     engine.forward_backward([rows], step=0)
     before = {name: p.detach().clone() for name, p in engine.stage.named.items()}
-    engine.flat.grads.fill_(1.0)
+    for i in range(len(engine.flat.buckets)):
+        engine.flat.bucket(i).fill_(1.0)
     engine.update(lr=0.5, grad_norm=0.0)
     for name, p in engine.stage.named.items():
         # Adam's first step is the rate itself; the decay is rate times decay of what was there, at every width.

@@ -31,13 +31,13 @@ def inject(monkeypatch):
             if step not in batches:
                 return sums
             if what == "nan gradient":
-                self.flat.grads[17] = math.nan
+                self.flat.bucket(0)[17] = math.nan
             elif what == "inf gradient":
-                self.flat.grads[-1] = math.inf
+                self.flat.bucket(-1)[-1] = math.inf
             elif what == "nan loss":
                 return dataclasses.replace(sums, loss=math.nan)
             elif what == "gradient spike":
-                self.flat.grads.mul_(1e4)
+                [self.flat.bucket(i).mul_(1e4) for i in range(len(self.flat.buckets))]
             elif what == "loss spike":
                 return dataclasses.replace(sums, loss=sums.loss * 3)
             return sums

@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from fasttrain.core import pages
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.transformer import Transformer
 from fasttrain.model.width import std_scale
@@ -64,7 +65,7 @@ def initial(config: ModelConfig, name: str, seed: int) -> Tensor:
     if name.endswith(("attn.wo.weight", "ffn.w_down.weight")):
         std /= math.sqrt(2 * config.num_layers)
     generator = torch.Generator().manual_seed(seed_of("init", seed, name))
-    return torch.empty(shape).normal_(0.0, std, generator=generator)
+    return pages.empty(shape, torch.float32).normal_(0.0, std, generator=generator)
 
 
 @torch.no_grad()

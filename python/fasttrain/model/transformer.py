@@ -17,8 +17,10 @@ from fasttrain.model.recompute import run_blocks
 from fasttrain.model.width import attention_scale, output_scale
 from fasttrain.nn.attention import attention
 from fasttrain.nn.dropout import DropoutKey, dropout
+from fasttrain.nn.elementwise import add, gelu
 from fasttrain.nn.embedding import Embedding
 from fasttrain.nn.layer_norm import LayerNorm
+from fasttrain.nn.linear import Linear, Recipe, project
 from fasttrain.nn.linear_cross_entropy import linear_token_loss
 from fasttrain.nn.loss import IGNORED
 from fasttrain.nn.rms_norm import RMSNorm
@@ -38,16 +40,17 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.layer, self.head_dim, self.scale = layer, config.D, attention_scale(config)
-        self.wq = nn.Linear(config.dim, config.num_heads * config.D, bias=config.bias)
-        self.wk = nn.Linear(config.dim, config.Hkv * config.D, bias=config.bias)
-        self.wv = nn.Linear(config.dim, config.Hkv * config.D, bias=config.bias)
-        self.wo = nn.Linear(config.num_heads * config.D, config.dim, bias=config.bias)
+        self.wq = Linear(config.dim, config.num_heads * config.D, bias=config.bias)
+        self.wk = Linear(config.dim, config.Hkv * config.D, bias=config.bias)
+        self.wv = Linear(config.dim, config.Hkv * config.D, bias=config.bias)
+        self.wo = Linear(config.num_heads * config.D, config.dim, bias=config.bias)
         self.q_norm = RMSNorm(config.D, config.norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(config.D, config.norm_eps) if config.qk_norm else None
 
-    def forward(self, x_BTC: Tensor, context: Context) -> Tensor:
-        """Shapes: x (B, T, C) -> (B, T, C)."""
-        q, k, v = (w(x_BTC).unflatten(-1, (-1, self.head_dim)) for w in (self.wq, self.wk, self.wv))
+    def forward(self, x_BTC: Tensor, context: Context, recipe: Recipe | None = None) -> Tensor:
+        """Shapes: x (B, T, C), made by `recipe` -> (B, T, C)."""
+        parts = project((self.wq, self.wk, self.wv), x_BTC, recipe)
+        q, k, v = (torch.unflatten(part, -1, (-1, self.head_dim)) for part in parts)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if context.cos is not None and context.sin is not None:
@@ -64,15 +67,15 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.w_gate = nn.Linear(config.dim, config.F, bias=config.bias) if config.activation == "swiglu" else None
-        self.w_up = nn.Linear(config.dim, config.F, bias=config.bias)
-        self.w_down = nn.Linear(config.F, config.dim, bias=config.bias)
+        self.w_gate = Linear(config.dim, config.F, bias=config.bias) if config.activation == "swiglu" else None
+        self.w_up = Linear(config.dim, config.F, bias=config.bias)
+        self.w_down = Linear(config.F, config.dim, bias=config.bias)
 
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        """Shapes: x (B, T, C) -> (B, T, C)."""
-        up = self.w_up(x_BTC)
-        hidden = F.gelu(up, approximate="tanh") if self.w_gate is None else swiglu(self.w_gate(x_BTC), up)
-        y: Tensor = self.w_down(hidden)
+    def forward(self, x_BTC: Tensor, recipe: Recipe | None = None) -> Tensor:
+        """Shapes: x (B, T, C), made by `recipe` -> (B, T, C)."""
+        layers = (self.w_up,) if self.w_gate is None else (self.w_gate, self.w_up)
+        hidden = Recipe(gelu if self.w_gate is None else swiglu, project(layers, x_BTC, recipe))
+        y: Tensor = self.w_down(hidden.make(*hidden.tensors), hidden)
         return y
 
 
@@ -90,9 +93,10 @@ class Block(nn.Module):
     def forward(self, x_BTC: Tensor, context: Context) -> Tensor:
         """Shapes: x (B, T, C) -> (B, T, C)."""
         key = context.dropout
-        branch = dropout(self.attn(self.attn_norm(x_BTC), context), self.dropout, key, self.layer, "attn")
-        normed, x = self.ffn_norm.of_sum(branch, x_BTC)
-        return x + dropout(self.ffn(normed), self.dropout, key, self.layer, "ffn")
+        branch = self.attn(self.attn_norm(x_BTC), context, self.attn_norm.recipe(x_BTC))
+        normed, x = self.ffn_norm.of_sum(dropout(branch, self.dropout, key, self.layer, "attn"), x_BTC)
+        branch = self.ffn(normed, self.ffn_norm.recipe(x))
+        return add(x, dropout(branch, self.dropout, key, self.layer, "ffn"))
 
 
 class Head(nn.Module):

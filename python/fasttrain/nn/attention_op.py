@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fasttrain.core import backend
+from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
 
 
@@ -92,12 +92,12 @@ attention_op.register_autograd(_backward, setup_context=_setup)
 
 def _like_forward(q: Tensor) -> tuple[Tensor, Tensor]:
     B, Tq, H, _ = q.shape
-    return q.new_empty(q.shape), q.new_empty((B, H, Tq, 2), dtype=torch.float32)
+    return pages.new_empty(q, q.shape), pages.new_empty(q, (B, H, Tq, 2), dtype=torch.float32)
 
 
 def like_backward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Room for (dq, dk, dv)."""
-    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+    return pages.new_empty(q, q.shape), pages.new_empty(k, k.shape), pages.new_empty(v, v.shape)
 
 
 def heads_together(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fasttrain.core import backend
+from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
 from fasttrain.nn.dropout_ref import threshold
 
@@ -16,7 +16,7 @@ from fasttrain.nn.dropout_ref import threshold
 @torch.library.custom_op("fasttrain::dropout", mutates_args=(), device_types="cpu")
 def dropout_op(x: Tensor, rows: Tensor, seed: int, step: int, site: int, p: float, impl: str) -> Tensor:
     """Return x with its values dropped, and the kept ones divided by 1 - p. `seed` is read as 64 bits."""
-    out = x.new_empty(x.shape)
+    out = pages.new_empty(x, x.shape)
     backend.native("dropout")(
         array(x.contiguous()),  # a gradient may come with any strides
         array(rows),
@@ -34,7 +34,7 @@ def dropout_op(x: Tensor, rows: Tensor, seed: int, step: int, site: int, p: floa
 
 @dropout_op.register_fake
 def _(x: Tensor, rows: Tensor, seed: int, step: int, site: int, p: float, impl: str) -> Tensor:
-    return x.new_empty(x.shape)
+    return pages.new_empty(x, x.shape)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

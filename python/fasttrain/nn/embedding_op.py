@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fasttrain.core import backend
+from fasttrain.core import backend, pages
 from fasttrain.nn import embedding_ref
 from fasttrain.nn.arrays import array
 
@@ -35,7 +35,7 @@ def embedding_backward_op(dout: Tensor, ids: Tensor, num_words: int, impl: str) 
         raise IndexError(f"embedding: ids must lie in [0, {num_words}), got {int(index.min())} to {int(index.max())}")
     if impl == "reference":
         return embedding_ref.embedding_backward(rows, index, num_words)
-    dweight = rows.new_empty((num_words, rows.shape[1]))
+    dweight = pages.empty((num_words, rows.shape[1]), rows.dtype)
     scratch = index.new_empty(index.numel()), index.new_empty(num_words + 1)
     arrays = (array(x) for x in (rows, index, dweight, *scratch))
     backend.native("embedding_backward")(*arrays, torch.get_num_threads(), impl)

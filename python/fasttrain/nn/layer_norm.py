@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fasttrain.nn.linear import Recipe
+
 
 class LayerNorm(torch.nn.Module):
     """(x - mean) / sqrt(variance + eps) * weight + bias over the last dim; ones and zeros at the start.
@@ -25,6 +27,12 @@ class LayerNorm(torch.nn.Module):
         """Return (forward(x + residual), x + residual)."""
         r = x + residual
         return self(r), r
+
+    def recipe(self, x: Tensor) -> Recipe:
+        """How `forward(x)`, and the first of `of_sum` where x is the sum, is made."""
+        return Recipe(
+            lambda x, weight, bias: F.layer_norm(x, weight.shape, weight, bias, self.eps), (x, self.weight, self.bias)
+        )
 
     def extra_repr(self) -> str:
         return f"{self.weight.numel()}, eps={self.eps}"

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fasttrain.core import backend
+from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
 from fasttrain.nn.loss import IGNORED
 
@@ -148,7 +148,7 @@ def _run(
 ) -> None:
     matrix = weight.to(x.dtype)
     gradient = dx is not None or dweight is not None
-    buffer = x.new_empty((_chunk_rows(x, weight), len(weight)))
+    buffer = pages.empty((_chunk_rows(x, weight), len(weight)), x.dtype, x.device)
     for rows in _slices(len(x), len(buffer)):
         chunk, logits = x[rows], buffer[: rows.stop - rows.start]
         torch.mm(chunk, matrix.t(), out=logits)
@@ -199,8 +199,8 @@ def _slices(total: int, step: int) -> Iterator[slice]:
 
 def _outputs(x: Tensor, weight: Tensor, grad_x: bool, grad_weight: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     nll, z2 = (x.new_empty(x.shape[0], dtype=torch.float32) for _ in range(2))
-    dx = x.new_empty(x.shape if grad_x else (0, 0))
-    return nll, z2, dx, weight.new_empty(weight.shape if grad_weight else (0, 0), dtype=torch.float32)
+    dx = pages.new_empty(x, x.shape if grad_x else (0, 0))
+    return nll, z2, dx, pages.new_empty(weight, weight.shape if grad_weight else (0, 0), torch.float32)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:

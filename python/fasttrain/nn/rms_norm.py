@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fasttrain.core import backend
 from fasttrain.nn import rms_norm_cuda, rms_norm_ref
+from fasttrain.nn.linear import Recipe
 from fasttrain.nn.rms_norm_op import rms_norm_op, rms_norm_residual_op
 
 _IMPLS = backend.implementations("rms_norm")  # here, because torch.compile warns of a cached function inside
@@ -73,6 +74,10 @@ class RMSNorm(torch.nn.Module):
     def of_sum(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
         """Return (forward(x + residual), x + residual)."""
         return rms_norm_residual(x, residual, self.weight, self.eps)
+
+    def recipe(self, x: Tensor) -> Recipe:
+        """How `forward(x)`, and the first of `of_sum` where x is the sum, is made."""
+        return Recipe(lambda x, weight: rms_norm(x, weight, self.eps), (x, self.weight))
 
     def extra_repr(self) -> str:
         return f"{self.weight.numel()}, eps={self.eps}"

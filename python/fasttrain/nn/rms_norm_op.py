@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fasttrain.core import backend
+from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
 
 
@@ -25,7 +25,7 @@ def rms_norm_residual_op(
     x: Tensor, residual: Tensor, weight: Tensor, eps: float, impl: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (y (N,C), r (N,C), rstd (N,)), r = x + residual."""
-    (y, rstd), r = _like_norm(residual), residual.new_empty(residual.shape)
+    (y, rstd), r = _like_norm(residual), pages.new_empty(residual, residual.shape)
     _forward(x, residual, weight, r, y, rstd, eps, impl)
     return y, r, rstd
 
@@ -65,12 +65,12 @@ def _forward(
 
 
 def _like_norm(stream: Tensor) -> tuple[Tensor, Tensor]:
-    return stream.new_empty(stream.shape), stream.new_empty(stream.shape[0], dtype=torch.float32)
+    return pages.new_empty(stream, stream.shape), stream.new_empty(stream.shape[0], dtype=torch.float32)
 
 
 def _like_backward(r: Tensor, weight: Tensor, x_dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    dx = r.new_empty(r.shape if x_dtype != r.dtype else (0,), dtype=x_dtype)
-    return r.new_empty(r.shape), dx, weight.new_empty(weight.shape)
+    dx = pages.new_empty(r, r.shape if x_dtype != r.dtype else (0,), dtype=x_dtype)
+    return pages.new_empty(r, r.shape), dx, pages.new_empty(weight, weight.shape)
 
 
 @rms_norm_op.register_fake
@@ -81,7 +81,7 @@ def _(x: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tensor, Tensor]
 @rms_norm_residual_op.register_fake
 def _(x: Tensor, residual: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tensor, Tensor, Tensor]:
     y, rstd = _like_norm(residual)
-    return y, residual.new_empty(residual.shape), rstd
+    return y, pages.new_empty(residual, residual.shape), rstd
 
 
 @rms_norm_backward_op.register_fake

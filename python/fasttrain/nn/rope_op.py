@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fasttrain.core import backend
+from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
 
 
 @torch.library.custom_op("fasttrain::rope", mutates_args=(), device_types="cpu")
 def rope_op(x: Tensor, cos: Tensor, sin: Tensor, inverse: bool, impl: str) -> Tensor:
     """Return x turned by the angles of the tables, or back by them."""
-    out = x.new_empty(x.shape)
+    out = pages.new_empty(x, x.shape)
     x = x.contiguous()  # a gradient may come with any strides
     tables = (array(table.flatten(1, 2)) for table in (cos, sin))
     backend.native("rope")(array(x), *tables, array(out), inverse, torch.get_num_threads(), impl)
@@ -24,7 +24,7 @@ def rope_op(x: Tensor, cos: Tensor, sin: Tensor, inverse: bool, impl: str) -> Te
 
 @rope_op.register_fake
 def _(x: Tensor, cos: Tensor, sin: Tensor, inverse: bool, impl: str) -> Tensor:
-    return x.new_empty(x.shape)
+    return pages.new_empty(x, x.shape)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

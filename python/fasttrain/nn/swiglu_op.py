@@ -8,27 +8,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fasttrain.core import backend
+from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
 
 
 @torch.library.custom_op("fasttrain::swiglu", mutates_args=(), device_types="cpu")
 def swiglu_op(gate: Tensor, up: Tensor, impl: str) -> Tensor:
     """Return silu(gate) * up."""
-    out = gate.new_empty(gate.shape)
+    out = pages.new_empty(gate, gate.shape)
     backend.native("swiglu")(*(array(x) for x in (gate, up, out)), torch.get_num_threads(), impl)
     return out
 
 
 @swiglu_op.register_fake
 def _(gate: Tensor, up: Tensor, impl: str) -> Tensor:
-    return gate.new_empty(gate.shape)
+    return pages.new_empty(gate, gate.shape)
 
 
 @torch.library.custom_op("fasttrain::swiglu_backward", mutates_args=(), device_types="cpu")
 def swiglu_backward_op(dout: Tensor, gate: Tensor, up: Tensor, impl: str) -> tuple[Tensor, Tensor]:
     """Return (dgate, dup)."""
-    gradients = gate.new_empty(gate.shape), up.new_empty(up.shape)
+    gradients = pages.new_empty(gate, gate.shape), pages.new_empty(up, up.shape)
     arrays = [array(x) for x in (dout.contiguous(), gate, up, *gradients)]
     backend.native("swiglu_backward")(*arrays, torch.get_num_threads(), impl)
     return gradients
@@ -36,7 +36,7 @@ def swiglu_backward_op(dout: Tensor, gate: Tensor, up: Tensor, impl: str) -> tup
 
 @swiglu_backward_op.register_fake
 def _(dout: Tensor, gate: Tensor, up: Tensor, impl: str) -> tuple[Tensor, Tensor]:
-    return gate.new_empty(gate.shape), up.new_empty(up.shape)
+    return pages.new_empty(gate, gate.shape), pages.new_empty(up, up.shape)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -7,11 +7,14 @@ Flat layout, from the end of the model to its start, because that is the order i
 Where parameters learn at several rates (muP), matrices of one rate lie together, the lowest rate first.
 
 Matrices that are bf16 stay so, in a buffer of their own, and have no fp32 form; vectors are fp32 always (they are few,
-and a norm's weight near 1 would walk at random in steps of 2^-8, many times those of AdamW). Gradients of bf16 matrices
-are added up in fp32 all the same: backward makes one in bf16 a micro-batch, which goes to the flat buffer and is freed.
+and a norm's weight near 1 would walk at random in steps of 2^-8, many times those of AdamW).
 
-Buckets are cut from it once and always start in the same order, whatever finishes first, so that ranks agree and the
-sums have the same bits with and without overlap. Gradients come already divided by the tokens of the whole batch.
+Gradients are fp32 and lie in buckets, cut from the layout once. A bucket has memory from the step's first gradient in
+it to the optimizer's step: in forward, when activations are many, gradients take none, and in backward they move into
+what activations leave. Autograd hands each over as a tensor of its own; a hook copies it into its bucket, or adds it to
+what earlier micro-batches put there, or makes it the bucket where it is all of it. Buckets are reduced in their order,
+whatever finishes first, so that ranks agree and the sums have the same bits with and without overlap. Gradients come
+already divided by the tokens of the whole batch.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,9 +24,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from fasttrain.core import pages
 from fasttrain.parallel.wire import Reducing, Wire
 
 BUCKET_BYTES = 32 << 20  # large enough for bandwidth, small enough that the first one leaves early in backward
+ALONE_BUCKET_BYTES = 1 << 20  # of one replica: most matrices have a bucket of their own, into which nothing is copied
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class OptimizerGroup:
 
 
 class FlatParameters:
-    """The parameters of `named` moved into one buffer (bf16 matrices into another) and their gradients into one."""
+    """The parameters of `named` moved into one buffer (bf16 matrices into another) and their gradients into buckets."""
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class FlatParameters:
         device: torch.device,
         *,
         lr_scale: Callable[[str], float] = lambda name: 1.0,
+        bucket_bytes: int = BUCKET_BYTES,
     ) -> None:
         grouped: dict[tuple[bool, float], list[tuple[str, nn.Parameter]]] = {}
         for name, p in list(named)[::-1]:
@@ -73,27 +79,27 @@ class FlatParameters:
                 self.parameters[name] = p
                 start += p.numel()
             self.groups.append(OptimizerGroup(part=slice(begin, start), is_decayed=not is_vector, lr_scale=scale))
+        self.size, self.device = start, device
         # Halves come first, because matrices do.
         self.num_halves = sum(p.numel() for p in self.parameters.values() if p.dtype == torch.bfloat16)
-        self.halves = torch.empty(self.num_halves, dtype=torch.bfloat16, device=device)
-        self.weights = torch.empty(start - self.num_halves, dtype=torch.float32, device=device)
-        self.grads = torch.zeros(start, dtype=torch.float32, device=device)
+        self.halves = pages.empty((self.num_halves,), torch.bfloat16, device)
+        self.weights = pages.empty((start - self.num_halves,), torch.float32, device)
+        self.buckets = _cut(list(self.spans.values()), bucket_bytes // 4)
+        self._bucket_of = {
+            name: next(i for i, (a, b) in enumerate(self.buckets) if a <= s.start < b)
+            for name, s in self.spans.items()
+            if s.stop > s.start
+        }
+        self._names_in: list[list[str]] = [[] for _ in self.buckets]
+        for name, i in self._bucket_of.items():
+            self._names_in[i].append(name)
+        self._memory: list[torch.Tensor | None] = [None] * len(self.buckets)
+        self._arrived: set[str] = set()
         for name, p in self.parameters.items():
             view = self.weight(name)
             view.copy_(p.detach())
             p.data = view
-            if p.dtype == torch.float32:
-                p.grad = self.spans[name].of(self.grads)
-            else:
-                p.register_post_accumulate_grad_hook(self._add_to(self.spans[name]))  # type: ignore[no-untyped-call]
-
-    def _add_to(self, span: Span) -> Callable[[torch.Tensor], None]:
-        def add(p: torch.Tensor) -> None:
-            assert p.grad is not None
-            span.of(self.grads).add_(p.grad)
-            p.grad = None
-
-        return add
+            p.register_post_accumulate_grad_hook(self._take(name))  # type: ignore[no-untyped-call]
 
     def weight(self, name: str) -> torch.Tensor:
         """The weights of one parameter, as a view."""
@@ -103,72 +109,124 @@ class FlatParameters:
         return self.part(span.start, span.stop).view(span.shape)
 
     def part(self, start: int, stop: int) -> torch.Tensor:
-        """The fp32 weights whose gradients are `grads[start:stop]`, as a view."""
+        """The fp32 weights at [start, stop) of the layout, as a view."""
         return self.weights[start - self.num_halves : stop - self.num_halves]
 
     def exact(self) -> torch.Tensor:
-        """A copy of all weights in fp32, laid out as the gradients."""
+        """A copy of all weights in fp32, in the order of the layout."""
         return torch.cat([self.halves.float(), self.weights])
 
-    def grad(self, name: str) -> torch.Tensor:
-        """The gradient of one parameter, as a view."""
-        return self.spans[name].of(self.grads)
+    def bucket_of(self, name: str) -> int | None:
+        """Number of the bucket that a parameter's gradient lies in; None: it has no values."""
+        return self._bucket_of.get(name)
 
-    def zero_grads(self) -> None:
-        """Forget the gradients, in place: each parameter's `.grad` stays a view of the flat buffer."""
-        self.grads.zero_()
+    def bucket(self, i: int) -> torch.Tensor:
+        """The gradients of bucket `i`, flat fp32; zeros where the step had none."""
+        memory = self._memory_of(i)
+        for name in self._names_in[i]:
+            if name not in self._arrived:
+                self._place(name, memory).zero_()
+                self._arrived.add(name)
+        return memory
+
+    def grad(self, name: str) -> torch.Tensor:
+        """The gradient of one parameter, as a view; zeros where the step had none."""
+        i = self._bucket_of.get(name)
+        if i is None:
+            return torch.zeros(self.spans[name].shape, device=self.device)
+        return self._place(name, self.bucket(i))
+
+    def cut(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """[start, stop) of the layout in parts that lie in one bucket each."""
+        parts = [(max(a, start), min(b, stop)) for a, b in self.buckets]
+        return [(a, b) for a, b in parts if a < b]
+
+    def grad_part(self, start: int, stop: int) -> torch.Tensor:
+        """The gradients at [start, stop) of the layout, which must lie in one bucket, as a view."""
+        i = next(i for i, (a, b) in enumerate(self.buckets) if a <= start and stop <= b)
+        begin = self.buckets[i][0]
+        return self.bucket(i)[start - begin : stop - begin]
+
+    def grads(self) -> torch.Tensor:
+        """A copy of all gradients, in the order of the layout."""
+        return torch.cat([self.bucket(i) for i in range(len(self.buckets))])
+
+    def drop_grads(self) -> None:
+        """Forget the gradients, and give their memory back."""
+        self._memory = [None] * len(self.buckets)
+        self._arrived.clear()
+
+    def _memory_of(self, i: int) -> torch.Tensor:
+        memory = self._memory[i]
+        if memory is None:
+            start, stop = self.buckets[i]
+            memory = self._memory[i] = pages.empty((stop - start,), torch.float32, self.device)
+        return memory
+
+    def _place(self, name: str, bucket: torch.Tensor) -> torch.Tensor:
+        span, begin = self.spans[name], self.buckets[self._bucket_of[name]][0]
+        return bucket[span.start - begin : span.stop - begin].view(span.shape)
+
+    def _take(self, name: str) -> Callable[[torch.Tensor], None]:
+        def take(p: torch.Tensor) -> None:
+            assert p.grad is not None
+            grad, p.grad = p.grad, None
+            i = self._bucket_of.get(name)
+            if i is None:
+                return
+            if name in self._arrived:
+                self._place(name, self._memory_of(i)).add_(grad)
+                return
+            self._arrived.add(name)
+            if self._names_in[i] == [name] and grad.dtype == torch.float32 and grad.is_contiguous():
+                self._memory[i] = grad.view(-1)  # autograd has made it for this parameter alone
+            else:
+                self._place(name, self._memory_of(i)).copy_(grad)
+
+        return take
 
 
 class BucketReducer:
     """Sums the flat gradients over the replicas, bucket by bucket, while backward is still running."""
 
-    def __init__(
-        self, flat: FlatParameters, wire: Wire, *, bucket_bytes: int = BUCKET_BYTES, overlap: bool = True
-    ) -> None:
+    def __init__(self, flat: FlatParameters, wire: Wire, *, overlap: bool = True) -> None:
         self.flat, self.wire = flat, wire
-        self.buckets = _cut(list(flat.spans.values()), bucket_bytes // 4)
-        self._bucket_of = {
-            name: next(i for i, (a, b) in enumerate(self.buckets) if a <= s.start < b)
-            for name, s in flat.spans.items()
-            if s.stop > s.start
-        }
         self._missing: list[int] = []
         self._armed = False
         self._started: list[Reducing] = []
         if wire.size > 1 and overlap:
-            for name in self._bucket_of:
-                parameter: Any = flat.parameters[name]  # torch leaves the method untyped
-                parameter.register_post_accumulate_grad_hook(self._hook(name))
+            for name in flat.spans:
+                if (bucket := flat.bucket_of(name)) is not None:
+                    parameter: Any = flat.parameters[name]  # torch leaves the method untyped
+                    parameter.register_post_accumulate_grad_hook(self._hook(bucket))
 
     def arm(self) -> None:
         """Say that the next backward is the last one of the step."""
         self._armed = True
-        self._missing = [0] * len(self.buckets)
-        for i in self._bucket_of.values():
-            self._missing[i] += 1
+        self._missing = [0] * len(self.flat.buckets)
+        for name in self.flat.spans:
+            if (i := self.flat.bucket_of(name)) is not None:
+                self._missing[i] += 1
 
     def finish(self) -> None:
         """Start what has not started yet, and return when every gradient is the sum over the replicas."""
         self._armed = False
         if self.wire.size > 1:
-            while len(self._started) < len(self.buckets):
+            while len(self._started) < len(self.flat.buckets):
                 self._start_next()
             for reducing in self._started:
                 reducing.wait()
         self._started = []
 
     def _start_next(self) -> None:
-        start, stop = self.buckets[len(self._started)]
-        self._started.append(self.wire.start_all_reduce_(self.flat.grads[start:stop]))
+        self._started.append(self.wire.start_all_reduce_(self.flat.bucket(len(self._started))))
 
-    def _hook(self, name: str) -> Callable[[torch.Tensor], None]:
-        bucket = self._bucket_of[name]
-
+    def _hook(self, bucket: int) -> Callable[[torch.Tensor], None]:
         def ready(_: torch.Tensor) -> None:
             if not self._armed:
                 return
             self._missing[bucket] -= 1
-            while len(self._started) < len(self.buckets) and not self._missing[len(self._started)]:
+            while len(self._started) < len(self.flat.buckets) and not self._missing[len(self._started)]:
                 self._start_next()
             if self._started:  # Open MPI moves data only inside MPI calls
                 self._started[-1].test()

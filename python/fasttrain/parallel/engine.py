@@ -20,7 +20,7 @@ from fasttrain.nn.dropout import DropoutKey
 from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares, tensor_sums_squares
 from fasttrain.optim.config import OptimConfig
 from fasttrain.parallel import pipeline
-from fasttrain.parallel.data import BUCKET_BYTES, BucketReducer, FlatParameters
+from fasttrain.parallel.data import ALONE_BUCKET_BYTES, BUCKET_BYTES, BucketReducer, FlatParameters
 from fasttrain.parallel.loss_scale import make_scaler
 from fasttrain.parallel.plan import Plan
 from fasttrain.parallel.stage import MicroBatch, Stage
@@ -44,7 +44,7 @@ class Engine:
         num_sources: int = 1,
         precision: Precision = "fp32",
         device: torch.device | None = None,
-        bucket_bytes: int = BUCKET_BYTES,
+        bucket_bytes: int | None = None,
         overlap: bool = True,
         ema_decay: float = 0.0,
         recompute: int = 0,
@@ -54,6 +54,7 @@ class Engine:
         Args:
             seed: of the weights, of dropout and of stochastic rounding.
             num_sources: S, sources are numbered 0..S-1 in `MicroBatch.sources`.
+            bucket_bytes: smallest size of what gradients are reduced in; None: as suits the number of replicas.
             overlap: whether gradients are reduced while backward still runs; the bits are the same.
             ema_decay: of a running average of the weights, a step; 0: none is kept.
             recompute: every how many blocks one is computed again in backward, for memory; 0: none; the same bits.
@@ -65,14 +66,17 @@ class Engine:
         self.clock, self.spans = Clock(), Spans()
         self._tp, self._dp, self._pp = (Wire(group, self.clock) for group in (mesh.tp, mesh.dp, mesh.pp))
         self.plan = Plan(config, mesh)
-        self.stage = Stage(
-            self.plan, seed=seed, wire=self._tp, device=self.device, precision=precision, recompute=recompute
-        )
+        self.stage = Stage(self.plan, wire=self._tp, device=self.device, precision=precision, recompute=recompute)
         self.scaler = make_scaler(precision)
-        self.flat = FlatParameters(self.stage.named.items(), self.device, lr_scale=lambda name: lr_scale(config, name))
-        self._reducer = BucketReducer(self.flat, self._dp, bucket_bytes=bucket_bytes, overlap=overlap)
+        self.flat = FlatParameters(
+            self.stage.named.items(),
+            self.device,
+            lr_scale=lambda name: lr_scale(config, name),
+            bucket_bytes=bucket_bytes or (BUCKET_BYTES if mesh.dp.size > 1 else ALONE_BUCKET_BYTES),
+        )
+        self._reducer = BucketReducer(self.flat, self._dp, overlap=overlap)
         self._update = Update(self.flat, optim, plan=self.plan, precision=precision, seed=seed)
-        self._grads_are_zero = True
+        self.stage.draw(seed)  # last: what it needs meanwhile is not held between buffers that stay
         self.ema_decay = ema_decay
         self._ema = self.flat.exact() if ema_decay else None
 
@@ -87,9 +91,7 @@ class Engine:
             micro_batches: this replica's rows; the same on every stage and tensor-parallel rank.
             step: what dropout masks depend on, beside the seed and the rows.
         """
-        if not self._grads_are_zero:
-            self.flat.zero_grads()
-        self._grads_are_zero = False
+        self.flat.drop_grads()
         local = sum(int((m.targets >= 0).sum()) for m in micro_batches)
         with self.clock.running():
             num_tokens = int(self.mesh.dp.reduce(local))
@@ -171,10 +173,9 @@ class Engine:
         return next((name for name in self.mesh.world.allgather(found) if name), None)
 
     def update(self, *, lr: float, grad_norm: float) -> None:
-        """Clip by `grad_norm` and do one step of the optimizer, which leaves the gradients at 0."""
+        """Clip by `grad_norm` and do one step of the optimizer, which uses up the gradients."""
         scale = clip_coefficient(grad_norm, self.optim.clip_norm) / self.scaler.scale
         self._update.step(lr=lr, grad_scale=scale)
-        self._grads_are_zero = True
         if self._ema is not None:
             halves = self.flat.num_halves
             self._ema[halves:].lerp_(self.flat.weights, 1.0 - self.ema_decay)

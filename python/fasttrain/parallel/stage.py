@@ -38,22 +38,24 @@ class Stage:
         self,
         plan: Plan,
         *,
-        seed: int,
         wire: Wire,
         device: torch.device,
         precision: Precision,
         recompute: int = 0,
     ) -> None:
-        """Args: recompute: every how many blocks one is computed again in backward; 0: none."""
+        """Its parameters have no memory until somebody gives it, and no values until `draw`.
+
+        Args: recompute: every how many blocks one is computed again in backward; 0: none.
+        """
         self.plan, self.device, self.precision, self.recompute = plan, device, precision, recompute
         self._wire = wire
         with torch.device("meta"):
             self.model = Transformer(plan.config)
         self.named: dict[str, nn.Parameter] = {}
-        for name in plan.names:  # one whole tensor at a time
-            whole = initial(plan.config, name, seed)
-            dtype = torch.bfloat16 if precision == "bf16_stochastic" and whole.ndim > 1 else torch.float32
-            self._put(name, nn.Parameter(plan.cut(name).of(whole).clone().to(device, dtype)))
+        for name in plan.names:
+            shape = plan.cut(name).of(torch.empty(plan.shapes[name], device="meta")).shape
+            dtype = torch.bfloat16 if precision == "bf16_stochastic" and len(shape) > 1 else torch.float32
+            self._put(name, nn.Parameter(torch.zeros((), dtype=dtype, device=device).expand(shape)))
         self.blocks = [module for i in plan.layers if isinstance(module := self.model.blocks[i], Block)]
         if wire.size > 1:
             self._share_matrices()
@@ -61,6 +63,12 @@ class Stage:
             for embedding in (self.model.embed, self.model.positions):
                 if embedding is not None:
                     embedding.register_forward_hook(lambda _, args, y: y.float())
+
+    @torch.no_grad()
+    def draw(self, seed: int) -> None:
+        """Give the parameters their initial values, in place: a pure function of (config, seed)."""
+        for name, parameter in self.named.items():  # one whole tensor at a time
+            parameter.copy_(self.plan.cut(name).of(initial(self.plan.config, name, seed)))
 
     def _put(self, name: str, parameter: nn.Parameter) -> None:
         self.named[name] = parameter

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fasttrain.nn.embedding import embedding
+from fasttrain.nn.linear import Recipe, linear
 from fasttrain.parallel.wire import Wire
 
 IGNORED = -100  # a target that is no target (torch's convention)
@@ -82,9 +83,9 @@ class RowParallelLinear(nn.Module):
         super().__init__()
         self.weight, self.bias, self.wire = weight, bias, wire
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (B,T,Clocal) -> (B,T,C), the same on every rank."""
-        y = sum_over_group(F.linear(x, self.weight), self.wire)
+    def forward(self, x: torch.Tensor, recipe: Recipe | None = None) -> torch.Tensor:
+        """x (B,T,Clocal), made by `recipe` -> (B,T,C), the same on every rank."""
+        y = sum_over_group(linear(x, [self.weight], [None], recipe)[0], self.wire)
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
 

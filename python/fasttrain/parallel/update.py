@@ -1,9 +1,10 @@
 """The optimizers of one rank, over its flat buffers, and their state by global names.
 
-AdamW takes the flat buffer in few long pieces, one pass over memory each. Muon takes the matrices of blocks one by one:
-they must be whole, so it excludes tensor parallelism. Replicas update alike, each everything: the gradient is the same
-on all, and so are the bits. bf16 matrices are taken one by one and rounded stochastically by draws of (seed, step, the
-parameter's index in the whole model, place in the whole parameter): the same however they are cut.
+AdamW takes the flat buffer in long pieces, of a bucket of gradients at most, one pass over memory each. Muon takes the
+matrices of blocks one by one: they must be whole, so it excludes tensor parallelism. Replicas update alike, each
+everything: the gradient is the same on all, and so are the bits. bf16 matrices are taken one by one and rounded
+stochastically by draws of (seed, step, the parameter's index in the whole model, place in the whole parameter): the same
+however they are cut.
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fasttrain.core import pages
 from fasttrain.core.errors import ConfigError
 from fasttrain.core.precision import Precision
 from fasttrain.optim.adamw import AdamW
@@ -52,7 +54,7 @@ class Update:
                 'model.mup_base_dim out or set optim.name = "adamw"'
             )
         self._flat, self._plan, self._seed = flat, plan, seed
-        self.m = torch.zeros_like(flat.grads)
+        self.m = pages.zeros((flat.size,), torch.float32, flat.device)
         self._v: list[tuple[int, torch.Tensor]] = []  # where each piece starts in the flat buffer
         matrices = [n for n, span in flat.spans.items() if is_muons(optim, n, span.shape)]
         self._optimizers: list[AdamW | Muon] = [self._make_adamw(optim)]
@@ -68,30 +70,30 @@ class Update:
             within = ((n, s) for n, s in self._flat.spans.items() if group.part.start <= s.start < group.part.stop)
             if group.part.stop <= self._flat.num_halves:
                 for name, s in within:
-                    own = {"place": self._plan.place(name), "grad": self._flat.grads[s.start : s.stop]}
-                    pieces.append((s.start, s.stop, settings | own))
+                    pieces.append((s.start, s.stop, settings | {"place": self._plan.place(name)}))
                 continue
             spans = [(group.part.start, group.part.stop)]
             if optim.name == "muon" and group.is_decayed:
                 spans = [(s.start, s.stop) for n, s in within if not is_muons(optim, n, s.shape)]
-            pieces += [(start, stop, settings) for start, stop in spans]
+            pieces += [(*part, settings) for start, stop in spans for part in self._flat.cut(start, stop)]
         return pieces
 
     def _parameter(self, start: int, stop: int, shape: tuple[int, ...]) -> nn.Parameter:
         if stop <= self._flat.num_halves:
             return nn.Parameter(self._flat.halves[start:stop].view(shape))
-        parameter = nn.Parameter(self._flat.part(start, stop).view(shape))
-        parameter.grad = self._flat.grads[start:stop].view(shape)
-        return parameter
+        return nn.Parameter(self._flat.part(start, stop).view(shape))
 
     def _make_adamw(self, optim: OptimConfig) -> AdamW:
         pieces = self._pieces(optim)
         groups: list[dict[str, Any]] = [
-            {"params": [self._parameter(start, stop, (stop - start,))], **settings} for start, stop, settings in pieces
+            {"params": [self._parameter(start, stop, (stop - start,))], "span": (start, stop), **settings}
+            for start, stop, settings in pieces
         ]
         optimizer = AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps, bf16="stochastic", seed=self._seed)
-        for group, (start, stop, _) in zip(groups, pieces):
-            self._v.append((start, torch.zeros_like(self.m[start:stop])))
+        sizes = [stop - start for start, stop, _ in pieces]
+        parts = torch.split(pages.zeros((sum(sizes),), torch.float32, self._flat.device), sizes)
+        for group, (start, stop, _), v in zip(groups, pieces, parts):
+            self._v.append((start, v))
             state = {"exp_avg": self.m[start:stop], "exp_avg_sq": self._v[-1][1], "step": 0}
             optimizer.state[group["params"][0]] = state
         return optimizer
@@ -100,17 +102,22 @@ class Update:
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
         spans = [self._flat.spans[name] for name in names]
         parameters = [self._parameter(span.start, span.stop, span.shape) for span in spans]
-        optimizer = Muon(parameters, optim.lr, optim.momentum, optim.weight_decay, dtype=dtype)
+        groups = [{"params": [p], "span": (span.start, span.stop)} for p, span in zip(parameters, spans)]
+        optimizer = Muon(groups, optim.lr, optim.momentum, optim.weight_decay, dtype=dtype)
         for parameter, span in zip(parameters, spans):
             optimizer.state[parameter] = {"momentum_buffer": span.of(self.m), "step": 0}
         return optimizer
 
     def step(self, *, lr: float, grad_scale: float) -> None:
-        """Do one step with gradients times `grad_scale`, which are 0 afterwards."""
+        """Do one step with gradients times `grad_scale`, which are gone afterwards."""
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr * group.get("lr_scale", 1.0)
-            optimizer.step(grad_scale=grad_scale, zero_grad=True)
+                group["grad"] = self._flat.grad_part(*group["span"])
+            optimizer.step(grad_scale=grad_scale)
+            for group in optimizer.param_groups:
+                del group["grad"]
+        self._flat.drop_grads()
 
     @property
     def steps(self) -> int:

@@ -205,7 +205,7 @@ class Loop:
     def _profile(self) -> Profile:
         # AdamW reads 16 bytes a parameter, writes 12 and 4 of zeros; the norm reads 4, the check of the moments 8; bf16
         # weights are read and written in 4 bytes less.
-        state_bytes = 44 * self.engine.flat.grads.numel() - 4 * self.engine.flat.num_halves
+        state_bytes = 44 * self.engine.flat.size - 4 * self.engine.flat.num_halves
         num_steps = self.setup.profile if self.world.is_root else 0
         return Profile(
             self.setup.folder.train / "profile",

@@ -126,7 +126,7 @@ def gradients(engine):
     """Whole gradients, gathered as weights are."""
     mean = engine._update.m  # fp32 and laid out alike, whatever the weights are
     before = mean.clone()
-    mean.copy_(engine.flat.grads)
+    mean.copy_(engine.flat.grads())
     found = [(n.removeprefix("optim.m."), t.clone()) for n, t in engine.gather() if n.startswith("optim.m.")]
     mean.copy_(before)
     return found
