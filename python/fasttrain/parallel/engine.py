@@ -71,7 +71,7 @@ class Engine:
         self.scaler = make_scaler(precision)
         self.flat = FlatParameters(self.stage.named.items(), self.device, lr_scale=lambda name: lr_scale(config, name))
         self._reducer = BucketReducer(self.flat, self._dp, bucket_bytes=bucket_bytes, overlap=overlap)
-        self._update = Update(self.flat, optim, plan=self.plan, precision=precision, seed=seed)
+        self._update = Update(self.flat, optim, plan=self.plan, precision=precision, seed=seed, clock=self.clock)
         self._grads_are_zero = True
         self.ema_decay = ema_decay
         self._ema = self.flat.exact() if ema_decay else None
