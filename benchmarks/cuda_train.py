@@ -105,7 +105,7 @@ def timed(step):
 
 
 def new_engine():
-    alone = Mesh(world=SoloGroup(), dp=SoloGroup(), tp=SoloGroup(), pp=SoloGroup())
+    alone = Mesh(world=SoloGroup(), dp=SoloGroup(), tp=SoloGroup(), pp=SoloGroup(), stage=SoloGroup())
     return Engine(CONFIG, alone, OptimConfig(lr=1e-3), seed=3, precision="bf16", device=DEVICE)
 
 

@@ -4,7 +4,9 @@
 #include <cstring>
 
 #include "bind/arrays.h"
+#include "bind/optim.h"
 #include "optim/adamw.h"
+#include "optim/muon.h"
 #include "optim/sum_squares.h"
 
 namespace py = pybind11;
@@ -42,14 +44,47 @@ void bind_optim(py::module_& m) {
         args.zeroed = zero_grad ? grad.mutable_data() : nullptr;
         args.m = mean.mutable_data(), args.v = var.mutable_data();
         args.N = static_cast<std::size_t>(param.size()), args.c = coefficients(c), args.threads = threads;
-        args.seed = seed, args.step = step, args.stream = stream, args.offset = offset;
-        if (width != 0) args.width = width, args.pitch = pitch;
+        args.place = bind::place({seed, step, stream, offset, width, pitch});
         py::gil_scoped_release nogil;
         fn(args);
       },
       "param"_a.noconvert(), "grad"_a.noconvert(), "m"_a.noconvert(), "v"_a.noconvert(), "copy"_a.noconvert(),
       "coefficients"_a.noconvert(), "zero_grad"_a, "seed"_a, "step"_a, "stream"_a, "offset"_a, "width"_a, "pitch"_a,
       "threads"_a, "impl"_a);
+  m.def("muon_impls", [] { return runnable(optim::muon_impls()); });
+  m.def(
+      "muon_momentum",
+      [](bind::Array<float>& grad, bind::Array<float>& mean, float grad_scale, float one_minus_momentum, int threads,
+         const std::string& impl) {
+        const auto fn = pick(optim::muon_impls(), "muon", impl);
+        optim::MuonArgs args{};
+        args.grad = grad.mutable_data(), args.m = mean.mutable_data();
+        args.grad_scale = grad_scale, args.one_minus_momentum = one_minus_momentum;
+        args.N = static_cast<std::size_t>(grad.size()), args.threads = threads;
+        py::gil_scoped_release nogil;
+        fn(args);
+      },
+      "grad"_a.noconvert(), "m"_a.noconvert(), "grad_scale"_a, "one_minus_momentum"_a, "threads"_a, "impl"_a);
+  m.def(
+      "muon_step",
+      [](py::array& param, const py::array& update, float keep, float rate, std::uint64_t seed, std::uint32_t step,
+         std::uint32_t stream, std::uint64_t offset, std::uint64_t width, std::uint64_t pitch, int threads,
+         const std::string& impl) {
+        const auto fn = pick(optim::muon_step_impls(), "muon", impl);
+        const bool param_half = bind::is_bf16(param, "muon"), update_half = bind::is_bf16(update, "muon");
+        optim::MuonArgs args{};
+        args.param = param_half ? nullptr : static_cast<float*>(param.mutable_data());
+        args.half = param_half ? static_cast<Bf16*>(param.mutable_data()) : nullptr;
+        args.update = update_half ? nullptr : static_cast<const float*>(update.data());
+        args.update_half = update_half ? static_cast<const Bf16*>(update.data()) : nullptr;
+        args.keep = keep, args.rate = rate;
+        args.place = bind::place({seed, step, stream, offset, width, pitch});
+        args.N = static_cast<std::size_t>(param.size()), args.threads = threads;
+        py::gil_scoped_release nogil;
+        fn(args);
+      },
+      "param"_a.noconvert(), "update"_a.noconvert(), "keep"_a, "rate"_a, "seed"_a, "step"_a, "stream"_a, "offset"_a,
+      "width"_a, "pitch"_a, "threads"_a, "impl"_a);
   m.def("sum_squares_impls", [] { return runnable(optim::sum_squares_impls()); });
   m.def(
       "sum_squares",

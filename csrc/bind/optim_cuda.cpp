@@ -5,7 +5,9 @@
 
 #include "bind/arrays.h"
 #include "bind/cuda.h"
+#include "bind/optim.h"
 #include "optim/adamw_cuda.h"
+#include "optim/muon_cuda.h"
 #include "optim/sum_squares.h"
 
 namespace py = pybind11;
@@ -18,7 +20,7 @@ void bind_optim_cuda(py::module_& m) {
   m.def(
       "adamw_cuda",
       [](const bind::Pointers& p, std::size_t N, const bind::Array<float>& coefficients, bool zero,
-         std::uintptr_t stream) {
+         const bind::PlaceNumbers& place, std::uintptr_t stream) {
         bind::counted("adamw", p.size(), 6, 0, 0);
         optim::AdamwCudaArgs args{pointer<float>(p[0]),
                                   pointer<float>(p[1]),
@@ -28,15 +30,30 @@ void bind_optim_cuda(py::module_& m) {
                                   pointer<const float>(p[5]),
                                   N,
                                   {},
-                                  zero};
+                                  zero,
+                                  bind::place(place)};
         if (coefficients.size() != 8) throw std::invalid_argument("adamw: coefficients must hold 8 numbers");
         static_assert(sizeof(args.c) == 8 * sizeof(float));
         std::memcpy(&args.c, coefficients.data(), sizeof(args.c));
         py::gil_scoped_release nogil;
         return optim::adamw_flat_cuda(args, pointer<void>(stream));
       },
-      "pointers"_a, "N"_a, "coefficients"_a.noconvert(), "zero"_a, "stream"_a,
-      "param, grad, m, v, copy, scale on the device.");
+      "pointers"_a, "N"_a, "coefficients"_a.noconvert(), "zero"_a, "place"_a, "stream"_a,
+      "param, grad, m, v, copy, scale on the device; place: seed, step, stream, offset, width, pitch.");
+  m.def(
+      "muon_step_cuda",
+      [](const bind::Pointers& p, std::size_t N, float keep, float rate, const bind::PlaceNumbers& place,
+         std::uintptr_t stream) {
+        bind::counted("muon", p.size(), 4, 0, 0);
+        optim::MuonArgs args{};
+        args.param = pointer<float>(p[0]), args.half = pointer<Bf16>(p[1]);
+        args.update = pointer<const float>(p[2]), args.update_half = pointer<const Bf16>(p[3]);
+        args.keep = keep, args.rate = rate, args.place = bind::place(place), args.N = N;
+        py::gil_scoped_release nogil;
+        return optim::muon_step_cuda(args, pointer<void>(stream));
+      },
+      "pointers"_a, "N"_a, "keep"_a, "rate"_a, "place"_a, "stream"_a,
+      "fp32 parameters or bf16 ones, fp32 update or bf16 one on the device, the others null; place: as of adamw_cuda.");
   m.def(
       "sum_squares_cuda",
       [](std::uintptr_t x, std::uintptr_t out, std::size_t N, std::uintptr_t stream) {

@@ -1,12 +1,13 @@
 // One launch over a flat buffer. Bound by memory (28 bytes a value), so each thread moves 16 bytes an access; a buffer
 // that is not 16-byte aligned, and the last N % 4 values, go one by one. Same operations and roundings as the CPU's
-// (__f*_rn keeps the compiler from fusing), so the bits are the same too.
+// (__f*_rn keeps the compiler from fusing), so the bits are the same too. bf16 parameters alone go a value a thread.
 
 #include <cuda_bf16.h>
 
 #include <cstdint>
 
 #include "optim/adamw_cuda.h"
+#include "optim/stochastic.cuh"
 
 namespace fasttrain::optim {
 namespace {
@@ -49,12 +50,27 @@ __global__ void __launch_bounds__(threads) adamw_kernel(AdamwCudaArgs p, std::si
   }
 }
 
+__global__ void __launch_bounds__(threads) adamw_stochastic_kernel(AdamwCudaArgs p) {
+  const std::size_t i = blockIdx.x * static_cast<std::size_t>(threads) + threadIdx.x;
+  if (i >= p.N) return;
+  auto* const half = static_cast<std::uint16_t*>(p.copy);
+  float param = widen(half[i]);
+  step(param, p.grad[i], p.m[i], p.v[i], p.c, p.scale ? *p.scale : 1.0f);
+  half[i] = rounded_by(param, random_half(p.place, i));
+  if (p.zero) p.grad[i] = 0.0f;
+}
+
 bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
 
 }  // namespace
 
 int adamw_flat_cuda(const AdamwCudaArgs& p, void* stream) noexcept {
   if (p.N == 0) return 0;
+  if (p.param == nullptr) {
+    const auto blocks = static_cast<unsigned>((p.N + threads - 1) / threads);
+    adamw_stochastic_kernel<<<blocks, threads, 0, static_cast<cudaStream_t>(stream)>>>(p);
+    return static_cast<int>(cudaGetLastError());
+  }
   const bool wide = aligned(p.param) && aligned(p.grad) && aligned(p.m) && aligned(p.v) && aligned(p.copy);
   const std::size_t quads = wide ? p.N / 4 : 0, items = quads + (p.N - 4 * quads);
   const auto blocks = static_cast<unsigned>((items + threads - 1) / threads);

@@ -5,10 +5,7 @@
 //   param = param c.keep - m / (sqrt(v) c.v_scale + c.eps) c.lr
 //
 // fp32 parameters may leave a bf16 copy (rounded to nearest) behind. bf16 parameters alone are rounded stochastically,
-// up with the probability of what is cut off, so that steps far below half a bf16 ulp add up: the upper half of
-// bits(param) + r, r = 16 random bits. With q = offset + i / width * pitch + i mod width, the value's place in the whole
-// parameter (of which the array may be some columns), j = q mod 128, r is the lower (j < 64) or upper half of word
-// j mod 64 of the Philox block (16 (q / 128), stream, step, -1) under `seed`: the same for any cut of the array.
+// by the random bits of their place in the whole parameter (place.h).
 //
 // keep = 1 - lr wd, v_scale = 1 / sqrt(1 - beta2^t), lr = lr / (1 - beta1^t): computed once, in double, by the caller.
 // Every implementation does these operations in this order, each rounded once (no fused multiply-add: memory sets the
@@ -21,6 +18,7 @@
 
 #include "core/bf16.h"
 #include "core/impl.h"
+#include "optim/place.h"
 
 namespace fasttrain::optim {
 
@@ -40,8 +38,7 @@ struct AdamwArgs {
   const Bf16* grad_half = nullptr;  // (N,)  the gradient, where `grad` is null
   void* zeroed = nullptr;           // (N,)  the gradient's memory, to be set to 0 after it is read; or null
   Bf16* half = nullptr;             // (N,)  out: the copy; in, out: the parameters, where `param` is null
-  std::uint64_t seed = 0, offset = 0, width = ~std::uint64_t{0}, pitch = 0;
-  std::uint32_t step = 0, stream = 0;
+  Place place{};                    // of the first parameter, where `param` is null
 };
 
 using AdamwFn = void (*)(const AdamwArgs&) noexcept;

@@ -1,6 +1,5 @@
 #pragma once /* part of adamw */
-// The pass, written once over vectors of W floats. The including file defines FT_KERNEL, FT_INLINE, V, W, loads and
-// stores of fp32 and bf16, arithmetic (each operation rounded once), `stochastic` (a store) and `draw` (a Philox block).
+// The pass, written once over the vectors of pass_*.h, which come before it, as does stochastic_body.h.
 
 enum class Kind { exact, copied, stochastic };  // fp32; fp32 with a bf16 copy; bf16 alone
 
@@ -31,31 +30,20 @@ FT_KERNEL void plain_range(const AdamwArgs& p, const G* grad, std::size_t begin,
 }
 
 template <typename G>
-FT_KERNEL void stochastic_range(const AdamwArgs& p, const G* grad, std::size_t begin, std::size_t end) noexcept {
-  alignas(64) std::uint32_t words[philox_words];
-  std::uint64_t drawn = ~std::uint64_t{0};
-  for (std::size_t i = begin; i < end;) {
-    const std::size_t column = i % p.width;
-    const std::uint64_t q = p.offset + i / p.width * p.pitch + column, j = q % (2 * philox_words);
-    if (q / (2 * philox_words) != drawn) {
-      drawn = q / (2 * philox_words);
-      draw({static_cast<std::uint32_t>(16 * drawn), p.stream, p.step, ~std::uint32_t{0}, p.seed}, words);
-    }
-    const int shift = j < philox_words ? 0 : 16;
-    const std::uint32_t* bits = words + j % philox_words;
-    const std::size_t n = std::min({philox_words - j % philox_words, end - i, p.width - column});
-    std::size_t k = 0;
-    for (; k + W <= n; k += W) values<Kind::stochastic>(p, grad, i + k, bits + k, shift);
-    for (; k < n; ++k) adamw_one(p, i + k, bits[k] >> shift & 0xffffu);
-    i += n;
+struct AtRandom {
+  const AdamwArgs& p;
+  const G* grad;
+  FT_INLINE void vector(std::size_t i, const std::uint32_t* bits, int shift) const noexcept {
+    values<Kind::stochastic>(p, grad, i, bits, shift);
   }
-}
+  void one(std::size_t i, std::uint32_t random) const noexcept { adamw_one(p, i, random); }
+};
 
 template <typename G>
 void run_with(const AdamwArgs& p, const G* grad) noexcept {
   parallel_ranges(p.N, adamw_grain, p.threads, [&](std::size_t begin, std::size_t end) {
     if (p.param == nullptr)
-      stochastic_range(p, grad, begin, end);
+      stochastic_range(p.place, AtRandom<G>{p, grad}, begin, end);
     else if (p.half != nullptr)
       plain_range<Kind::copied>(p, grad, begin, end);
     else

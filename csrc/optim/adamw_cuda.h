@@ -3,7 +3,7 @@
 //
 // `scale`, when given, is one float on the device that the gradient is multiplied by after c.grad_scale: a clipping
 // coefficient need not visit the host. `copy` takes the new parameters in bf16 (to nearest even), and `zero` leaves
-// zeros in the gradient, in the same pass.
+// zeros in the gradient, in the same pass. bf16 parameters alone are rounded stochastically (place.h).
 // Returns a cudaError_t (0 = launched) or cuda_absent.
 
 #include <cstddef>
@@ -13,15 +13,16 @@
 namespace fasttrain::optim {
 
 struct AdamwCudaArgs {
-  float* param;        // (N,)  in, out
+  float* param;        // (N,)  in, out; nullptr: the parameters are bf16, in `copy`
   float* grad;         // (N,)  in; zeros after when `zero`
   float* m;            // (N,)  in, out
   float* v;            // (N,)  in, out
-  void* copy;          // (N,)  bf16, out; nullptr: none
+  void* copy;          // (N,)  bf16, out; nullptr: none; in, out where `param` is null
   const float* scale;  // (1,)  nullptr: 1
   std::size_t N;
   AdamwCoefficients c;
   bool zero;
+  Place place{};  // of bf16 parameters
 };
 
 int adamw_flat_cuda(const AdamwCudaArgs&, void* stream) noexcept;

@@ -62,6 +62,10 @@ __all__: list[str] = [
     "linear_cross_entropy_impls",
     "minhash",
     "minhash_impls",
+    "muon_impls",
+    "muon_momentum",
+    "muon_step",
+    "muon_step_cuda",
     "ngram_overlap",
     "ngram_overlap_impls",
     "normalize",
@@ -245,10 +249,11 @@ def adamw_cuda(
     N: typing.SupportsInt | typing.SupportsIndex,
     coefficients: numpy.typing.NDArray[numpy.float32],
     zero: bool,
+    place: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
     stream: typing.SupportsInt | typing.SupportsIndex,
 ) -> int:
     """
-    param, grad, m, v, copy, scale on the device.
+    param, grad, m, v, copy, scale on the device; place: seed, step, stream, offset, width, pitch.
     """
 
 def adamw_impls() -> list[str]: ...
@@ -524,6 +529,41 @@ def minhash(
     impl: str,
 ) -> None: ...
 def minhash_impls() -> list[str]: ...
+def muon_impls() -> list[str]: ...
+def muon_momentum(
+    grad: numpy.typing.NDArray[numpy.float32],
+    m: numpy.typing.NDArray[numpy.float32],
+    grad_scale: typing.SupportsFloat | typing.SupportsIndex,
+    one_minus_momentum: typing.SupportsFloat | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def muon_step(
+    param: numpy.ndarray,
+    update: numpy.ndarray,
+    keep: typing.SupportsFloat | typing.SupportsIndex,
+    rate: typing.SupportsFloat | typing.SupportsIndex,
+    seed: typing.SupportsInt | typing.SupportsIndex,
+    step: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    offset: typing.SupportsInt | typing.SupportsIndex,
+    width: typing.SupportsInt | typing.SupportsIndex,
+    pitch: typing.SupportsInt | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None: ...
+def muon_step_cuda(
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    N: typing.SupportsInt | typing.SupportsIndex,
+    keep: typing.SupportsFloat | typing.SupportsIndex,
+    rate: typing.SupportsFloat | typing.SupportsIndex,
+    place: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(6)"],
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    fp32 parameters or bf16 ones, fp32 update or bf16 one on the device, the others null; place: as of adamw_cuda.
+    """
+
 def ngram_overlap(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

@@ -48,7 +48,7 @@ def test_the_base_model_is_what_it_was():
 
 
 def test_the_optimizer_has_a_group_for_each_rate():
-    alone = Mesh(world=SoloGroup(), dp=SoloGroup(), tp=SoloGroup(), pp=SoloGroup())
+    alone = Mesh(world=SoloGroup(), dp=SoloGroup(), tp=SoloGroup(), pp=SoloGroup(), stage=SoloGroup())
     engine = Engine(config(64, True), alone, OptimConfig(lr=0.5, weight_decay=0.25), seed=1)
     tokens = torch.arange(16)[None] % 7
     rows = MicroBatch(tokens=tokens, targets=tokens, segments=None, sources=torch.zeros_like(tokens), rows=(0,))
@@ -66,7 +66,7 @@ def test_the_optimizer_has_a_group_for_each_rate():
 
 def sizes_after_training(dim, mup, seed):
     """Mean absolute values of what a forward makes, after NUM_STEPS steps at one and the same learning rate."""
-    alone = Mesh(world=SoloGroup(), dp=SoloGroup(), tp=SoloGroup(), pp=SoloGroup())
+    alone = Mesh(world=SoloGroup(), dp=SoloGroup(), tp=SoloGroup(), pp=SoloGroup(), stage=SoloGroup())
     engine = Engine(config(dim, mup), alone, OptimConfig(lr=0.02, weight_decay=0.0, clip_norm=0.0), seed=seed)
     g = torch.Generator().manual_seed(seed)
     tokens = torch.randint(0, 64, (8, 17), generator=g)

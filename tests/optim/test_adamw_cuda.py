@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fasttrain.optim.adamw import AdamW
+from fasttrain.optim import adamw_ref
+from fasttrain.optim.adamw import AdamW, adamw_
 from fasttrain.optim.adamw_cuda import adamw_cuda_, clip_cuda, sum_squares_cuda
 from fasttrain.optim.clip import clip_coefficient, global_norm
 from fasttrain.optim.sum_squares import sum_squares
@@ -40,6 +41,40 @@ def test_the_copy_the_zeros_and_a_scale_on_the_card(size):
         np.testing.assert_array_equal(got.cpu().numpy(), want)
     assert torch.equal(copy, param.bfloat16())
     assert not grad.any()
+
+
+PLACES = [{}, {"seed": 2**63 + 11, "stream": 5, "offset": 12_345}]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("place", PLACES, ids=["plain", "placed"])
+def test_bf16_parameters_are_rounded_by_the_draws_of_the_cpu(size, place):
+    param, grad, m, v = draw(size)
+    half = adamw_ref.nearest(param)
+    on_cpu = [half.copy(), grad.copy(), m.copy(), v.copy()]
+    adamw_(*on_cpu, **SETTINGS | {"step": 3, "grad_scale": 0.37} | place, zero_grad=True, impl="reference")
+    tensors = [torch.from_numpy(half).view(torch.bfloat16).cuda(), *(torch.from_numpy(x).cuda() for x in (grad, m, v))]
+    adamw_cuda_(*tensors, **SETTINGS | {"step": 3, "grad_scale": 0.37} | place, zero_grad=True)
+    np.testing.assert_array_equal(tensors[0].view(torch.uint16).cpu().numpy(), on_cpu[0])
+    for got, expected in zip(tensors[1:], on_cpu[1:]):
+        np.testing.assert_array_equal(got.cpu().numpy(), expected)
+
+
+def test_columns_on_the_card_are_drawn_as_in_the_whole_matrix():
+    R, C = 37, 301
+    param, grad, m, v = draw(R * C)
+    whole = [adamw_ref.nearest(param), grad, m, v]
+
+    def step_columns(begin, end):
+        part = [torch.from_numpy(np.ascontiguousarray(x.reshape(R, C)[:, begin:end]).ravel()) for x in whole]
+        tensors = [part[0].view(torch.bfloat16).cuda(), *(x.cuda() for x in part[1:])]
+        place = {"offset": 1000 + begin, "width": end - begin, "pitch": C}
+        adamw_cuda_(*tensors, **SETTINGS | {"step": 3, "grad_scale": 0.37, "seed": 3, "stream": 1} | place)
+        return tensors[0].view(R, -1)
+
+    expected = step_columns(0, C)
+    for begin, end in ((0, 1), (1, 130), (130, 301)):
+        assert torch.equal(step_columns(begin, end), expected[:, begin:end])
 
 
 def test_a_buffer_that_begins_anywhere():
@@ -91,15 +126,17 @@ def test_refuses(change, error, words):
         step_on_card(draw(4), **change)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_optimizer_gives_the_bits_of_the_cpu_and_leaves_gradients_where_they_are(dtype):
-    """bf16 parameters beside their fp32 form; a gradient is a view of a larger buffer, as in training."""
+@pytest.mark.parametrize(
+    ("dtype", "bf16"), [(torch.float32, "master"), (torch.bfloat16, "master"), (torch.bfloat16, "stochastic")]
+)
+def test_the_optimizer_gives_the_bits_of_the_cpu_and_leaves_gradients_where_they_are(dtype, bf16):
+    """bf16 parameters beside their fp32 form or alone; a gradient is a view of a larger buffer, as in training."""
     start, grads = torch.from_numpy(draw(1003)[0]).to(dtype), torch.from_numpy(draw(1003)[1]).to(dtype)
     results = []
     for device in ("cpu", "cuda"):
         p, flat = torch.nn.Parameter(start.to(device)), torch.cat([grads, grads]).to(device)
         p.grad = flat[:1003]
-        optimizer = AdamW([p], **SETTINGS)
+        optimizer = AdamW([p], **SETTINGS, bf16=bf16, seed=9)
         for _ in range(3):
             flat[:1003] = grads.to(device)
             optimizer.step(grad_scale=0.5, zero_grad=True)

@@ -129,7 +129,8 @@ def test_a_loaded_state_goes_on_with_the_same_bits():
     ("p", "keys", "error", "words"),
     [
         (torch.zeros(3), {}, ValueError, r"must be matrices, got shape \(3,\); give it to AdamW"),
-        (torch.zeros(3, 2).bfloat16(), {}, TypeError, "must be float32, got torch.bfloat16"),
+        (torch.zeros(3, 2).half(), {}, TypeError, "must be contiguous float32 or bfloat16, got torch.float16"),
+        (torch.zeros(3, 2).T, {}, TypeError, r"must be contiguous float32 or bfloat16, got .*, strides \(1, 2\)"),
         (torch.zeros(3, 2), {"momentum": 1.0}, ValueError, "momentum lie in"),
         (torch.zeros(3, 2), {"lr": -1.0}, ValueError, "lr and weight_decay must be at least 0"),
     ],

@@ -17,12 +17,13 @@ SMALL = ModelConfig(vocab_size=61, num_layers=3, dim=16, num_heads=4, num_kv_hea
 def place(*, dp=(0, 1), tp=(0, 1), pp=(0, 1)):
     """The mesh as rank `axis[0]` of `axis[1]` sees it; good for questions, not for talking."""
     groups = {name: SimpleNamespace(rank=r, size=n) for name, (r, n) in {"dp": dp, "tp": tp, "pp": pp}.items()}
+    groups["stage"] = SimpleNamespace(rank=dp[0] * tp[1] + tp[0], size=dp[1] * tp[1])
     return Mesh(world=SimpleNamespace(rank=0, size=dp[1] * tp[1] * pp[1]), **groups)
 
 
 def alone():
     """The mesh of one process."""
-    return Mesh(world=SoloGroup(), dp=SoloGroup(), tp=SoloGroup(), pp=SoloGroup())
+    return Mesh(world=SoloGroup(), dp=SoloGroup(), tp=SoloGroup(), pp=SoloGroup(), stage=SoloGroup())
 
 
 def engine(config=SMALL, optim=None, **kwargs):

@@ -10,7 +10,7 @@ from fasttrain.model.transformer import Transformer
 from fasttrain.optim import adamw_ref
 from fasttrain.optim.adamw import AdamW, adamw_
 from fasttrain.optim.config import OptimConfig
-from fasttrain.optim.muon import Muon
+from fasttrain.optim.muon import Muon, muon_step_
 from fasttrain.parallel.data import FlatParameters
 from fasttrain.parallel.plan import Plan
 from fasttrain.parallel.update import Update
@@ -181,11 +181,6 @@ def test_muons_state_goes_round_by_global_names(tied):
     assert not any(t.any() for name, t in b.gather() if name.startswith("optim."))
 
 
-def test_muon_refuses_matrices_that_are_cut():
-    with pytest.raises(ConfigError, match=r"optim.name: muon needs whole matrices, which layout.tp = 2 cuts; set"):
-        Update(engine().flat, MUON, plan=Plan(SMALL, place(tp=(0, 2))), precision="fp32")
-
-
 def test_muon_refuses_the_rates_of_width_transfer():
     with pytest.raises(ConfigError, match="the rates of model.mup_base_dim are AdamW's"):
         engine(SMALL.model_copy(update={"mup_base_dim": 8}), MUON)
@@ -293,13 +288,15 @@ def test_gradients_of_bf16_weights_add_up_in_fp32():
     assert half.flat.weights.numel() == sum(p.numel() for p in half.stage.named.values() if p.ndim == 1)
 
 
-def test_stochastic_rounding_learns_as_a_master_does(monkeypatch):
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_stochastic_rounding_learns_as_a_master_does(name, monkeypatch):
     """Steps below half an ulp of bf16, which rounding to nearest loses."""
-    micro, optim, losses = rows(9, [16] * 8), OptimConfig(lr=3e-5, weight_decay=0.0), {}
+    micro, optim, losses = rows(9, [16] * 8), OptimConfig(name=name, lr=3e-5, weight_decay=0.0), {}
     config = SMALL.model_copy(update={"init_std": 0.1})
     for how in ("master", "stochastic", "nearest"):
         if how == "nearest":
             monkeypatch.setattr("fasttrain.optim.adamw.adamw_", to_nearest)
+            monkeypatch.setattr("fasttrain.optim.muon.muon_step_", muon_to_nearest)
         e = engine(config, optim, precision="bf16" if how == "master" else "bf16_stochastic")
         first = e.forward_backward([micro], step=0).mean_loss
         for step in range(150):
@@ -317,9 +314,26 @@ def to_nearest(param, grad, m, v, **keys):
         param[...] = adamw_ref.nearest(exact)
 
 
-def test_muon_keeps_fp32_weights():
-    with pytest.raises(ConfigError, match="train.precision: bf16_stochastic"):
-        engine(optim=OptimConfig(name="muon"), **STOCHASTIC)
+def muon_to_nearest(param, update, **keys):
+    exact = adamw_ref.widen(param)
+    muon_step_(exact, update, **keys)
+    param[...] = adamw_ref.nearest(exact)
+
+
+def test_muon_keeps_no_fp32_form_of_bf16_matrices():
+    """Momentum and gradients are fp32; every matrix moves, and embeddings are AdamW's."""
+    e, micro = engine(optim=MUON, **STOCHASTIC), rows(4, RAGGED)
+    before = {name: p.detach().clone() for name, p in e.stage.named.items()}
+    e.forward_backward([micro], step=0)
+    e.update(lr=1e-2, grad_norm=e.grad_norm())
+    assert e.flat.halves.numel() == sum(p.numel() for p in before.values() if p.ndim > 1)
+    assert not e.flat.grads().any(), "used up"
+    state = dict(e.gather())
+    for name, p in before.items():
+        assert state[name].dtype == (torch.bfloat16 if p.ndim > 1 else torch.float32), name
+        assert not torch.equal(state[name], p), name
+        assert state["optim.m." + name].dtype == torch.float32
+        assert ("optim.v." + name in state) == (p.ndim == 1 or not name.startswith("blocks.")), name
 
 
 def test_averaged_bf16_weights_and_back():

@@ -44,6 +44,8 @@ class Mesh:
     dp: Group
     tp: Group
     pp: Group
+    stage: Group
+    """Ranks that hold the same layers: rank dp * TP + tp."""
 
     @property
     def is_first_stage(self) -> bool:
@@ -67,4 +69,5 @@ def build_mesh(world: Group, layout: LayoutConfig) -> Mesh:
         tp=world.split(pp * layout.dp + dp, tp),
         dp=world.split(pp * layout.tp + tp, dp),
         pp=world.split(dp * layout.tp + tp, pp),
+        stage=world.split(pp, dp * layout.tp + tp),
     )

@@ -13,6 +13,7 @@ from fasttrain.core import backend, check
 from fasttrain.optim import adamw_ref
 from fasttrain.optim.adamw_cuda import adamw_cuda_
 from fasttrain.optim.clip import clip_coefficient, global_norm, torch_threads
+from fasttrain.optim.stochastic import check_alone, check_place, flat, gradient
 
 Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.uint16]  # bf16, which numpy does not have
@@ -69,15 +70,7 @@ def adamw_(
         check.array(op, "copy", copy, np.uint16, param.shape)
         if param_half:
             raise ValueError(f"{op}: copy must be None where param is bf16, which needs none")
-    if step < 1:
-        raise ValueError(f"{op}: step must be at least 1, got {step}")
-    if width and not (0 < width <= pitch and len(param) % width == 0):
-        raise ValueError(f"{op}: need 0 < width <= pitch and whole rows of N = {len(param)}, got {width}, {pitch}")
-    extent = len(param) // width * pitch if width else len(param)
-    if not (step < 2**32 and 0 <= stream < 2**32 and 0 <= offset <= 2**35 - extent):
-        raise ValueError(
-            f"{op}: step and stream must be below 2^32 and offset + N at most 2^35, got {step}, {stream}, {offset}"
-        )
+    check_place(op, len(param), step=step, stream=stream, offset=offset, width=width, pitch=pitch)
     impl = backend.choose(op, impl)
     c = adamw_ref.coefficients(step, lr, betas, eps, weight_decay, grad_scale).astype(np.float32)
     seed &= 0xFFFFFFFFFFFFFFFF
@@ -108,7 +101,7 @@ class AdamW(torch.optim.Optimizer):
         clip_norm: largest Euclidean norm of all gradients together; larger ones are scaled down to it; 0: no clipping.
             `grad_norm` is what it was at the last step.
         bf16: how bf16 parameters are kept: beside an fp32 "master" (4 bytes each more), or alone, by "stochastic"
-            rounding (CPU), whose draws depend on `seed`, the step and the parameter's place alone. A group may say
+            rounding, whose draws depend on `seed`, the step and the parameter's place alone. A group may say
             that place itself, `place`, a dict of stream, offset, width and pitch as `adamw_` takes them, and `grad`,
             fp32, in the place of its parameter's, which torch wants in bf16; it must hold one parameter then.
         impl: an implementation's name; the fastest that runs here when None.
@@ -144,9 +137,8 @@ class AdamW(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as torch does, after a look at its parameters."""
         super().add_param_group(param_group)
+        check_alone("AdamW", self.param_groups[-1])
         for p in self.param_groups[-1]["params"]:
-            if ("place" in param_group or "grad" in param_group) and len(self.param_groups[-1]["params"]) != 1:
-                raise ValueError("AdamW: a group with a place or grad must hold one parameter")
             if p.dtype not in (torch.float32, torch.bfloat16) or not p.is_contiguous():
                 raise TypeError(
                     f"AdamW: parameters must be contiguous float32 or bfloat16, got {p.dtype}, strides {p.stride()}; "
@@ -169,7 +161,7 @@ class AdamW(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         if self._clip_norm:
-            grads = (_gradient(group, p) for group in self.param_groups for p in group["params"])
+            grads = (gradient(group, p) for group in self.param_groups for p in group["params"])
             self.grad_norm = abs(grad_scale) * global_norm(g for g in grads if g is not None)
             if not math.isfinite(self.grad_norm):
                 raise RuntimeError(f"AdamW: the gradient's norm must be finite, got {self.grad_norm}; skip this batch")
@@ -179,22 +171,23 @@ class AdamW(torch.optim.Optimizer):
             settings = {key: group[key] for key in ("betas", "eps", "weight_decay")} | {"lr": float(group["lr"])}
             for p in group["params"]:
                 stream += 1
-                given = _gradient(group, p)
+                given = gradient(group, p)
                 if given is None:
                     continue
                 state = self._state_of(p)
                 state["step"] += 1
                 settings |= {"step": int(state["step"]), "grad_scale": grad_scale}
                 grad = given.contiguous()  # an expanded gradient has stride 0
+                place = group.get("place") or {"stream": stream}
                 if p.is_cuda:
-                    self._step_cuda(p, grad, state, settings, zero_grad)
+                    self._step_cuda(p, grad, state, settings, place, zero_grad)
                 else:
                     half = p if "master" in state else None
                     arrays = (state.get("master", p), grad, state["exp_avg"], state["exp_avg_sq"])
                     adamw_(
-                        *(_flat(x) for x in arrays),
-                        **settings | (group.get("place") or {"stream": stream}),
-                        copy=None if half is None else _flat(half),
+                        *(flat(x) for x in arrays),
+                        **settings | place,
+                        copy=None if half is None else flat(half),
                         zero_grad=zero_grad and grad is given,
                         seed=self._seed,
                         threads=torch_threads(),
@@ -205,13 +198,18 @@ class AdamW(torch.optim.Optimizer):
         return loss
 
     def _step_cuda(
-        self, p: Tensor, grad: Tensor, state: dict[str, Any], settings: dict[str, Any], zero_grad: bool
+        self,
+        p: Tensor,
+        grad: Tensor,
+        state: dict[str, Any],
+        settings: dict[str, Any],
+        place: dict[str, int],
+        zero_grad: bool,
     ) -> None:
-        if p.dtype != torch.float32 and "master" not in state:
-            raise TypeError("AdamW: bf16 parameters on CUDA need bf16='master'")
         exact, wide = state.get("master", p), grad.float()
         arrays = exact, wide, state["exp_avg"], state["exp_avg_sq"]
-        adamw_cuda_(*arrays, **settings, copy=None if exact is p else p, zero_grad=zero_grad)
+        keys = settings | place | {"seed": self._seed}
+        adamw_cuda_(*arrays, **keys, copy=None if exact is p else p, zero_grad=zero_grad)
         if zero_grad and wide is not grad:
             grad.zero_()
 
@@ -238,16 +236,6 @@ class AdamW(torch.optim.Optimizer):
                     self.state[p][name] = value.to(p.device, torch.float32, copy=True).view(p.shape)
             if self.state.get(p) and p.dtype == torch.bfloat16 and not self._is_stochastic:
                 self.state[p].setdefault("master", p.detach().float())
-
-
-def _gradient(group: dict[str, Any], p: Tensor) -> Tensor | None:
-    grad: Tensor | None = group.get("grad", p.grad)
-    return grad
-
-
-def _flat(x: Tensor) -> Any:
-    x = x.detach().view(-1)
-    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
 def decay_groups(named: Iterable[tuple[str, Tensor]], weight_decay: float) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fasttrain.core import backend, cuda
 from fasttrain.optim import adamw_ref
+from fasttrain.optim.stochastic import check_place
 
 
 def adamw_cuda_(
@@ -25,34 +26,44 @@ def adamw_cuda_(
     grad_scale: float | Tensor = 1.0,
     copy: Tensor | None = None,
     zero_grad: bool = False,
+    seed: int = 0,
+    stream: int = 0,
+    offset: int = 0,
+    width: int = 0,
+    pitch: int = 0,
 ) -> None:
     """Do one AdamW step in place, on the current stream of the tensors' device, without waiting for it.
 
     Args:
-        param, grad, m, v: one shape, float32, contiguous, on one CUDA device.
+        param, grad, m, v: one shape, float32, contiguous, on one CUDA device; param may be bfloat16, which is rounded
+            stochastically.
         grad_scale: multiplied into the gradient first; a tensor of one float32 on the device stays there (`clip_`).
         copy: bfloat16 of param's shape; takes the new parameters.
         zero_grad: whether to leave zeros in `grad`, in the same pass.
-    Raises: TypeError: another dtype or device. ValueError: a wrong shape or order, a step below 1.
+        seed, stream, offset, width, pitch: of stochastic rounding, as `adamw_` takes them.
+    Raises: TypeError: another dtype or device. ValueError: a wrong shape, order, step, stream or offset.
     """
-    op = "adamw"
+    op, is_half = "adamw", param.dtype == torch.bfloat16
     for name, x in (("param", param), ("grad", grad), ("m", m), ("v", v), ("copy", copy)):
         if x is None:
             continue
-        dtype = torch.bfloat16 if name == "copy" else torch.float32
+        dtype = torch.bfloat16 if name == "copy" or (name == "param" and is_half) else torch.float32
         if x.dtype != dtype or not x.is_cuda or x.device != param.device:
             raise TypeError(f"{op}: {name} must be {dtype} on param's CUDA device, got {x.dtype} on {x.device}")
         if x.shape != param.shape or not x.is_contiguous():
             raise ValueError(f"{op}: {name} must be contiguous with shape {tuple(param.shape)}, got {tuple(x.shape)}")
-    if step < 1:
-        raise ValueError(f"{op}: step must be at least 1, got {step}")
+    if is_half and copy is not None:
+        raise ValueError(f"{op}: copy must be None where param is bf16, which needs none")
+    check_place(op, param.numel(), step=step, stream=stream, offset=offset, width=width, pitch=pitch)
     scale = grad_scale if isinstance(grad_scale, Tensor) else None
     if scale is not None and (scale.dtype != torch.float32 or scale.device != param.device or scale.numel() != 1):
         raise TypeError(f"{op}: grad_scale must be one float32 on param's device, got {scale.dtype} on {scale.device}")
     factor = 1.0 if isinstance(grad_scale, Tensor) else grad_scale
     c = adamw_ref.coefficients(step, lr, betas, eps, weight_decay, factor).astype(np.float32)
-    addresses, native = cuda.pointers([param, grad, m, v, copy, scale]), backend.native("adamw_cuda")
-    cuda.launch(op, param.device, lambda stream: native(addresses, param.numel(), c, zero_grad, stream))
+    exact, half = (None, param) if is_half else (param, copy)
+    addresses, native = cuda.pointers([exact, grad, m, v, half, scale]), backend.native("adamw_cuda")
+    place = [seed & 0xFFFFFFFFFFFFFFFF, step, stream, offset, width, pitch]
+    cuda.launch(op, param.device, lambda stream: native(addresses, param.numel(), c, zero_grad, place, stream))
 
 
 def sum_squares_cuda(tensors: Iterable[Tensor]) -> list[float]:

@@ -1,8 +1,8 @@
 """One Muon step by its definition (Jordan 2024, arXiv:2502.16982 for the scale): others are measured against this one.
 
-buffer += (g - buffer) (1 - mu);  u = g (1 - mu) + buffer mu  (Nesterov)
+g = grad_scale grad;  buffer += (g - buffer) (1 - mu);  u = buffer + (g - buffer) (1 - mu)  (Nesterov)
 X = u / max(||u||_F, eps), as a wide matrix;  5 times: A = X X^T, X = a X + (b A + c A A) X
-param = param (1 - lr wd) - lr 0.2 sqrt(max(n, m)) X
+param = param (1 - lr wd) - X lr 0.2 sqrt(max(n, m))
 """
 
 import math
@@ -16,6 +16,18 @@ Array = npt.NDArray[Any]
 A, B, C = 3.4445, -4.775, 2.0315
 """Of the quintic a x + b x^3 + c x^5, steepest at 0 of those that keep singular values near 1 (Jordan 2024)."""
 STEPS, EPS = 5, 1e-7
+
+
+def nesterov(grad: Array, buffer: Array, *, one_minus_momentum: float, grad_scale: float = 1.0) -> None:
+    """In place, in the arrays' dtype, each operation rounded once; `grad` becomes u. Arrays of one shape."""
+    g = grad * grad_scale
+    buffer += (g - buffer) * one_minus_momentum
+    grad[...] = buffer + (g - buffer) * one_minus_momentum
+
+
+def step(param: Array, update: Array, *, keep: float, rate: float) -> None:
+    """In place, in the arrays' dtype, each operation rounded once. Arrays of one shape."""
+    param[...] = param * keep - update * rate
 
 
 def orthogonalize(x: Array) -> Array:
@@ -35,7 +47,6 @@ def scale(shape: tuple[int, int]) -> float:
 
 
 def muon(param: Array, grad: Array, buffer: Array, *, lr: float, momentum: float, weight_decay: float) -> None:
-    """In place, in the arrays' dtype. Arrays (n, m)."""
-    buffer += (grad - buffer) * (1.0 - momentum)
-    update = orthogonalize(grad * (1.0 - momentum) + buffer * momentum)
-    param[...] = param * (1.0 - lr * weight_decay) - update * (lr * scale(param.shape))
+    """In place, in the arrays' dtype; `grad` becomes u. Arrays (n, m)."""
+    nesterov(grad, buffer, one_minus_momentum=1.0 - momentum)
+    step(param, orthogonalize(grad), keep=1.0 - lr * weight_decay, rate=lr * scale(param.shape))

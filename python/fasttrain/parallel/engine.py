@@ -75,7 +75,7 @@ class Engine:
             bucket_bytes=bucket_bytes or (BUCKET_BYTES if mesh.dp.size > 1 else ALONE_BUCKET_BYTES),
         )
         self._reducer = BucketReducer(self.flat, self._dp, overlap=overlap)
-        self._update = Update(self.flat, optim, plan=self.plan, precision=precision, seed=seed)
+        self._update = Update(self.flat, optim, plan=self.plan, precision=precision, seed=seed, clock=self.clock)
         self.stage.draw(seed)  # last: what it needs meanwhile is not held between buffers that stay
         self.ema_decay = ema_decay
         self._ema = self.flat.exact() if ema_decay else None

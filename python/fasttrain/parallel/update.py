@@ -1,10 +1,9 @@
 """The optimizers of one rank, over its flat buffers, and their state by global names.
 
 AdamW takes the flat buffer in long pieces, of a bucket of gradients at most, one pass over memory each. Muon takes the
-matrices of blocks one by one: they must be whole, so it excludes tensor parallelism. Replicas update alike, each
-everything: the gradient is the same on all, and so are the bits. bf16 matrices are taken one by one and rounded
-stochastically by draws of (seed, step, the parameter's index in the whole model, place in the whole parameter): the same
-however they are cut.
+matrices of blocks one by one, whole, and shares them out (muon.py). Replicas update alike, each everything else: the
+gradient is the same on all, and so are the bits. bf16 matrices are taken one by one and rounded stochastically by draws
+of (seed, step, the parameter's index in the whole model, place in the whole parameter): the same however they are cut.
 """
 
 from typing import Any
@@ -17,9 +16,10 @@ from fasttrain.core.errors import ConfigError
 from fasttrain.core.precision import Precision
 from fasttrain.optim.adamw import AdamW
 from fasttrain.optim.config import OptimConfig
-from fasttrain.optim.muon import Muon
 from fasttrain.parallel.data import FlatParameters
+from fasttrain.parallel.muon import SharedMuon
 from fasttrain.parallel.plan import Plan
+from fasttrain.parallel.wire import Clock, Wire
 
 
 def is_muons(optim: OptimConfig, name: str, shape: tuple[int, ...]) -> bool:
@@ -31,23 +31,19 @@ class Update:
     """Optimizers and their state."""
 
     def __init__(
-        self, flat: FlatParameters, optim: OptimConfig, *, plan: Plan, precision: Precision, seed: int = 0
+        self,
+        flat: FlatParameters,
+        optim: OptimConfig,
+        *,
+        plan: Plan,
+        precision: Precision,
+        seed: int = 0,
+        clock: Clock | None = None,
     ) -> None:
-        """Args: seed: of stochastic rounding.
+        """Args: seed: of stochastic rounding. clock: counts what Muon waits for other ranks.
 
-        Raises ConfigError: Muon under tensor parallelism or width transfer, or of weights without an fp32 form.
+        Raises ConfigError: Muon under width transfer.
         """
-        tp = plan.mesh.tp.size
-        if optim.name == "muon" and precision == "bf16_stochastic":
-            raise ConfigError(
-                "train.precision: bf16_stochastic rounds the steps of adamw, muon keeps its weights in fp32; set "
-                'optim.name = "adamw" or train.precision = "bf16"'
-            )
-        if optim.name == "muon" and tp > 1:
-            raise ConfigError(
-                f"optim.name: muon needs whole matrices, which layout.tp = {tp} cuts; set layout.tp = 1 (layout.dp and "
-                'layout.pp may be more) or optim.name = "adamw"'
-            )
         if optim.name == "muon" and any(group.lr_scale != 1.0 for group in flat.groups):
             raise ConfigError(
                 "optim.name: the rates of model.mup_base_dim are AdamW's, muon's scale with width is another; leave "
@@ -57,9 +53,10 @@ class Update:
         self.m = pages.zeros((flat.size,), torch.float32, flat.device)
         self._v: list[tuple[int, torch.Tensor]] = []  # where each piece starts in the flat buffer
         matrices = [n for n, span in flat.spans.items() if is_muons(optim, n, span.shape)]
-        self._optimizers: list[AdamW | Muon] = [self._make_adamw(optim)]
+        self._optimizers: list[AdamW | SharedMuon] = [self._make_adamw(optim)]
         if matrices:
-            self._optimizers.append(self._make_muon(matrices, optim, precision))
+            wire = Wire(plan.mesh.stage, clock or Clock())
+            self._optimizers.append(self._make_muon(matrices, optim, precision, wire))
 
     def _pieces(self, optim: OptimConfig) -> list[tuple[int, int, dict[str, Any]]]:
         """(start, stop, settings) of what AdamW updates: groups of the flat buffer, or what Muon leaves of them."""
@@ -67,14 +64,15 @@ class Update:
         for group in self._flat.groups:
             decay = optim.weight_decay / group.lr_scale if group.is_decayed else 0.0
             settings = {"weight_decay": decay, "lr_scale": group.lr_scale}
-            within = ((n, s) for n, s in self._flat.spans.items() if group.part.start <= s.start < group.part.stop)
+            within = [(n, s) for n, s in self._flat.spans.items() if group.part.start <= s.start < group.part.stop]
+            own = [(n, s) for n, s in within if not is_muons(optim, n, s.shape)]
             if group.part.stop <= self._flat.num_halves:
-                for name, s in within:
+                for name, s in own:
                     pieces.append((s.start, s.stop, settings | {"place": self._plan.place(name)}))
                 continue
             spans = [(group.part.start, group.part.stop)]
-            if optim.name == "muon" and group.is_decayed:
-                spans = [(s.start, s.stop) for n, s in within if not is_muons(optim, n, s.shape)]
+            if len(own) < len(within):
+                spans = [(s.start, s.stop) for _, s in own]
             pieces += [(*part, settings) for start, stop in spans for part in self._flat.cut(start, stop)]
         return pieces
 
@@ -98,14 +96,25 @@ class Update:
             optimizer.state[group["params"][0]] = state
         return optimizer
 
-    def _make_muon(self, names: list[str], optim: OptimConfig, precision: Precision) -> Muon:
-        dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-        spans = [self._flat.spans[name] for name in names]
-        parameters = [self._parameter(span.start, span.stop, span.shape) for span in spans]
-        groups = [{"params": [p], "span": (span.start, span.stop)} for p, span in zip(parameters, spans)]
-        optimizer = Muon(groups, optim.lr, optim.momentum, optim.weight_decay, dtype=dtype)
-        for parameter, span in zip(parameters, spans):
-            optimizer.state[parameter] = {"momentum_buffer": span.of(self.m), "step": 0}
+    def _make_muon(self, names: list[str], optim: OptimConfig, precision: Precision, wire: Wire) -> SharedMuon:
+        groups: list[dict[str, Any]] = []
+        for name in names:
+            span = self._flat.spans[name]
+            own = {"params": [self._parameter(span.start, span.stop, span.shape)], "place": self._plan.place(name)}
+            groups.append(own | {"span": (span.start, span.stop)})
+        optimizer = SharedMuon(
+            groups,
+            names,
+            plan=self._plan,
+            wire=wire,
+            lr=optim.lr,
+            momentum=optim.momentum,
+            weight_decay=optim.weight_decay,
+            dtype=torch.float32 if precision == "fp32" else torch.bfloat16,
+            seed=self._seed,
+        )
+        for group, name in zip(groups, names):
+            optimizer.state[group["params"][0]] = {"momentum_buffer": self.m_of(name), "step": 0}
         return optimizer
 
     def step(self, *, lr: float, grad_scale: float) -> None:
@@ -113,7 +122,7 @@ class Update:
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr * group.get("lr_scale", 1.0)
-                group["grad"] = self._flat.grad_part(*group["span"])
+                group["grad"] = self._flat.grad_part(*group["span"]).view(group["params"][0].shape)
             optimizer.step(grad_scale=grad_scale)
             for group in optimizer.param_groups:
                 del group["grad"]
@@ -137,7 +146,7 @@ class Update:
             for state in optimizer.state.values():
                 state["step"] = steps or 0
 
-    def m_of(self, name: str) -> torch.Tensor | None:
+    def m_of(self, name: str) -> torch.Tensor:
         """The running mean, or momentum, of a parameter, in its shape: a view."""
         return self._flat.spans[name].of(self.m)
 

@@ -45,11 +45,11 @@ MODELS = {
     "tied": ModelConfig(
         vocab_size=61, num_layers=NUM_LAYERS, dim=16, num_heads=4, ffn_dim=30, max_seq_len=T, dropout=0.1, family="gpt2"
     ),
-    # trained by Muon, which takes whole matrices: no tensor parallelism
+    # trained by Muon
     "muon": ModelConfig(vocab_size=61, num_layers=NUM_LAYERS, dim=16, num_heads=4, ffn_dim=32, max_seq_len=T),
 }
 # weights in bf16 alone, rounded stochastically, and products in bf16, whose unit of rounding is then that of the bounds
-MODELS["stochastic"] = MODELS["grouped"]
+MODELS["stochastic"], MODELS["muon_stochastic"] = MODELS["grouped"], MODELS["muon"]
 ADAMW = OptimConfig(lr=3e-3, warmup_steps=3, clip_norm=0.5, weight_decay=0.1)
 LAYOUTS = {
     2: [(2, 1, 1), (1, 2, 1), (1, 1, 2)],
@@ -86,7 +86,7 @@ def layer_of(name):
 
 def growth(layer, model):
     """The first bound."""
-    eps = torch.finfo(torch.bfloat16 if model == "stochastic" else torch.float32).eps
+    eps = torch.finfo(torch.bfloat16 if model.endswith("stochastic") else torch.float32).eps
     return 4 * 1.03 ** (NUM_LAYERS + 1 - layer) * eps
 
 
@@ -96,8 +96,8 @@ class Run:
     def __init__(self, group, layout, model, noise=None):
         mesh = build_mesh(group, LayoutConfig(dp=layout[0], tp=layout[1], pp=layout[2]))
         recompute = 2 if model == "tied" and group.size > 1 else 0
-        optim = ADAMW.model_copy(update={"name": "muon"}) if model == "muon" else ADAMW
-        precision = "bf16_stochastic" if model == "stochastic" else "fp32"
+        optim = ADAMW.model_copy(update={"name": "muon"}) if model.startswith("muon") else ADAMW
+        precision = "bf16_stochastic" if model.endswith("stochastic") else "fp32"
         keys = {"seed": 11, "num_sources": S, "precision": precision}
         engine = Engine(MODELS[model], mesh, optim, bucket_bytes=4000, recompute=recompute, **keys)
         curve = []
@@ -118,7 +118,7 @@ class Run:
         self.curve = np.array(curve)
         self.tensors = together(group, engine.gather())
         assert sorted(self.tensors) == sorted(engine.state_names())
-        if model == "stochastic" and group.size > 1:
+        if model.endswith("stochastic") and group.size > 1:
             check_loaded(group, engine, Engine(MODELS[model], build_mesh(SoloGroup(), LayoutConfig()), optim, **keys))
 
 
@@ -183,8 +183,6 @@ def main():
         noisy = everyone.allgather(Run(SoloGroup(), (1, 1, 1), model, noise=np.random.default_rng(everyone.rank)))
         mine = [(pair, layout) for layout in LAYOUTS[2][everyone.rank // 2 :: 2]]
         for group, layout in mine + [(everyone, layout) for layout in LAYOUTS[4]]:
-            if model == "muon" and layout[1] > 1:
-                continue
             where = f"{model} dp={layout[0]} tp={layout[1]} pp={layout[2]}"
             compare(where, model, Run(group, layout, model), expected, noisy)
             if group.is_root:
