@@ -59,6 +59,23 @@ void bind_rms_norm(py::module_& m) {
       "impl"_a);
 }
 
+using Halves = bind::Array<std::uint16_t>;  // bf16, or half of the bits of fp32
+using Work = bind::Array<std::uint32_t>;
+
+std::uint16_t* lower_half(const py::array& sum, std::optional<Halves>& lower) {
+  if (bind::is_bf16(sum, "linear_cross_entropy") != lower.has_value())
+    throw py::value_error("linear_cross_entropy: sums are fp32, or halves of 16 bits in two arrays");
+  return lower ? lower->mutable_data() : nullptr;
+}
+
+nn::LogitsProductArgs logits_product(const Halves& dlogits, const py::array& other, py::array& sum, Work& work,
+                                     int threads) {
+  nn::LogitsProductArgs p{};
+  p.dlogits = dlogits.data(), p.other = other.data(), p.sum = sum.mutable_data(), p.work = work.mutable_data();
+  p.N = dim(dlogits, 0), p.V = dim(dlogits, 1), p.C = dim(other, 1), p.threads = threads;
+  return p;
+}
+
 void bind_linear_cross_entropy(py::module_& m) {
   m.def("linear_cross_entropy_impls", [] { return runnable(nn::linear_cross_entropy_impls()); });
   m.def(
@@ -80,13 +97,54 @@ void bind_linear_cross_entropy(py::module_& m) {
       "z2"_a.noconvert(), "z_loss"_a, "gradient"_a, "threads"_a, "impl"_a);
   m.def(
       "accumulate",
-      [](const bind::Array<std::uint16_t>& part, Floats& sum, int threads, const std::string& impl) {
+      [](const py::array& part, py::array& sum, std::optional<Halves> lower, bool keep, int threads,
+         const std::string& impl) {
         const auto fn = pick(nn::accumulate_impls(), "linear_cross_entropy", impl);
-        const nn::AccumulateArgs p{part.data(), sum.mutable_data(), static_cast<std::size_t>(part.size()), threads};
+        nn::AccumulateArgs p{};
+        p.part = part.data(), p.N = static_cast<std::size_t>(part.size());
+        p.sum = sum.mutable_data(), p.lower = lower_half(sum, lower);
+        p.bf16 = bind::is_bf16(part, "accumulate"), p.keep = keep, p.threads = threads;
         py::gil_scoped_release nogil;
         fn(p);
       },
-      "part"_a.noconvert(), "sum"_a.noconvert(), "threads"_a, "impl"_a, "sum += part (bf16).");
+      "part"_a.noconvert(), "sum"_a.noconvert(), "lower"_a.noconvert(), "keep"_a, "threads"_a, "impl"_a,
+      "sum = or += part.");
+  m.def(
+      "join",
+      [](Halves& upper, const Halves& lower, float scale, int threads, const std::string& impl) {
+        const auto fn = pick(nn::join_impls(), "linear_cross_entropy", impl);
+        nn::JoinArgs p{};
+        p.upper = upper.mutable_data(), p.lower = lower.data(), p.N = static_cast<std::size_t>(upper.size());
+        p.scale = scale, p.threads = threads;
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "upper"_a.noconvert(), "lower"_a.noconvert(), "scale"_a, "threads"_a, "impl"_a, "upper = bf16(scale sum).");
+  m.def("logits_product_impls", [] { return runnable(nn::logits_dx_impls()); });
+  m.def("logits_product_work", &nn::logits_product_work, "C"_a, "threads"_a);
+  m.def(
+      "logits_dweight",
+      [](const Halves& dlogits, const Halves& x, py::array& sum, std::optional<Halves> lower, Work& work, bool keep,
+         int threads, const std::string& impl) {
+        const auto fn = pick(nn::logits_dweight_impls(), "linear_cross_entropy", impl);
+        nn::LogitsProductArgs p = logits_product(dlogits, x, sum, work, threads);
+        p.lower = lower_half(sum, lower), p.keep = keep;
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "dlogits"_a.noconvert(), "x"_a.noconvert(), "sum"_a.noconvert(), "lower"_a.noconvert(), "work"_a.noconvert(),
+      "keep"_a, "threads"_a, "impl"_a, "sum = or += dlogits^T x.");
+  m.def(
+      "logits_dx",
+      [](const Halves& dlogits, const py::array& weight, Floats& dx, Work& work, int threads, const std::string& impl) {
+        const auto fn = pick(nn::logits_dx_impls(), "linear_cross_entropy", impl);
+        nn::LogitsProductArgs p = logits_product(dlogits, weight, dx, work, threads);
+        p.bf16 = bind::is_bf16(weight, "logits_dx");
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "dlogits"_a.noconvert(), "weight"_a.noconvert(), "dx"_a.noconvert(), "work"_a.noconvert(), "threads"_a, "impl"_a,
+      "dx = dlogits weight.");
 }
 
 void bind_swiglu(py::module_& m) {

@@ -3,6 +3,7 @@
 #include "nn/linear_cross_entropy.h"
 
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -14,11 +15,13 @@ namespace {
 
 #include "nn/vector_scalar.h"
 #include "nn/linear_cross_entropy_body.h"
+#include "nn/linear_cross_entropy_sums.h"
 
 }  // namespace
 
 void linear_cross_entropy_scalar(const LinearCrossEntropyArgs& p) noexcept { rows(p); }
 void accumulate_scalar(const AccumulateArgs& p) noexcept { accumulate(p); }
+void join_scalar(const JoinArgs& p) noexcept { join(p); }
 
 std::span<const Impl<LinearCrossEntropyFn>> linear_cross_entropy_impls() {
   static constexpr std::array impls{
@@ -43,5 +46,33 @@ std::span<const Impl<AccumulateFn>> accumulate_impls() {
   };
   return impls;
 }
+
+std::span<const Impl<JoinFn>> join_impls() {
+  static constexpr std::array impls{
+#if defined(__x86_64__)
+      Impl<JoinFn>{"avx512bf16", Isa::avx512bf16, join_avx512bf16},
+      Impl<JoinFn>{"avx512", Isa::avx512, join_avx512},
+      Impl<JoinFn>{"avx2", Isa::avx2, join_avx2},
+#endif
+      Impl<JoinFn>{"scalar", Isa::any, join_scalar},
+  };
+  return impls;
+}
+
+#if defined(__x86_64__)
+std::span<const Impl<LogitsProductFn>> logits_dweight_impls() {
+  static constexpr std::array impls{
+      Impl<LogitsProductFn>{"avx512bf16", Isa::avx512bf16, logits_dweight_avx512bf16}};
+  return impls;
+}
+
+std::span<const Impl<LogitsProductFn>> logits_dx_impls() {
+  static constexpr std::array impls{Impl<LogitsProductFn>{"avx512bf16", Isa::avx512bf16, logits_dx_avx512bf16}};
+  return impls;
+}
+#else
+std::span<const Impl<LogitsProductFn>> logits_dweight_impls() { return {}; }
+std::span<const Impl<LogitsProductFn>> logits_dx_impls() { return {}; }
+#endif
 
 }  // namespace fasttrain::nn

@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -14,11 +15,13 @@ namespace {
 
 #include "nn/vector_avx512.h"
 #include "nn/linear_cross_entropy_body.h"
+#include "nn/linear_cross_entropy_sums.h"
 
 }  // namespace
 
 void linear_cross_entropy_avx512(const LinearCrossEntropyArgs& p) noexcept { rows(p); }
 void accumulate_avx512(const AccumulateArgs& p) noexcept { accumulate(p); }
+void join_avx512(const JoinArgs& p) noexcept { join(p); }
 
 }  // namespace fasttrain::nn
 #endif

@@ -77,15 +77,3 @@ void rows(const LinearCrossEntropyArgs& p) noexcept {
     for (std::size_t i = begin; i < end; ++i) p.bf16 ? row<Bf16>(p, i) : row<float>(p, i);
   });
 }
-
-FT_KERNEL void add_range(const Bf16* part, float* sum, std::size_t n) noexcept {
-  std::size_t i = 0;
-  for (; i + W <= n; i += W) store(sum + i, add(load(sum + i), load(part + i)));
-  for (; i < n; ++i) sum[i] += to_float(part[i]);
-}
-
-void accumulate(const AccumulateArgs& p) noexcept {
-  parallel_ranges(p.N, 65536, p.threads, [&](std::size_t begin, std::size_t end) {
-    add_range(static_cast<const Bf16*>(p.part) + begin, p.sum + begin, end - begin);
-  });
-}

@@ -54,12 +54,17 @@ __all__: list[str] = [
     "hash128_impls",
     "jaccard",
     "jaccard_impls",
+    "join",
     "line_edit",
     "line_edit_impls",
     "line_hashes",
     "line_hashes_impls",
     "linear_cross_entropy",
     "linear_cross_entropy_impls",
+    "logits_dweight",
+    "logits_dx",
+    "logits_product_impls",
+    "logits_product_work",
     "minhash",
     "minhash_impls",
     "muon_impls",
@@ -218,13 +223,15 @@ class SentencePieceModel:
     ) -> None: ...
 
 def accumulate(
-    part: numpy.typing.NDArray[numpy.uint16],
-    sum: numpy.typing.NDArray[numpy.float32],
+    part: numpy.ndarray,
+    sum: numpy.ndarray,
+    lower: numpy.typing.NDArray[numpy.uint16] | None,
+    keep: bool,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None:
     """
-    sum += part (bf16).
+    sum = or += part.
     """
 
 def adamw(
@@ -481,6 +488,17 @@ def jaccard(
     impl: str,
 ) -> None: ...
 def jaccard_impls() -> list[str]: ...
+def join(
+    upper: numpy.typing.NDArray[numpy.uint16],
+    lower: numpy.typing.NDArray[numpy.uint16],
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None:
+    """
+    upper = bf16(scale sum).
+    """
+
 def line_edit(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],
@@ -517,6 +535,36 @@ def linear_cross_entropy(
     impl: str,
 ) -> None: ...
 def linear_cross_entropy_impls() -> list[str]: ...
+def logits_dweight(
+    dlogits: numpy.typing.NDArray[numpy.uint16],
+    x: numpy.typing.NDArray[numpy.uint16],
+    sum: numpy.ndarray,
+    lower: numpy.typing.NDArray[numpy.uint16] | None,
+    work: numpy.typing.NDArray[numpy.uint32],
+    keep: bool,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None:
+    """
+    sum = or += dlogits^T x.
+    """
+
+def logits_dx(
+    dlogits: numpy.typing.NDArray[numpy.uint16],
+    weight: numpy.ndarray,
+    dx: numpy.typing.NDArray[numpy.float32],
+    work: numpy.typing.NDArray[numpy.uint32],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None:
+    """
+    dx = dlogits weight.
+    """
+
+def logits_product_impls() -> list[str]: ...
+def logits_product_work(
+    C: typing.SupportsInt | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex
+) -> int: ...
 def minhash(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

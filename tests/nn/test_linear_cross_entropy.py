@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
 import fasttrain
-from fasttrain.core import backend
+from fasttrain.core import backend, pages
 from fasttrain.nn import linear_cross_entropy_op as op
+from fasttrain.nn import linear_cross_entropy_products as products
 from fasttrain.nn.arrays import array
 from fasttrain.nn.linear_cross_entropy import linear_cross_entropy, linear_token_loss
 from nn.made_error import assert_same_bits, hold_error, on_threads, poisoned_memory
@@ -15,6 +16,7 @@ from nn.made_error import assert_same_bits, hold_error, on_threads, poisoned_mem
 OP = "linear_cross_entropy"
 EVERY = [*backend.implementations(OP), "torch"]
 NATIVE = backend.implementations(OP)[:-1]
+OWN_PRODUCTS = backend.native("logits_product_impls")() if NATIVE else []
 DTYPES = [torch.float32, torch.bfloat16]
 SHAPES = [(0, 4, 7), (1, 1, 1), (3, 0, 5), (5, 3, 70), (70, 33, 131), (64, 48, 1000)]  # N, C, V
 LOSSES = {  # dnll, dz2 for z_loss 1e-2: of a mean, of tokens with weights of their own
@@ -28,7 +30,7 @@ LOSSES = {  # dnll, dz2 for z_loss 1e-2: of a mean, of tokens with weights of th
 def _several_chunks_and_tiles(monkeypatch):
     """As long texts and large vocabularies have them: 32 tokens a chunk for V = 131, some words a tile."""
     monkeypatch.setattr(op, "LOGITS_BYTES", 32 * 131 * 4)
-    monkeypatch.setattr(op, "TILE_BYTES", 2048)
+    monkeypatch.setattr(products, "TILE_BYTES", 2048)
 
 
 def draw(N, C, V, dtype, seed=41):
@@ -226,7 +228,7 @@ def test_a_gradient_of_the_gradient_is_refused(how):
 
 def peak_bytes(run):
     """The most that torch's allocator held for `run` at one time."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+    with pages.torchs(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         run()
     held = highest = 0
     for event in record.profiler.kineto_results.events():
@@ -236,24 +238,83 @@ def peak_bytes(run):
     return highest
 
 
-@pytest.mark.parametrize(("dtype", "beside"), [(torch.bfloat16, 0), (torch.float32, 1)])
-def test_memory_is_a_chunk_of_logits_and_a_tile_whatever_the_tokens(dtype, beside, monkeypatch):
-    """Beyond the gradients, the weight's in fp32; under autocast also the weight's copy in bf16 (`beside`)."""
+@pytest.mark.parametrize(("x_dtype", "weight_dtype"), [(a, b) for a in DTYPES for b in DTYPES])
+@pytest.mark.parametrize("how", NATIVE)
+def test_memory_is_a_chunk_of_logits_a_tile_and_lower_halves_whatever_the_tokens(
+    how, x_dtype, weight_dtype, monkeypatch
+):
+    """Beyond the gradients, each in its own dtype; the weight is not copied, nor its gradient."""
     monkeypatch.setattr(op, "LOGITS_BYTES", 1 << 20)
-    monkeypatch.setattr(op, "TILE_BYTES", 1 << 18)
+    monkeypatch.setattr(op, "FEWEST_BYTES", 1 << 20)
+    monkeypatch.setattr(products, "TILE_BYTES", 1 << 18)
     N, C, V = 600, 64, 8000
-    t = draw(N, C, V, dtype)
-    x, weight = t["x"].bfloat16().requires_grad_(), t["weight"].requires_grad_()
+    t = draw(N, C, V, torch.float32)
+    x, weight = t["x"].to(x_dtype).requires_grad_(), t["weight"].to(weight_dtype).requires_grad_()
 
     def run():
         with torch.autocast("cpu", torch.bfloat16):
-            linear_cross_entropy(x, weight, t["targets"], z_loss=1e-2).backward()
+            linear_cross_entropy(x, weight, t["targets"], z_loss=1e-2, impl=how).backward()
 
-    gradients = 2 * N * C + 4 * V * C
-    peak = peak_bytes(run)
-    copies = 2 * V * C  # of the weight, or of its gradient at the end, when no logits are there
-    chunk = (1 << 20) + (2 << 18)  # logits, a tile, and what oneDNN takes for a product
-    assert peak <= gradients + max(copies, beside * copies + chunk) + 64 * N, "64 bytes a token for losses and factors"
+    gradients = x.nbytes + weight.nbytes
+    halves = weight.numel() * 2 if weight_dtype == torch.bfloat16 else 0
+    chunk = (1 << 20) + (2 << 18)  # logits, a tile, and what a product takes
+    assert peak_bytes(run) <= gradients + halves + chunk + 64 * N, "64 bytes a token for losses and factors"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("how", NATIVE)
+def test_sums_in_halves_are_fp32_bit_for_bit(how, keep, dtype):
+    """Sums, parts and gradients of every size that fp32 has, 131 of them: whole vectors and a tail."""
+    g = torch.Generator().manual_seed(7)
+    before = torch.randn(131, generator=g) * 10.0 ** torch.randint(-30, 30, (131,), generator=g)
+    part = (torch.randn(131, generator=g) * before.abs()).to(dtype)
+    expected = before + part.float() if keep else part.float()
+    bits = before.view(torch.int32)
+    upper, lower = ((bits >> 16) & 0xFFFF).to(torch.uint16), (bits & 0xFFFF).to(torch.uint16)
+    whole = before.clone()
+    backend.native("accumulate")(array(part), array(whole), None, keep, 1, how)
+    backend.native("accumulate")(array(part), array(upper), array(lower), keep, 1, how)
+    assert torch.equal(whole, expected)
+    assert torch.equal((upper.int() << 16 | lower.int()).view(torch.float32), expected)
+    gradient = upper.view(torch.bfloat16)
+    products.finish(gradient, lower, 0.3, how)
+    assert torch.equal(gradient, (expected * torch.tensor(0.3)).bfloat16())
+
+
+@pytest.mark.parametrize("threads", [1, 3, 40])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (13, 200, 97), (517, 64, 515), (258, 131, 1024)])
+@pytest.mark.parametrize("how", OWN_PRODUCTS)
+def test_own_products_are_added_up_in_fp32(how, shape, threads):
+    """Several blocks of tokens and of words, odd ends of each; the same bits for any number of threads."""
+    N, C, V = shape
+    g = torch.Generator().manual_seed(11)
+    dlogits, x = torch.randn(N, V, generator=g).bfloat16(), torch.randn(N, C, generator=g).bfloat16()
+    weight, before = torch.randn(V, C, generator=g), torch.randn(V, C, generator=g)
+    scratch = torch.full((backend.native("logits_product_work")(C, threads),), 0xFFFFFFFF, dtype=torch.uint32)
+
+    def dweight(number):
+        sums, bits = before.clone(), before.view(torch.int32)
+        upper, lower = (bits >> 16 & 0xFFFF).to(torch.uint16), (bits & 0xFFFF).to(torch.uint16)
+        for sum_, half in ((sums, None), (upper, array(lower))):
+            backend.native("logits_dweight")(
+                array(dlogits), array(x), array(sum_), half, array(scratch), True, number, how
+            )
+        assert torch.equal((upper.int() << 16 | lower.int()).view(torch.float32), sums)
+        return sums
+
+    def dx(number, matrix):
+        out = torch.full((N, C), torch.nan)
+        backend.native("logits_dx")(array(dlogits), array(matrix), array(out), array(scratch), number, how)
+        return out
+
+    cast = weight.bfloat16()
+    near = {"rtol": 0, "atol": 3e-7 * (V + N)}  # a sum of n terms of size 1, roundings of 2^-24 each
+    torch.testing.assert_close(dweight(threads).double(), before.double() + dlogits.double().T @ x.double(), **near)
+    torch.testing.assert_close(dx(threads, cast).double(), dlogits.double() @ cast.double(), **near)
+    assert torch.equal(dx(threads, weight), dx(threads, cast))
+    assert torch.equal(dx(threads, cast), dx(1, cast))
+    assert torch.equal(dweight(threads), dweight(1))
 
 
 @pytest.mark.parametrize("how", EVERY)
@@ -287,7 +348,7 @@ def test_opcheck(how):
     t = draw(5, 3, 70, torch.float32)
     x, weight = t["x"].requires_grad_(), t["weight"].requires_grad_()
     torch.library.opcheck(op.linear_cross_entropy_op, (x, weight, t["targets"], 0.1, True, True, False, how))
-    gradients = torch.ones(5, 3), torch.ones(70, 3)
+    gradients = torch.ones(5, 3), torch.ones(70, 3), torch.empty(0, 0, dtype=torch.uint16)
     factors = torch.rand(5), torch.rand(5)
     detached = x.detach(), weight.detach(), t["targets"]
     torch.library.opcheck(op.linear_cross_entropy_backward_op, (*gradients, *factors, *detached, 0.1, how))

@@ -26,7 +26,8 @@ from typing import Any
 from fasttrain.comm.mesh import LayoutConfig
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import block_vectors, num_ffn_matrices
-from fasttrain.nn.linear_cross_entropy_op import LOGITS_BYTES, TILE_BYTES
+from fasttrain.nn.linear_cross_entropy_op import LOGITS_BYTES
+from fasttrain.nn.linear_cross_entropy_products import TILE_BYTES
 
 FP32 = 4
 
@@ -97,7 +98,7 @@ def head_bytes(model: ModelConfig, tokens: int, precision: str, tp: int = 1, *, 
         return ends + tokens * V * (8 if precision == "fp32" else 10)
     chunk = min(tokens * V * width, max(LOGITS_BYTES, V * width))
     tile = 0 if precision == "fp32" else min(TILE_BYTES, V * C * width)
-    return ends + chunk + tile + (FP32 + (width if precision == "bf16_stochastic" else 0)) * V * C
+    return ends + chunk + tile + FP32 * V * C  # sums; a bf16 gradient's are its own and their lower halves
 
 
 def recomputed_bytes(model: ModelConfig, tokens: int) -> int:

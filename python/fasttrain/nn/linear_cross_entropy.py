@@ -101,7 +101,7 @@ def linear_token_loss(
     else:
         grads = [torch.is_grad_enabled() and t.requires_grad for t in (x, weight)]
         in_place = not torch.compiler.is_compiling()
-        nll, z2, _, _ = linear_cross_entropy_op(rows, weight.contiguous(), index, z_loss, *grads, in_place, impl)
+        nll, z2, *_ = linear_cross_entropy_op(rows, weight.contiguous(), index, z_loss, *grads, in_place, impl)
     return nll.view(targets.shape), z2.view(targets.shape)
 
 

@@ -6,14 +6,13 @@ only scales, when every token's gradient is the same multiple (a mean, a sum, an
 are computed anew, exactly. Outside torch.compile it scales in place and gives the tensors away, to hold one dweight and
 not two: a second backward through the same loss (`retain_graph`) computes its gradients anew.
 
-Memory beyond x, weight and their gradients, the weight's in fp32: a chunk's logits and a tile of dweight, 35 MiB; where
-the weight has another dtype than the products, its copy in that of the products or its gradient's in its own.
+Memory beyond x, weight and their gradients, each in its own dtype: a chunk's logits, a tile of words where a weight is
+cast, and the lower halves of the sums where dweight is bf16, for which chunks are shorter (EXTRA_BYTES).
 
 The bits do not depend on the number of threads where those of torch's products do not: in bf16 (oneDNN); in fp32 (MKL)
 they do.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -21,10 +20,14 @@ from torch import Tensor
 
 from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
+from fasttrain.nn.linear_cross_entropy_products import Products, finish, new_sums, slices
 from fasttrain.nn.loss import IGNORED
 
-LOGITS_BYTES = 32 << 20  # half as many rows cost the products nothing, but dweight's sums are read and written twice
-TILE_BYTES = 4 << 20  # of a chunk's bf16 dweight: added to the sums before it leaves the cache
+LOGITS_BYTES = 32 << 20  # with more, products are no faster
+FEWEST_BYTES = 12 << 20  # with fewer, the weight is read and packed for too few tokens
+EXTRA_BYTES = 60 << 20  # of logits and lower halves, where that leaves logits FEWEST_BYTES
+
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 @torch.library.custom_op("fasttrain::linear_cross_entropy", mutates_args=(), device_types="cpu")
@@ -37,15 +40,16 @@ def linear_cross_entropy_op(
     grad_weight: bool,
     in_place: bool,
     impl: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return (nll (N,), z2 (N,), dx, dweight): losses, and gradients of sum(nll + z_loss z2), empty where not wanted.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return (nll (N,), z2 (N,), dx, dweight, lower): losses, and gradients of sum(nll + z_loss z2).
 
+    Gradients are empty where not wanted; dweight and lower are sums as `new_sums` has them, in bf16 not yet a gradient.
     x (N,C) fp32 or bf16 names the dtype of the products; weight (V,C) fp32 or bf16; targets (N,) int64. `in_place`:
     backward may change dx and dweight, for a caller who does not look at them and is not traced.
     """
-    nll, z2, dx, dweight = outputs = _outputs(x, weight, grad_x, grad_weight)
+    outputs = _outputs(x, weight, grad_x, grad_weight)
     _check_targets(targets, len(weight))
-    _run(x, weight, targets, None, (nll, z2), dx if grad_x else None, dweight if grad_weight else None, z_loss, impl)
+    _run(x, weight, targets, None, outputs, grad_x, grad_weight, z_loss, impl)
     return outputs
 
 
@@ -59,7 +63,7 @@ def _(
     grad_weight: bool,
     in_place: bool,
     impl: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return _outputs(x, weight, grad_x, grad_weight)
 
 
@@ -67,6 +71,7 @@ def _(
 def linear_cross_entropy_backward_op(
     dx: Tensor,
     dweight: Tensor,
+    lower: Tensor,
     dnll: Tensor,
     dz2: Tensor,
     x: Tensor,
@@ -76,15 +81,16 @@ def linear_cross_entropy_backward_op(
     impl: str,
 ) -> tuple[Tensor, Tensor]:
     """Return gradients of sum(dnll nll + dz2 z2), given those of sum(nll + z_loss z2)."""
-    gradients = dx.clone(), dweight.clone()
-    _change(*gradients, dnll, dz2, x, weight, targets, z_loss, impl)
-    return gradients
+    dx, dweight = dx.clone(), dweight.clone()
+    _change(dx, dweight, lower.clone(), dnll, dz2, x, weight, targets, z_loss, impl)
+    return dx, dweight
 
 
 @linear_cross_entropy_backward_op.register_fake
 def _(
     dx: Tensor,
     dweight: Tensor,
+    lower: Tensor,
     dnll: Tensor,
     dz2: Tensor,
     x: Tensor,
@@ -99,6 +105,7 @@ def _(
 def _change(
     dx: Tensor,
     dweight: Tensor,
+    lower: Tensor,
     dnll: Tensor,
     dz2: Tensor,
     x: Tensor,
@@ -109,16 +116,14 @@ def _change(
 ) -> None:
     """Turn gradients of sum(nll + z_loss z2) into those of sum(dnll nll + dz2 z2)."""
     dnll, dz2, kept = dnll.contiguous(), dz2.contiguous(), targets != IGNORED
-    if not bool(kept.any()):
-        return  # they are 0
-    scale = dnll[kept][0].item()
-    if _is_multiple(dnll[kept], dz2[kept], scale, z_loss):
+    scale = float(dnll[kept][0]) if bool(kept.any()) else 1.0  # of gradients that are 0
+    if not _is_multiple(dnll[kept], dz2[kept], scale, z_loss):
+        scale, losses = 1.0, (torch.empty_like(dnll), torch.empty_like(dnll))
+        outputs = (*losses, dx, dweight, lower)
+        _run(x, weight, targets, (dnll, dz2), outputs, dx.numel() > 0, dweight.numel() > 0, z_loss, impl)
+    if scale != 1.0:
         dx.mul_(scale)
-        dweight.mul_(scale)
-        return
-    losses = torch.empty_like(dnll), torch.empty_like(dnll)
-    wanted_x, wanted_weight = (t if t.numel() else None for t in (dx, dweight))
-    _run(x, weight, targets, (dnll, dz2), losses, wanted_x, wanted_weight, z_loss, impl)
+    finish(dweight, lower, scale, impl)
 
 
 def _is_multiple(dnll: Tensor, dz2: Tensor, scale: float, z_loss: float) -> bool:
@@ -140,70 +145,53 @@ def _run(
     weight: Tensor,
     targets: Tensor,
     factors: tuple[Tensor, Tensor] | None,
-    losses: tuple[Tensor, Tensor],
-    dx: Tensor | None,
-    dweight: Tensor | None,
+    outputs: Outputs,
+    grad_x: bool,
+    grad_weight: bool,
     z_loss: float,
     impl: str,
 ) -> None:
-    matrix = weight.to(x.dtype)
-    gradient = dx is not None or dweight is not None
-    buffer = pages.empty((_chunk_rows(x, weight), len(weight)), x.dtype, x.device)
-    for rows in _slices(len(x), len(buffer)):
+    nll, z2, dx, dweight, lower = outputs
+    halves = lower if dweight.dtype == torch.bfloat16 else None
+    buffer = pages.empty((_chunk_rows(x, weight, lower), len(weight)), x.dtype)
+    products = Products(x, weight, impl)
+    for rows in slices(len(x), len(buffer)):
         chunk, logits = x[rows], buffer[: rows.stop - rows.start]
-        torch.mm(chunk, matrix.t(), out=logits)
+        products.logits(chunk, logits)
         dnll, dz2 = (None, None) if factors is None else (array(f[rows]) for f in factors)
         backend.native("linear_cross_entropy")(
             array(logits),
             array(targets[rows]),
             dnll,
             dz2,
-            *(array(loss[rows]) for loss in losses),
+            *(array(loss[rows]) for loss in (nll, z2)),
             z_loss,
-            gradient,
+            grad_x or grad_weight,
             torch.get_num_threads(),
             impl,
         )
-        if dx is not None:
-            torch.mm(logits, matrix, out=dx[rows])
-        if dweight is not None:
-            _add_product(dweight, logits, chunk, rows.start == 0, impl)
-    if dweight is not None and len(x) == 0:
+        if grad_x:
+            products.dx(logits, dx[rows])
+        if grad_weight:
+            products.add_dweight(logits, chunk, dweight, halves, keep=rows.start > 0)
+    if len(x) == 0:
         dweight.zero_()
+        lower.zero_()
 
 
-def _add_product(sums: Tensor, dlogits: Tensor, chunk: Tensor, is_first: bool, impl: str) -> None:
-    """sums (V,C) fp32 = or += dlogits^T chunk, whose products in bf16 are rounded once a chunk."""
-    if chunk.dtype == torch.float32:
-        torch.addmm(sums, dlogits.t(), chunk, beta=0 if is_first else 1, out=sums)
-        return
-    height = max(1, TILE_BYTES // max(1, 2 * chunk.shape[1]))
-    tile = chunk.new_empty((min(height, len(sums)), chunk.shape[1]))
-    for words in _slices(len(sums), height):
-        part = tile[: words.stop - words.start]
-        torch.mm(dlogits[:, words].t(), chunk, out=part)
-        if is_first:
-            sums[words].copy_(part)
-        else:
-            backend.native("accumulate")(array(part), array(sums[words]), torch.get_num_threads(), impl)
-
-
-def _chunk_rows(x: Tensor, weight: Tensor) -> int:
-    rows = LOGITS_BYTES // (len(weight) * x.element_size())
+def _chunk_rows(x: Tensor, weight: Tensor, lower: Tensor) -> int:
+    room = max(FEWEST_BYTES, EXTRA_BYTES - lower.nbytes)
+    rows = min(LOGITS_BYTES, room) // (len(weight) * x.element_size())
     return max(1, min(len(x), rows if rows < 32 else rows // 32 * 32))
 
 
-def _slices(total: int, step: int) -> Iterator[slice]:
-    return (slice(begin, min(begin + step, total)) for begin in range(0, total, step))
-
-
-def _outputs(x: Tensor, weight: Tensor, grad_x: bool, grad_weight: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _outputs(x: Tensor, weight: Tensor, grad_x: bool, grad_weight: bool) -> Outputs:
     nll, z2 = (x.new_empty(x.shape[0], dtype=torch.float32) for _ in range(2))
     dx = pages.new_empty(x, x.shape if grad_x else (0, 0))
-    return nll, z2, dx, pages.new_empty(weight, weight.shape if grad_weight else (0, 0), torch.float32)
+    return nll, z2, dx, *new_sums(weight if grad_weight else weight[:0, :0])
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
     x, weight, targets, ctx.z_loss, ctx.grad_x, ctx.grad_weight, ctx.in_place, ctx.impl = inputs
     ctx.gradients = output[2:] if ctx.in_place else ()
     ctx.save_for_backward(x, weight, targets, *(() if ctx.in_place else output[2:]))
@@ -212,26 +200,24 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tens
 
 
 @torch.no_grad()
-def _made_again(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _made_again(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of sum(nll + z_loss z2), for another backward than the first."""
-    nll, z2, dx, dweight = _outputs(x, weight, ctx.grad_x, ctx.grad_weight)
-    wanted = dx if ctx.grad_x else None, dweight if ctx.grad_weight else None
-    _run(x, weight, targets, None, (nll, z2), *wanted, ctx.z_loss, ctx.impl)
-    return dx, dweight
+    outputs = _outputs(x, weight, ctx.grad_x, ctx.grad_weight)
+    _run(x, weight, targets, None, outputs, ctx.grad_x, ctx.grad_weight, ctx.z_loss, ctx.impl)
+    return outputs[2:]
 
 
 def _backward(ctx: Any, dnll: Tensor | None, dz2: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
     x, weight, targets, *saved = ctx.saved_tensors
     dnll, dz2 = (targets.new_zeros(targets.shape, dtype=torch.float32) if d is None else d for d in (dnll, dz2))
     arguments = (dnll, dz2, x, weight, targets, ctx.z_loss, ctx.impl)
-    dx, dweight = saved or ctx.gradients or _made_again(ctx, x, weight, targets)
+    dx, dweight, lower = saved or ctx.gradients or _made_again(ctx, x, weight, targets)
     if ctx.in_place and not torch.is_grad_enabled():
         ctx.gradients = ()  # they are the caller's now
-        _change(dx, dweight, *arguments)
+        _change(dx, dweight, lower, *arguments)
     else:  # a gradient of the gradient is something that only an operator can refuse
-        dx, dweight = linear_cross_entropy_backward_op(dx, dweight, *arguments)
-    gradients = dx if ctx.grad_x else None, dweight.to(weight.dtype) if ctx.grad_weight else None
-    return *gradients, None, None, None, None, None, None
+        dx, dweight = linear_cross_entropy_backward_op(dx, dweight, lower, *arguments)
+    return dx if ctx.grad_x else None, dweight if ctx.grad_weight else None, None, None, None, None, None, None
 
 
 linear_cross_entropy_op.register_autograd(_backward, setup_context=_setup)
