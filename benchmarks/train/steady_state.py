@@ -1,9 +1,9 @@
 """How much of a step is neither forward, backward nor optimizer: `python benchmarks/train/steady_state.py [10m]`.
 
 The real loop on real token shards (made of drawn tokens, two sources, document masks), with the guard, prefetching,
-metrics, checkpoints and evaluations of a run. `outside_s` of metrics.jsonl is what is counted: from the end of a step to
-the end of the next, without the three and without what stands in rows of its own: checkpoints and evaluations. Fails
-where its median is over the 2 % that is asked. Shares hardly move with the load of a machine; times do.
+metrics, checkpoints and evaluations of a run. `outside_s` of metrics.jsonl is what is counted: from the end of a step
+to the end of the next, without the three and without what stands in lines of its own: checkpoints and evaluations.
+Fails where its median is over the 2 % that is asked. `--profile 8` prints where a step goes instead.
 """
 
 import argparse

@@ -2,8 +2,7 @@
 
 import pytest
 
-from fasttrain.monitor.op_cost import cost
-from fasttrain.monitor.op_cost import COSTS
+from fasttrain.monitor.op_cost import COSTS, cost
 from fasttrain.monitor.op_table import Peaks, Row, outside_share, rows, text
 
 

@@ -206,8 +206,7 @@ class Loop:
 
     def _profile(self) -> Profile:
         # AdamW reads 16 bytes a parameter, writes 12 and 4 of zeros; the norm reads 4, the check of the moments 8; bf16
-        # weights are read and written in 4 bytes less. Muon's products are ops of their own, what it moves beside is not
-        # told.
+        # weights are read and written in 4 bytes less. What Muon moves beside its products, which are ops, is not told.
         flat = self.engine.flat
         state_bytes = 44 * sum(p.numel() for p in flat.parameters.values()) - 4 * flat.num_halves
         if self.setup.optim.name == "muon":
