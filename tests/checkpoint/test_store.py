@@ -119,7 +119,7 @@ def test_a_damaged_file_is_named_and_the_last_good_checkpoint_offered(tmp_path, 
 
 
 def test_every_damaged_file_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(save_module, "_FILE_BYTES", 100)
+    monkeypatch.setattr(save_module, "FILE_BYTES", 100)
     save(tmp_path, 1, {f"w{i}": torch.full((20,), float(i)) for i in range(4)}, {}, SoloGroup())
     path = store.path_of(tmp_path, 1)
     files = sorted(path.glob("*.safetensors"))

@@ -128,6 +128,25 @@ def test_weights_by_precision():
     assert held["bf16_stochastic"].activations == held["bf16"].activations
 
 
+def test_a_checkpoint_beside_the_training_by_hand():
+    limit = memory.FILE_BYTES
+    assert memory.checkpoint_bytes(100, 200, async_write=True) == 300 + 2 * 300, "a copy, and its only file twice"
+    assert memory.checkpoint_bytes(100, 200, async_write=False) == 3 * 300
+    assert memory.checkpoint_bytes(limit, 2 * limit, async_write=True) == 5 * limit
+    assert memory.checkpoint_bytes(limit, 2 * limit, async_write=False) == 3 * limit
+
+
+def test_the_total_is_of_all_parts():
+    held = memory.rank_memory(
+        SMALL, LayoutConfig(dp=1), micro_tokens=64, num_micro=1, precision="bf16_stochastic", process=7
+    )
+    parts = held.to_dict()
+    total = parts.pop("total")
+    assert total == sum(parts.values()) == held.total
+    params, matrices = memory.rank_params(SMALL, LayoutConfig(dp=1))
+    assert held.checkpoint == 3 * (12 * params - 2 * matrices), "bf16 matrices are written as such"
+
+
 def test_recomputed_layers_keep_their_input():
     def held(recompute, pp=1):
         return memory.rank_memory(SMALL, LayoutConfig(dp=1, pp=pp), micro_tokens=64, num_micro=8, precision="fp32",

@@ -24,6 +24,7 @@ from fasttrain.train.state import Keeper
 from train import made_run
 
 TIMES = {"step_s", "tokens_per_s", "mfu", "comm_s", "data_s", "outside_s", "memory_bytes"}
+ASIDE_TIMES = {"checkpoint_s", "evaluation_s"}  # of the steps that have them
 
 
 def final(folder):
@@ -34,7 +35,7 @@ def final(folder):
 def steps(folder):
     """Metrics lines of steps, without what a clock says."""
     lines = [line for line in read_lines(folder.metrics) if "event" not in line]
-    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+    return [{k: v for k, v in line.items() if k not in TIMES | ASIDE_TIMES} for line in lines]
 
 
 def assert_same(a, b):

@@ -25,7 +25,7 @@ from fasttrain.core.errors import FormatError
 from fasttrain.formats import atomic
 
 Named = Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
-_FILE_BYTES = 256 << 20  # a file is made in memory before it is written
+FILE_BYTES = 256 << 20  # a file is made in memory before it is written
 
 
 def save(folder: Path, step: int, tensors: Named, meta: Mapping[str, Any], world: Group) -> Path:
@@ -162,7 +162,7 @@ class Saver:
 
 
 def write_rank(folder: Path, rank: int, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
-    """Write one rank's tensors (on the CPU, contiguous) in files of about _FILE_BYTES, and last the list of them."""
+    """Write one rank's tensors (on the CPU, contiguous) in files of about FILE_BYTES, and last the list of them."""
     files: list[dict[str, Any]] = []
 
     def flush(group: dict[str, torch.Tensor]) -> None:
@@ -176,7 +176,7 @@ def write_rank(folder: Path, rank: int, tensors: Iterable[tuple[str, torch.Tenso
     for name, tensor in tensors:
         if name in group:
             raise ValueError(f"checkpoint: each tensor must be given once, {name} came twice")
-        if group and sum(t.nbytes for t in group.values()) + tensor.nbytes > _FILE_BYTES:
+        if group and sum(t.nbytes for t in group.values()) + tensor.nbytes > FILE_BYTES:
             flush(group)
             group = {}
         group[name] = tensor

@@ -62,6 +62,7 @@ def estimate_recipe(
         num_ranks=ranks,
         precision=choose_precision(recipe.train.precision, device, group),
         recompute=every(recipe.train.recompute),
+        async_write=recipe.checkpoint.async_write,
         device=str(device),
         run_calibration=calibrate,
         price_per_rank_hour=price,

@@ -17,7 +17,7 @@ import torch
 from fasttrain.comm.group import Group, SoloGroup
 from fasttrain.comm.mesh import LayoutConfig
 from fasttrain.core.errors import ConfigError
-from fasttrain.core.precision import Precision
+from fasttrain.core.precision import DTYPES, Precision
 from fasttrain.estimate.calibrate import Calibration, calibrate
 from fasttrain.estimate.memory import FP32, Memory, rank_memory, rank_params
 from fasttrain.formats import atomic
@@ -67,6 +67,7 @@ def estimate(
     num_ranks: int = 1,
     precision: Precision = "fp32",
     recompute: int = 0,
+    async_write: bool = True,
     device: str = "cpu",
     run_calibration: bool = True,
     price_per_rank_hour: float | None = None,
@@ -80,6 +81,7 @@ def estimate(
         batch_rows: sequences of a global batch, over all ranks.
         micro_rows: sequences of one forward pass of one rank.
         recompute: every how many blocks one is computed again in backward; 0: none.
+        async_write: whether training goes on while a checkpoint is written.
         layout, num_ranks: of the run that is estimated, which need not be the one that estimates.
         price_per_rank_hour: what a rank costs an hour.
         world: the ranks that calibrate together: the run's own ranks give the truest times.
@@ -96,7 +98,7 @@ def estimate(
     num_micro = batch_rows // (mesh.dp * micro_rows)
     tokens_per_step = batch_rows * seq_len
     flops = flops_per_token(model, seq_len)
-    process = memory_bytes(torch.device(device))  # before the calibration makes a model
+    process = _process_bytes(torch.device(device), precision)  # before the calibration makes a model
     step_s = None
     found: Calibration | None = None
     if run_calibration:
@@ -106,7 +108,7 @@ def estimate(
     total_s = None if step_s is None else step_s * num_steps
     priced = total_s is not None and price_per_rank_hour is not None
     memory = rank_memory(model, mesh, micro_tokens=micro_rows * seq_len, num_micro=num_micro, precision=precision,
-                         recompute=recompute, process=process, device=device)  # fmt: skip
+                         recompute=recompute, async_write=async_write, process=process, device=device)  # fmt: skip
     return Estimate(
         params=asdict(num_params(model)),
         flops_formula=FLOPS_FORMULA,
@@ -183,6 +185,14 @@ def error(found: Estimate, step_s: Sequence[float], memory_bytes: float | None =
     if memory_bytes:
         out["memory_bytes"] = _compare(float(found.memory["total"]), memory_bytes)
     return out
+
+
+def _process_bytes(device: torch.device, precision: Precision) -> int:
+    """What a process holds that has computed, without a model: kernels, autograd, what torch's optimizers import."""
+    x = torch.ones(256, 256, dtype=DTYPES[precision], device=device, requires_grad=True)
+    torch.mm(x, x).sum().backward()  # type: ignore[no-untyped-call]
+    torch.optim.SGD([x])  # torch.compile's modules, 73 MB, come with the first optimizer
+    return memory_bytes(device)
 
 
 def _compare(predicted: float, measured: float) -> dict[str, float]:

@@ -13,7 +13,12 @@ activations                 a token and layer, w = 4 bytes in fp32, else 2: 8 C 
                             2 F / tp of SwiGLU, and with qk_norm 4 (H + Hkv) D / tp more; times the micro-batches in
                             flight (1F1B: min(pp, micro-batches) on the first stage). A layer that is recomputed keeps
                             4 C (its input), and all of one such layer is there while backward is in it
-process                     what Python, torch and MPI hold before a model is made, measured in this process
+process                     what Python, torch and MPI hold before a model is made, measured in this process behind a
+                            first product, its gradient and an optimizer, which load kernels and modules
+checkpoint                  while one is written beside the training (async_write), a copy of weights and both moments,
+                            and a file of them at a time, of at most FILE_BYTES, twice (safetensors makes it in its own
+                            memory and in Python's); else a file's tensors and it twice. Counted as if no page that
+                            activations left were free for it, which is so when training goes on
 head                        12 C a token: input and output of the last norm, in half precision their copy, and a
                             gradient; and with the fused loss (CPU, tp = 1, fp32 and bf16) a chunk of logits, a tile of
                             the weight's gradient (bf16) and 4 V C, that gradient (bf16_stochastic: 2 V C more);
@@ -23,6 +28,7 @@ head                        12 C a token: input and output of the last norm, in 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fasttrain.checkpoint.save import FILE_BYTES
 from fasttrain.comm.mesh import LayoutConfig
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import block_vectors, num_ffn_matrices
@@ -41,12 +47,13 @@ class Memory:
     optimizer: int
     activations: int
     head: int
+    checkpoint: int
     process: int
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.gradients + self.optimizer + self.activations + self.head + self.process
+        return sum(asdict(self).values())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, with the total."""
@@ -106,6 +113,13 @@ def recomputed_bytes(model: ModelConfig, tokens: int) -> int:
     return tokens * FP32 * model.dim
 
 
+def checkpoint_bytes(weights: int, moments: int, *, async_write: bool) -> int:
+    """Bytes that writing a checkpoint of so many bytes of weights and moments takes."""
+    state = weights + moments
+    file = min(state, FILE_BYTES)
+    return (state if async_write else file) + 2 * file
+
+
 def rank_memory(
     model: ModelConfig,
     layout: LayoutConfig,
@@ -114,6 +128,7 @@ def rank_memory(
     num_micro: int,
     precision: str,
     recompute: int = 0,
+    async_write: bool = True,
     process: int = 0,
     device: str = "cpu",
 ) -> Memory:
@@ -121,6 +136,7 @@ def rank_memory(
 
     Args:
         recompute: every how many layers one is computed again in backward; 0: none.
+        async_write: whether training goes on while a checkpoint is written.
     """
     params, matrices = rank_params(model, layout)
     layers = -(-model.num_layers // layout.pp)
@@ -135,5 +151,10 @@ def rank_memory(
         optimizer=2 * FP32 * params,
         activations=in_flight * kept + (layer if again else 0),
         head=head,
+        checkpoint=checkpoint_bytes(
+            FP32 * params - (2 * matrices if precision == "bf16_stochastic" else 0),
+            2 * FP32 * params,
+            async_write=async_write,
+        ),
         process=process,
     )

@@ -3,12 +3,12 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from torch.profiler import record_function
 
 COMPUTE = ("forward", "backward", "optimizer")
-ASIDE = ("evaluation", "checkpoint")  # not of the step, though it is behind some
+ASIDE = ("evaluation", "checkpoint", "profile")  # not of the step, though it is behind some
 
 
 class Spans:
@@ -23,12 +23,12 @@ class Spans:
         self._since = 0.0
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Count the block as `name`."""
+    def __call__(self, name: str, *, is_traced: bool = True) -> Iterator[None]:
+        """Count the block as `name`; `is_traced`: in a profiler's trace too."""
         self._turn()
         self._open.append(name)
         try:
-            with record_function(name):
+            with record_function(name) if is_traced else nullcontext():
                 yield
         finally:
             self._turn()
@@ -39,6 +39,10 @@ class Spans:
         if self._open:
             self._seconds[self._open[-1]] += now - self._since
         self._since = now
+
+    def of(self, name: str) -> float:
+        """Seconds of a name since the last `take`."""
+        return self._seconds.get(name, 0.0)
 
     def take(self) -> dict[str, float]:
         """Return the seconds by name and start again at zero."""

@@ -95,15 +95,19 @@ class Throughput:
         self._start = time.perf_counter()
 
     def start(self) -> None:
-        """The step begins."""
+        """Steps begin, the first of a run or after an interruption."""
         self._start = time.perf_counter()
 
-    def step(self, num_tokens: int, flops_per_token: float | None = None) -> dict[str, float]:
-        """The step is over: `step_s`, `tokens_per_s` (of all ranks together) and `mfu`.
+    def step(self, num_tokens: int, flops_per_token: float | None = None, *, aside_s: float = 0.0) -> dict[str, float]:
+        """A step is over and the next begins: `step_s`, `tokens_per_s` (of all ranks together) and `mfu`.
 
-        Args: flops_per_token: of a step whose sequences are shorter than the run's.
+        No second between two steps is left out: what is done behind a step's end is in the next one's time.
+        Args:
+            flops_per_token: of a step whose sequences are shorter than the run's.
+            aside_s: seconds of it that went into something else, a checkpoint say.
         """
-        seconds = max(time.perf_counter() - self._start, 1e-9)
+        now = time.perf_counter()
+        seconds, self._start = max(now - self._start - aside_s, 1e-9), now
         rate = num_tokens / seconds
         mfu = rate * (flops_per_token or self.flops_per_token) / (self.num_ranks * self.peak.flops)
         return {"step_s": seconds, "tokens_per_s": rate, "mfu": mfu}

@@ -28,7 +28,7 @@ from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import flops_per_token
 from fasttrain.model.recompute import every
 from fasttrain.monitor.guard import Decision, Guard, GuardConfig
-from fasttrain.monitor.spans import outside
+from fasttrain.monitor.spans import ASIDE, outside
 from fasttrain.monitor.throughput import memory_bytes
 from fasttrain.optim.config import OptimConfig, learning_rate
 from fasttrain.parallel.engine import Engine
@@ -148,6 +148,7 @@ class Loop:
         self.keeper = Keeper(setup.folder.checkpoints, setup.checkpoint, setup.world, identity=self._identity())
         self.journal = Journal(setup, self.mesh, device, precision)
         self.rescue = Rescue(self.keeper, self.journal, self.engine, self.guard, self.state)
+        self.profile = self._profile()
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must share with this run to be gone on with."""
@@ -182,18 +183,19 @@ class Loop:
             self._save()  # somewhere to go back to
         batch, first = self.setup.batch, self.state.first_batch
         left = batch.num_tokens(first + self.num_steps) - batch.num_tokens(first + self.state.step)
-        profile = self._profile()
         with (
             progress("train", left, "tokens", enabled=self.world.is_root) as bar,
             Prefetch(self._rows, depth=self.train.prefetch) as feed,
             garbage_between_steps() as collect,
         ):
+            self._start_clocks()
             while self.state.step < self.num_steps:
-                profile.step()
+                with self.engine.spans("profile", is_traced=False):  # it starts and ends in the middle
+                    self.profile.step()
                 if not self._step(feed, bar):
                     return self._stop()
                 collect(self.state.step)
-        profile.finish()
+        self.profile.finish()
         self.keeper.wait()
         done = self._result()
         if self.world.is_root:
@@ -203,16 +205,20 @@ class Loop:
         return done
 
     def _profile(self) -> Profile:
-        # AdamW reads 16 bytes a parameter, writes 12 and 4 of zeros; the norm reads 4, the check of the moments 8; bf16
-        # weights are read and written in 4 bytes less.
-        state_bytes = 44 * self.engine.flat.size - 4 * self.engine.flat.num_halves
+        # AdamW reads 16 bytes a parameter and writes 12; the norm reads 4, the check of the moments 8; bf16 weights are read
+        # and written in 4 bytes less. What Muon moves beside its products, which are ops, is not told.
+        flat = self.engine.flat
+        state_bytes = 0 if self.setup.optim.name == "muon" else 40 * flat.size - 4 * flat.num_halves
         num_steps = self.setup.profile if self.world.is_root else 0
+        batch = self.setup.batch
+        tokens = batch.global_batch * batch.seq_len
         return Profile(
             self.setup.folder.train / "profile",
             num_steps,
             device=self.device,
             dtype=DTYPES[self.precision],
             state_bytes=state_bytes,
+            model_flops=tokens * flops_per_token(self.setup.model, batch.seq_len) / self.world.size,
         )
 
     def _begin(self) -> dict[str, Any]:
@@ -244,13 +250,12 @@ class Loop:
 
     def _step(self, feed: Prefetch[Rows], bar: Progress) -> bool:
         """Do one step, or go back to a checkpoint; return False when some rank was asked to stop."""
-        self.journal.throughput.start()
-        self.engine.clock.take()
-        self.engine.spans.take()
+        self.engine.clock.take()  # of evaluations
         state, spans = self.state, self.engine.spans
         index = self._batch_of(state.step)
         with spans("data"):
             rows = feed.get(index, [self._batch_of(state.step + 1 + i) for i in range(feed.depth)])
+        self.profile.saw(rows.micros)
         flags = np.array([self.stop.is_set, bool(rows.damage)], np.float64)
         self.world.allreduce_(flags, "max")
         if flags[0]:
@@ -260,11 +265,13 @@ class Loop:
         incident = Incident(decision=Decision("ok"), batch=index, loss=found.loss, norm=found.norm)
         if found.state_damage is not None:
             self.rescue.repair(found.state_damage, incident)
+            self._start_clocks()
             return True
         decision = gradient.judge(found, self.guard, self.world)
         incident = replace(incident, decision=decision)
         if decision.action == "rollback":
             self.rescue.roll_back(incident)
+            self._start_clocks()
             return True
         if decision.action == "halt":
             raise self.rescue.halt(incident)
@@ -289,14 +296,18 @@ class Loop:
         bar.advance(tokens, f"loss {found.loss:.4f}, grad {found.norm:.3g}, lr {lr:.2e}, MFU {state.line['mfu']:.1%}")
         return True
 
+    def _start_clocks(self) -> None:
+        self.journal.throughput.start()
+        self.engine.spans.take()
+
     def _note(self, found: Gradient, index: int, word: str, lr: float) -> None:
         """Make the line of the step that is over."""
         state, sums = self.state, found.sums
         num_tokens = sums.num_tokens if sums else 0
         flops = flops_per_token(self.setup.model, self.setup.batch.piece_len(index))
         memory = int(self.world.reduce(memory_bytes(self.device), "max"))
-        rates = self.journal.throughput.step(num_tokens, flops)
         seconds = self.engine.spans.take()
+        rates = self.journal.throughput.step(num_tokens, flops, aside_s=sum(seconds.get(name, 0.0) for name in ASIDE))
         state.tokens += num_tokens
         state.line = {
             "tokens": state.tokens,
@@ -318,16 +329,20 @@ class Loop:
         """Evaluate when it is time, then write the step's line."""
         state, every = self.state, self.train.eval_every
         if self.probe and (state.step == self.num_steps or (every and state.step % every == 0)):
-            self.keeper.wait()  # what is being saved must outlive an evaluation that runs out of memory
+            with self.engine.spans("checkpoint"):
+                self.keeper.wait()  # what is being saved must outlive an evaluation that runs out of memory
             with self.engine.spans("evaluation"):
                 sums = self.evaluate()
             state.val_loss = sums.mean_loss
             state.line |= {"val_loss": sums.mean_loss, "val_loss_by_source": sums.mean_by_source(sorted(self.probe))}
             if self.train.ema_decay:
-                with self.engine.averaged(), self.engine.spans("evaluation"):
+                with self.engine.spans("evaluation"), self.engine.averaged():
                     state.line["val_loss_ema"] = self.evaluate().mean_loss
             if self.keeper.is_due(state.step, self.num_steps):
-                self.keeper.record(state.step, sums.mean_loss)
+                with self.engine.spans("checkpoint"):
+                    self.keeper.record(state.step, sums.mean_loss)
+        spent = {f"{name}_s": self.engine.spans.of(name) for name in ("checkpoint", "evaluation")}
+        state.line |= {name: seconds for name, seconds in spent.items() if seconds}
         self.journal.step(state)
 
     def evaluate(self) -> Sums:
