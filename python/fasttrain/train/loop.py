@@ -79,6 +79,7 @@ def run(
     """Train on the token shards of a run folder, or go on where an interrupted run was; called by every rank.
 
     A finished run returns at once. SIGTERM on any rank saves a checkpoint and returns a result that is not finished.
+    Ctrl-C does the same and raises KeyboardInterrupt then, so that nothing behind the training begins.
     Args:
         layout: how ranks share the work; may change between start and resume.
         mixture: weights by source.
@@ -115,7 +116,10 @@ def run(
     threads = choose_threads(train.threads, ranks_here)
     with torch_settings(threads, deterministic=train.deterministic), StopSignal().listening() as stop:
         with Loop(setup, device=device, precision=precision, stop=stop) as loop:
-            return loop.run()
+            done = loop.run()
+    if stop.is_interrupt:
+        raise KeyboardInterrupt
+    return done
 
 
 class Loop:
