@@ -31,6 +31,7 @@ def test_every_command_explains_itself(command):
         (("run", "--outt", "x"), "No such option"),
         (("run", "nonesuch"), "fasttrain: recipe 'nonesuch': no such file or shipped recipe"),
         (("report", "no/such/run"), "not a run folder"),
+        (("estimate", "demo", "--ranks", "3", "--set", "layout.tp=3"), "layout.tp must divide it, got 4 heads"),
         (("prepare", "demo", "--only", "sift", "--out", "OUT"), "no such stage; stages in order: corpus, filter"),
     ],
 )

@@ -4,10 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttrain.cli import recipe
+from fasttrain.cli import options, recipe
 from fasttrain.cli.options import to_toml
 from fasttrain.cli.recipe import Recipe
+from fasttrain.cli.run import run_session
+from fasttrain.comm.group import SoloGroup
 from fasttrain.core.errors import ConfigError
+from fasttrain.formats.run_folder import RunFolder
 
 leaves = (
     st.booleans()
@@ -67,6 +70,26 @@ def test_demo_and_lake_ship():
 def test_a_wrong_key_is_named(assignments, words):
     with pytest.raises(ConfigError, match=words):
         recipe.read("demo", assignments)
+
+
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        (["layout.tp=3"], "model.num_heads: layout.tp must divide it, got 4 heads for layout.tp=3"),
+        (["layout.pp=6"], "layout.pp: must be at most model.num_layers = 4"),
+        (["batch.global_batch=1"], "batch.global_batch: must be at least layout.dp = 6, got 1"),
+        (["layout.tp=4"], "dp . tp . pp must be the number of ranks, got dp=rest tp=4 pp=1 on 6"),
+    ],
+)
+def test_what_six_ranks_cannot_train_is_refused_before_anything_is_run(assignments, words, tmp_path):
+    session = options.Session(recipe.read("demo", assignments)[0], tmp_path, RunFolder(tmp_path / "run"), Six())
+    with pytest.raises(ConfigError, match=words):
+        run_session(session)
+    assert not session.folder.root.exists()
+
+
+class Six(SoloGroup):
+    size = 6
 
 
 def test_an_unknown_recipe_lists_the_shipped_ones():

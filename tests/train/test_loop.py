@@ -316,6 +316,8 @@ def test_refuses_what_cannot_be(tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="train.device: must be 'auto' or 'cpu' here, got 'cuda'"):
             made_run.run(folder, train__device="cuda")
+    with pytest.raises(ConfigError, match=r"batch.seq_len: must be at most model.max_seq_len = 16 .* got 24"):
+        made_run.run(folder, model__positions="learned", model__max_seq_len=16)
     with pytest.raises(ConfigError, match="holds no token shards; run `prepare` first"):
         made_run.run(type(folder)(tmp_path / "empty"))
     for both in ({}, {"num_steps": 3, "total_tokens": 9}):

@@ -18,7 +18,9 @@ from fasttrain.formats.run_folder import RunFolder
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="[RECIPE]", help="A TOML file or the name of a shipped recipe (demo, lake).")
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/NAME, after the recipe's name, when not given.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Run folder; runs/NAME, after the recipe's name, when not given.")
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a key of the recipe; repeatable.")
 ]
