@@ -117,6 +117,8 @@ def test_the_layout_is_not_part_of_a_runs_identity():
         "checkpoint.keep=9",
         "checkpoint.keep_best=false",
         "checkpoint.async_write=false",
+        "guard.policy=log",
+        "guard.window=9",
     ],
 )
 def test_how_the_machine_is_used_is_not_part_of_a_runs_identity(assignment):
@@ -136,7 +138,6 @@ def test_how_the_machine_is_used_is_not_part_of_a_runs_identity(assignment):
         "train.eval_tokens=3",
         "train.precision=fp16",
         "checkpoint.every_steps=3",
-        "guard.window=9",
         "eval.top_k=2",
         "filter.samples_per_reason=1",
     ],
