@@ -9,6 +9,8 @@
 // bits(param) + r, r = 16 random bits. With q = offset + i / width * pitch + i mod width, the value's place in the whole
 // parameter (of which the array may be some columns), j = q mod 128, r is the lower (j < 64) or upper half of word
 // j mod 64 of the Philox block (16 (q / 128), stream, step, -1) under `seed`: the same for any cut of the array.
+// There is no AVX512-BF16 form: its conversion takes denormals for zeros, which would be other bits, and the pass waits
+// for memory.
 //
 // keep = 1 - lr wd, v_scale = 1 / sqrt(1 - beta2^t), lr = lr / (1 - beta1^t): computed once, in double, by the caller.
 // Every implementation does these operations in this order, each rounded once (no fused multiply-add: memory sets the
