@@ -5,7 +5,8 @@
 //   out = bits >= threshold ? x scale : 0
 //
 // The gradient is the same function of dy: no mask is kept. All arrays are fp32 or all bf16, arithmetic is fp32. Every
-// implementation gives the same bits, for any number of threads and any split of the rows.
+// implementation gives the same bits, for any number of threads and any split of the rows. No AVX512-BF16
+// form: its conversion takes denormals for zeros, which would be other bits, and the time goes into Philox.
 //
 // Source: Srivastava et al. 2014; core/philox.h. Reference: fasttrain/nn/dropout_ref.py.
 // The face has checked shapes and types.

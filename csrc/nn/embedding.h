@@ -3,7 +3,8 @@
 //
 // Tokens are ordered by word first (a counting sort, stable), then every row of dweight is written once: sums in fp32,
 // in the order of tokens, or zeros. So the bits do not depend on the threads, nor on the implementation.
-// All arrays are fp32 or all bf16.
+// All arrays are fp32 or all bf16. There is no AVX512-BF16 form: its conversion takes denormals for zeros, which would
+// be other bits, and the pass waits for memory.
 //
 // Reference: fasttrain/nn/embedding_ref.py. The face has checked shapes, types and that ids lie in [0, V).
 

@@ -5,7 +5,8 @@
 //   param = param c.keep - m / (sqrt(v) c.v_scale + c.eps) c.lr
 //
 // fp32 parameters may leave a bf16 copy (rounded to nearest) behind. bf16 parameters alone are rounded stochastically,
-// by the random bits of their place in the whole parameter (place.h).
+// by the random bits of their place in the whole parameter (place.h). There is no AVX512-BF16 form: its conversion takes
+// denormals for zeros, which would be other bits, and the pass waits for memory.
 //
 // keep = 1 - lr wd, v_scale = 1 / sqrt(1 - beta2^t), lr = lr / (1 - beta1^t): computed once, in double, by the caller.
 // Every implementation does these operations in this order, each rounded once (no fused multiply-add: memory sets the

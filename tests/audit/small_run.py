@@ -126,7 +126,9 @@ def write_metrics(run, steps=40):
     rng = np.random.default_rng(0)
     start = {"event": "start",
              "mfu_formula": "6 N + 6 L C T (causal half)", "peak_flops": 2.3e11, "num_params": 1234567,
-             "layout": {"dp": 1, "tp": 1, "pp": 1}}  # fmt: skip
+             "layout": {"dp": 1, "tp": 1, "pp": 1},
+             "packing": {"books": {"sequences": 4321, "padding": 0.0123, "documents_cut": 0.25, "tokens_cut_off": 0.5}},
+             }  # fmt: skip
     lines = [start]
     for step in range(1, steps + 1):
         loss = 6 * np.exp(-step / 15) + 2 + rng.normal(0, 0.05) + (3.0 if step == 25 else 0.0)
@@ -135,9 +137,10 @@ def write_metrics(run, steps=40):
              "loss_by_source": {"books": loss + 0.2, "code": loss - 0.4, "web": loss + 0.1},
              "grad_norm": float(abs(rng.normal(1, 0.2))), "lr": 3e-4 * min(1, step / 10), "step_s": 0.25,
              "tokens_per_s": 2048 + 10 * step, "mfu": 0.31, "comm_s": 0.004, "memory_bytes": 123 << 20,
-             "guard": "skipped" if step == 25 else "ok"}
+             "epochs": {"books": step / 30, "code": step / 90}, "guard": "skipped" if step == 25 else "ok"}
         )  # fmt: skip
         if step % 10 == 0:
             lines[-1] |= {"val_loss": loss + 0.1, "val_loss_by_source": {"books": loss + 0.3, "web": loss}}
     lines.append({"event": "resume", "step": 20})
+    lines.append({"event": "rollback", "step": 20, "from_step": 29, "loss": 9.5, "grad_norm": 7.0})
     run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))

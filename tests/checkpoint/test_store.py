@@ -86,8 +86,8 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog):
 
 
 def damage(path, how):
-    file = sorted(path.glob("*.safetensors"))[0]
-    if how == "missing":
+    file = path / store.MANIFEST if how == "no manifest" else sorted(path.glob("*.safetensors"))[0]
+    if how in ("missing", "no manifest"):
         file.unlink()
     else:
         whole = file.read_bytes()
@@ -101,6 +101,7 @@ def damage(path, how):
         ("missing", "is missing"),
         ("cut", r"must hold \d+ bytes, holds \d+"),
         ("flipped", "its bytes are not those that were written"),
+        ("no manifest", "no such file"),
     ],
 )
 def test_a_damaged_file_is_named_and_the_last_good_checkpoint_offered(tmp_path, how, words):

@@ -4,10 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttrain.cli import recipe
+from fasttrain.cli import options, recipe
 from fasttrain.cli.options import to_toml
 from fasttrain.cli.recipe import Recipe
+from fasttrain.cli.run import run_session
+from fasttrain.comm.group import SoloGroup
 from fasttrain.core.errors import ConfigError
+from fasttrain.formats.run_folder import RunFolder
 
 leaves = (
     st.booleans()
@@ -69,6 +72,26 @@ def test_a_wrong_key_is_named(assignments, words):
         recipe.read("demo", assignments)
 
 
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        (["layout.tp=3"], "model.num_heads: layout.tp must divide it, got 4 heads for layout.tp=3"),
+        (["layout.pp=6"], "layout.pp: must be at most model.num_layers = 4"),
+        (["batch.global_batch=1"], "batch.global_batch: must be at least layout.dp = 6, got 1"),
+        (["layout.tp=4"], "dp . tp . pp must be the number of ranks, got dp=rest tp=4 pp=1 on 6"),
+    ],
+)
+def test_what_six_ranks_cannot_train_is_refused_before_anything_is_run(assignments, words, tmp_path):
+    session = options.Session(recipe.read("demo", assignments)[0], tmp_path, RunFolder(tmp_path / "run"), Six())
+    with pytest.raises(ConfigError, match=words):
+        run_session(session)
+    assert not session.folder.root.exists()
+
+
+class Six(SoloGroup):
+    size = 6
+
+
 def test_an_unknown_recipe_lists_the_shipped_ones():
     with pytest.raises(ConfigError, match="no such file or shipped recipe; shipped: demo, lake"):
         recipe.read("nonesuch")
@@ -94,6 +117,8 @@ def test_the_layout_is_not_part_of_a_runs_identity():
         "checkpoint.keep=9",
         "checkpoint.keep_best=false",
         "checkpoint.async_write=false",
+        "guard.policy=log",
+        "guard.window=9",
     ],
 )
 def test_how_the_machine_is_used_is_not_part_of_a_runs_identity(assignment):
@@ -113,7 +138,6 @@ def test_how_the_machine_is_used_is_not_part_of_a_runs_identity(assignment):
         "train.eval_tokens=3",
         "train.precision=fp16",
         "checkpoint.every_steps=3",
-        "guard.window=9",
         "eval.top_k=2",
         "filter.samples_per_reason=1",
     ],

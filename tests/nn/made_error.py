@@ -1,5 +1,6 @@
 """What the tests of the fused ops share: errors against float64, and memory that is not zero by luck."""
 
+import threading
 from contextlib import contextmanager
 
 import torch
@@ -24,6 +25,30 @@ def poisoned_memory():
         yield
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@contextmanager
+def under_load():
+    """In here two threads keep the machine busy with products, and torch has three for its own."""
+    stop = threading.Event()
+
+    def load():
+        x = torch.randn(300, 300)
+        while not stop.is_set():
+            x = torch.tanh(x @ x)
+
+    others = [threading.Thread(target=load) for _ in range(2)]
+    before = torch.get_num_threads()
+    for other in others:
+        other.start()
+    try:
+        torch.set_num_threads(3)
+        yield
+    finally:
+        torch.set_num_threads(before)
+        stop.set()
+        for other in others:
+            other.join()
 
 
 def on_threads(numbers, run):

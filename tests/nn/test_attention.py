@@ -1,5 +1,3 @@
-import threading
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ from fasttrain.nn import attention_op
 from fasttrain.nn.attention import attention
 from fasttrain.nn.segments import key_ranges
 from made_card import HAS_CARD
-from nn.made_error import assert_same_bits, poisoned_memory
+from nn.made_error import assert_same_bits, poisoned_memory, under_load
 
 OP = "attention"
 EVERY = [*backend.implementations(OP), "torch"]
@@ -145,27 +143,10 @@ def test_threads_do_not_matter(how, case, dtype):
 @pytest.mark.parametrize("dtype", DTYPES[:2])
 def test_two_hundred_runs_under_load_give_the_same_bits(dtype):
     tensors, keys = draw("multi-query, documents", dtype)
-    stop = threading.Event()
-
-    def load():
-        x = torch.randn(300, 300)
-        while not stop.is_set():
-            x = torch.tanh(x @ x)
-
-    others = [threading.Thread(target=load) for _ in range(2)]
-    before = torch.get_num_threads()
-    for other in others:
-        other.start()
-    try:
-        torch.set_num_threads(3)
+    with under_load():
         first = run(tensors, keys, NATIVE[0])
         for _ in range(200):
             assert_same_bits(run(tensors, keys, NATIVE[0]), first)
-    finally:
-        torch.set_num_threads(before)
-        stop.set()
-        for other in others:
-            other.join()
 
 
 @pytest.mark.parametrize("dtype", DTYPES[:2])
@@ -262,6 +243,9 @@ def test_opcheck(how, queries, dtype):
     q, k, v = (torch.randn(2, queries, h, 16, dtype=dtype, requires_grad=True) for h in (4, 2, 2))
     lo, hi = key_ranges(queries, queries, causal=True)
     torch.library.opcheck(attention_op.attention_op, (q, k, v, lo, hi, 0.25, 3.0, how))
+    q, k, v = (x.detach() for x in (q, k, v))
+    results = attention_op.attention_op(q, k, v, lo, hi, 0.25, 3.0, how)
+    torch.library.opcheck(attention_op.attention_backward_op, (q, q, k, v, lo, hi, *results, 0.25, 3.0, how))
 
 
 @pytest.mark.parametrize("case", ["grouped", "with a cache", "cu_seqlens", "window", "both directions, documents"])

@@ -5,8 +5,8 @@ import torch
 
 from fasttrain.core import backend
 from fasttrain.nn.rms_norm import RMSNorm, rms_norm, rms_norm_residual
-from fasttrain.nn.rms_norm_op import rms_norm_op, rms_norm_residual_op
-from nn.made_error import assert_same_bits, hold_error, on_threads, poisoned_memory
+from fasttrain.nn.rms_norm_op import rms_norm_backward_op, rms_norm_op, rms_norm_residual_op
+from nn.made_error import assert_same_bits, hold_error, on_threads, poisoned_memory, under_load
 
 OP = "rms_norm"
 EVERY = [*backend.implementations(OP), "torch"]
@@ -113,11 +113,12 @@ def test_broadcast_inputs_and_gradients(how, dtypes):
 
 
 @pytest.mark.parametrize("how", NATIVE)
-def test_the_same_bits_200_times(how):
+def test_the_same_bits_200_times_under_load(how):
     tensors = draw((300, 67), "bf16 on an fp32 stream")
-    first = run(tensors, how)
-    for _ in range(200):
-        assert_same_bits(run(tensors, how), first)
+    with under_load():
+        first = run(tensors, how)
+        for _ in range(200):
+            assert_same_bits(run(tensors, how), first)
 
 
 @pytest.mark.parametrize("how", EVERY)
@@ -138,6 +139,9 @@ def test_opcheck(how):
     weight = torch.randn(9, requires_grad=True)
     torch.library.opcheck(rms_norm_op, (x, weight, 1e-5, how))
     torch.library.opcheck(rms_norm_residual_op, (x, residual, weight, 1e-5, how))
+    dy, dr, r = torch.randn(3, 5, 9).unbind()
+    for x_dtype in (F32, BF16):
+        torch.library.opcheck(rms_norm_backward_op, (dy, dr, r, weight.detach(), torch.rand(5), x_dtype, how))
 
 
 def test_compiles_without_a_break():

@@ -10,6 +10,8 @@ import torch
 
 from fasttrain.optim import adamw_ref
 from fasttrain.optim.adamw import AdamW, adamw_
+from fasttrain.optim.sum_squares import sum_squares
+from nn.made_error import under_load
 
 OP = "adamw"
 SIZES = [0, 1, 7, 17, 63, 129, 4099, 100_003]
@@ -255,8 +257,10 @@ def test_schedulers_groups_and_closures_of_torch_work():
     assert optimizer.param_groups[1]["weight_decay"] == 0.0
 
 
-def test_the_same_bits_200_times():
-    arrays = draw(5003, half_param=True)
-    first = step(arrays)
-    for _ in range(200):
-        assert_equal(step(arrays, threads=2), first)
+def test_the_same_bits_200_times_under_load():
+    arrays, x = draw(5003, half_param=True), draw(200_003)["m"]
+    with under_load():
+        first, total = step(arrays), sum_squares(x)
+        for _ in range(200):
+            assert_equal(step(arrays, threads=2), first)
+            assert sum_squares(x, threads=3) == total

@@ -20,15 +20,13 @@ def _score(bpb, num_bytes, tokens):
     return Score(documents=3, tokens=tokens, num_bytes=num_bytes, nll=bits * math.log(2), bits=bits)
 
 
-def build(root, steps=60):
-    run = small_run.build(root)
-    small_run.write_metrics(run, steps)
+def result():
     scores = {"books": _score(1.9, 4000, 1100), "code": _score(1.4, 3000, 900), "web": _score(2.2, 5000, 1300)}
     scores["all"] = total(scores)
     worse = {name: {s: _score(v.bpb * factor, v.num_bytes, v.tokens) for s, v in scores.items()}
              for name, factor in (("unigram", 1.8), ("bigram", 1.25), ("zstd", 1.1))}  # fmt: skip
     gates = [GateConfig(beats="bigram"), GateConfig(max=1.5, source="each")]
-    result = EvalResult(
+    return EvalResult(
         checkpoint={"path": "train/checkpoints/step-00000060", "step": 60, "tokens": 30720},
         probe={"fingerprint": "0123456789abcdef" * 2, "documents": 9, "tokens": 3300, "bytes": 12000},
         scores=scores,
@@ -41,7 +39,12 @@ def build(root, steps=60):
         seconds=12.5,
         settings={"temperature": 0.0, "top_k": 0, "seed": 0},
     )
-    atomic.write_json(run.eval / "eval.json", result.to_dict())
+
+
+def build(root, steps=60):
+    run = small_run.build(root)
+    small_run.write_metrics(run, steps)
+    atomic.write_json(run.eval / "eval.json", result().to_dict())
     model = ModelConfig(vocab_size=257, num_layers=2, dim=32, num_heads=4, num_kv_heads=2)
     save(run, estimate(model, seq_len=32, batch_rows=16, micro_rows=16, num_steps=steps, run_calibration=False))
     atomic.write_json(

@@ -115,6 +115,7 @@ def test_personal_data_is_masked(page):
     [
         "filter: c4:lorem_ipsum", "dedup: near:jaccard", "benchmark: humaneval", "HumanEval/0", "https://a.example/one",
         "CC-BY-4.0", "bpb of all &lt;= bigram", "pill bad", "pill good", "guard: skipped", "resume",
+        "rollback at step 29", "Times that each source has been gone through", "1.23%", "4,321",
         "MFU = 6 N + 6 L C T (causal half), peak 230 GFLOP/s", "6 * (non-embedding matrix weights",
         "whole words", "0123456789abcdef",
     ],

@@ -154,6 +154,18 @@ def test_halt_saves_the_weights_before_the_spike(what, inject, tmp_path):
     assert len(events(folder, "halt")) == 1
 
 
+@pytest.mark.parametrize(("policy", "word"), [("skip", "skipped"), ("log", "logged")])
+def test_a_halted_run_goes_on_under_another_policy(policy, word, inject, tmp_path):
+    folder = made_run.make(tmp_path)
+    inject("gradient spike", {BAD})
+    with pytest.raises(TrainingHalted, match="start again with another guard to go on"):
+        made_run.run(folder, guard__policy="halt")
+    assert made_run.run(folder, guard__policy=policy).is_finished
+    assert words(folder) == ["ok"] * BAD + [word] + ["ok"] * 2
+    told = [line["guard"]["policy"] for line in read_lines(folder.metrics) if line.get("event") in ("start", "resume")]
+    assert told == ["halt", policy]
+
+
 def test_too_many_bad_steps_in_a_row_halt(inject, tmp_path):
     folder = made_run.make(tmp_path)
     inject("nan gradient", set(range(3, 12)))

@@ -164,6 +164,46 @@ def test_sigterm_saves_and_the_next_start_goes_on(unbroken, tmp_path, monkeypatc
     assert events == ["start", "stop", "resume", "finish"]
 
 
+@pytest.mark.parametrize("how", ["cut", "flipped", "missing", "no manifest", "half a manifest"])
+def test_a_damaged_newest_checkpoint_is_passed_over_at_the_start(how, unbroken, tmp_path, caplog):
+    """The run goes on from the last whole one, to the same end."""
+    folder = made_run.make(tmp_path)
+    made_run.run(folder)
+    (folder.train / "result.json").unlink()
+    newest = store.path_of(folder.checkpoints, made_run.NUM_STEPS)
+    file = newest / store.MANIFEST if "manifest" in how else next(newest.glob("*.safetensors"))
+    whole = file.read_bytes()
+    if how in ("missing", "no manifest"):
+        file.unlink()
+    else:
+        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if how == "flipped" else whole[: len(whole) // 2])
+    assert made_run.run(folder) == unbroken[1]
+    assert "checkpoint of step 12 is damaged and passed over" in caplog.text
+    assert [line["step"] for line in read_lines(folder.metrics) if line.get("event") == "resume"] == [8]
+    assert_same(folder, unbroken[0])
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_saves_and_a_second_one_stops_at_once(times, unbroken, tmp_path, monkeypatch, capfd):
+    folder, update = made_run.make(tmp_path), Engine.update
+    before = signal.getsignal(signal.SIGINT)
+
+    def update_and_interrupt(self, **kwargs):
+        update(self, **kwargs)
+        for _ in range(times if self.optimizer_steps == 6 else 0):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Engine, "update", update_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        made_run.run(folder)
+    assert store.steps(folder.checkpoints) == ([4, 6] if times == 1 else [4])
+    assert "Ctrl-C again stops at once" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) == before
+    monkeypatch.setattr(Engine, "update", update)
+    made_run.run(folder)
+    assert_same(folder, unbroken[0])
+
+
 def test_sigkill_from_outside(unbroken, tmp_path):
     folder = made_run.make(tmp_path)
     tests = Path(__file__).parents[1]
@@ -277,6 +317,8 @@ def test_refuses_what_cannot_be(tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="train.device: must be 'auto' or 'cpu' here, got 'cuda'"):
             made_run.run(folder, train__device="cuda")
+    with pytest.raises(ConfigError, match=r"batch.seq_len: must be at most model.max_seq_len = 16 .* got 24"):
+        made_run.run(folder, model__positions="learned", model__max_seq_len=16)
     with pytest.raises(ConfigError, match="holds no token shards; run `prepare` first"):
         made_run.run(type(folder)(tmp_path / "empty"))
     for both in ({}, {"num_steps": 3, "total_tokens": 9}):

@@ -4,6 +4,7 @@ import pytest
 
 from fasttrain.core.errors import ConfigError
 from fasttrain.parallel.engine import Engine
+from fasttrain.train.setup import check_layout
 from train import made_run
 from train.test_loop import assert_same, killing, steps
 
@@ -40,8 +41,8 @@ def test_epochs_are_told_live_and_grow_with_the_sequences_read(tmp_path):
         assert told[-1][name] == pytest.approx(sum(gains))
 
 
-def test_a_batch_too_small_for_the_replicas_is_refused(tmp_path, monkeypatch):
-    folder = made_run.make(tmp_path)
-    monkeypatch.setattr("fasttrain.train.loop.build_mesh", lambda *_: type("M", (), {"dp": type("G", (), {"size": 3})}))
+def test_a_batch_too_small_for_the_replicas_is_refused():
+    rooms = made_run.settings(batch__warmup=WARMUP)
+    check_layout(rooms["model"], rooms["batch"], rooms["layout"], 2)
     with pytest.raises(ConfigError, match=r"must be at least layout.dp = 3, got 2"):
-        made_run.run(folder, batch__warmup=WARMUP)
+        check_layout(rooms["model"], rooms["batch"], rooms["layout"], 3)

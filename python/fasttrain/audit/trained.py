@@ -90,12 +90,12 @@ def read_mixture(run: RunFolder) -> dict[str, Any]:
 
 
 def last_step(run: RunFolder) -> dict[str, Any]:
-    """The last step line of metrics.jsonl; empty before training. A line cut by a kill is not counted."""
+    """The last step line of metrics.jsonl; empty before training. Neither an event nor a line cut by a kill counts."""
     last: dict[str, Any] = {}
     if run.metrics.exists():
         with run.metrics.open(encoding="utf-8") as lines:
             for line in lines:
-                if line.endswith("\n") and '"step"' in line and '"loss"' in line:
+                if line.endswith("\n") and '"step"' in line and '"event"' not in line:
                     last = json.loads(line)
     return last
 

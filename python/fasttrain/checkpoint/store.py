@@ -30,7 +30,7 @@ log = logging.getLogger("fasttrain.checkpoint")
 FORMAT = 1
 MANIFEST, SCORES = "manifest.json", "scores.json"
 EMA = "ema."  # before the names of averaged weights
-_NAME = re.compile(r"step-(\d{8,})")
+_NAME, _FILES = re.compile(r"step-(\d{8,})"), "*.safetensors"
 
 
 class Tensors(Mapping[str, torch.Tensor]):
@@ -80,10 +80,11 @@ def path_of(folder: Path, step: int) -> Path:
 
 
 def steps(folder: Path) -> list[int]:
-    """Steps of the finished checkpoints, rising; what is half-written is none."""
+    """Steps of the finished checkpoints, rising, damaged ones too; what is half-written is none."""
     if not folder.is_dir():
         return []
-    names = [_NAME.fullmatch(p.name) for p in folder.iterdir() if (p / MANIFEST).is_file()]
+    # Files without a manifest: it was lost later, for a folder gets its name behind it.
+    names = [_NAME.fullmatch(p.name) for p in folder.iterdir() if (p / MANIFEST).is_file() or any(p.glob(_FILES))]
     return sorted(int(m.group(1)) for m in names if m)
 
 

@@ -50,7 +50,9 @@ def estimate_recipe(
     from fasttrain.estimate import estimate as cost
     from fasttrain.model.recompute import every
     from fasttrain.train.machine import choose_device, choose_precision, local_rank
+    from fasttrain.train.setup import check_layout
 
+    check_layout(recipe.model, recipe.batch, recipe.layout, ranks)
     device = choose_device(recipe.train.device, local_rank(group)[0])
     return cost.estimate(
         recipe.model,

@@ -1,6 +1,6 @@
 """`fasttrain eval RUN`: checkpoint -> scores beside baselines, generations, gates."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,11 @@ def add(app: typer.Typer) -> None:
     app.command("eval")(evaluate)
 
 
-def evaluate(run: RunArgument, verbose: Verbose = False) -> None:
+def evaluate(
+    run: RunArgument,
+    checkpoint: Annotated[str, typer.Option("--checkpoint", help="newest, best, or a step number.")] = "newest",
+    verbose: Verbose = False,
+) -> None:
     """Perplexity and bits per byte by source on the probe set, beside unigram, bigram and zstd on the same text.
 
     Exit status 1 when a gate of the recipe fails.
@@ -24,17 +28,17 @@ def evaluate(run: RunArgument, verbose: Verbose = False) -> None:
     from fasttrain.eval.result import format_result
 
     session = reopen(run, verbose=verbose)
-    result = run_eval(session)
+    result = run_eval(session, checkpoint)
     if session.world.is_root:
         console().print(format_result(result))
     session.world.barrier()
     result.check()
 
 
-def run_eval(session: Session) -> "EvalResult":
-    """The evaluation of a session's newest checkpoint; its result, on every rank."""
+def run_eval(session: Session, checkpoint: str = "newest") -> "EvalResult":
+    """The evaluation of one of a session's checkpoints; its result, on every rank."""
     from fasttrain.eval import run as evaluation
     from fasttrain.tokenizer.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(session.folder.tokenizer)
-    return evaluation.run(session.folder, session.recipe.eval, tokenizer, world=session.world)
+    return evaluation.run(session.folder, session.recipe.eval, tokenizer, world=session.world, checkpoint=checkpoint)

@@ -18,7 +18,9 @@ from fasttrain.formats.run_folder import RunFolder
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="[RECIPE]", help="A TOML file or the name of a shipped recipe (demo, lake).")
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/<name of the recipe> when not given.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Run folder; runs/NAME, after the recipe's name, when not given.")
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a key of the recipe; repeatable.")
 ]
@@ -63,6 +65,7 @@ def open_run(
                     )
                 _empty(folder)
             folder.claim(resolved.identity())
+            atomic.write_json(folder.free, resolved.free())
         except (ConfigError, OSError) as error:
             return str(error)
         return None
@@ -86,7 +89,7 @@ def _empty(folder: RunFolder) -> None:
 
 
 def reopen(run: Path, assignments: list[str] | None = None, *, verbose: bool = False) -> Session:
-    """A run's own recipe. `assignments` are for what is not part of its identity: how the machine is used.
+    """A run's own recipe. `assignments` are for what is not part of its identity: the layout, the guard, threads.
 
     Raises: ConfigError: not a run folder, or an assignment that would make it another run.
     """
@@ -98,14 +101,17 @@ def reopen(run: Path, assignments: list[str] | None = None, *, verbose: bool = F
     path = run / "recipe.json"
     if not path.exists():
         raise ConfigError(f"{run}: not a run folder (it has no recipe.json); give the folder that `run --out` named")
-    found = atomic.read_json(path)
+    found, folder = atomic.read_json(path), RunFolder(run)
+    for room, table in (atomic.read_json(folder.free) if folder.free.exists() else {}).items():
+        found[room] = {**found.get(room, {}), **table}
     recipe = Recipe.load(override(found, assignments or []))
     if recipe.identity() != Recipe.load(found).identity():
         raise ConfigError(
-            f"{run}: --set {' --set '.join(assignments or [])} would make it another run; set only layout.* and keys "
-            "that leave the result as it is (train.threads, train.micro_batch, ...), or start a run with another --out"
+            f"{run}: --set {' --set '.join(assignments or [])} would make it another run; set only layout.*, "
+            "guard.* and keys that leave the result as it is (train.threads, train.micro_batch, ...), or start a run "
+            "with another --out"
         )
-    return Session(recipe, Path.cwd(), RunFolder(run), ranks)
+    return Session(recipe, Path.cwd(), folder, ranks)
 
 
 def console() -> Console:

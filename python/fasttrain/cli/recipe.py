@@ -28,12 +28,14 @@ from fasttrain.tokenizer.shards import ShardsConfig
 from fasttrain.tokenizer.stage import TokenizerConfig
 from fasttrain.train.config import TrainConfig
 
-# Keys that leave a run what it is, beside the layout: they decide how the machine is used or what is written about it.
+# Keys that leave a run what it is, beside the layout: they decide how the machine is used, what is written about it,
+# and what the guard does, which must be free to change where it halted a run (metrics.jsonl tells it at each start).
 # Not among them although they look alike: train.device (dropout draws differ), train.eval_* and checkpoint.every_steps
 # (which step is the best, where a rollback returns to), batch sizes of stages (in the stages' own fingerprints).
 _FREE = {
     "train": ("threads", "micro_batch", "overlap", "recompute", "prefetch", "peak_flops", "tensorboard"),
     "checkpoint": ("keep", "keep_best", "keep_every", "async_write"),
+    "guard": tuple(GuardConfig.model_fields),
 }
 
 
@@ -114,12 +116,17 @@ class Recipe(Settings):
         return min(self.train.micro_batch or share, share) or 1
 
     def identity(self) -> dict[str, Any]:
-        """What a run folder belongs to: everything but how the machine is used (the layout and `_FREE`)."""
+        """What a run folder belongs to: everything but what may change while it goes on (the layout and `_FREE`)."""
         return {
             room: {k: v for k, v in table.items() if k not in _FREE[room]} if room in _FREE else table
             for room, table in self.to_dict().items()
             if room != "layout"
         }
+
+    def free(self) -> dict[str, Any]:
+        """What `identity` leaves out, for the run folder to keep beside it."""
+        whole = self.to_dict()
+        return {"layout": whole["layout"], **{room: {k: whole[room][k] for k in keys} for room, keys in _FREE.items()}}
 
     def identity_fingerprint(self) -> str:
         """128 bits of the identity, for manifests and checkpoints."""

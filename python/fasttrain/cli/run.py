@@ -40,8 +40,11 @@ def run_session(session: Session) -> None:
     """The journey of an opened session."""
     from fasttrain.cli import summary
     from fasttrain.model.hf_config import exported_family
+    from fasttrain.train.setup import check_layout
 
-    exported_family(session.recipe.model)  # what export would refuse at the end is refused before anything is run
+    recipe = session.recipe  # what train and export would refuse is refused before anything is run
+    check_layout(recipe.model, recipe.batch, recipe.layout, session.world.size)
+    exported_family(recipe.model)
     start = time.monotonic()
     if session.world.is_root:
         log.info("run folder %s, recipe %s, %d rank(s)", session.folder.root, session.recipe.name, session.world.size)

@@ -38,11 +38,12 @@ def show(session: Session, result: "EvalResult") -> None:
     from fasttrain.estimate import table
 
     folder, screen = session.folder, console()
-    steps = [line for line in read_lines(folder.metrics) if "loss" in line]
+    steps = [line for line in read_lines(folder.metrics) if "step_s" in line]  # events of the guard have a loss too
     figures = Table(box=None, show_header=False, pad_edge=False)
     if steps:
         last = steps[-1]
-        figures.add_row("training", f"{last['step']:,} steps, {last['tokens']:,} tokens, loss {last['loss']:.3f}")
+        loss = last["loss"] if isinstance(last["loss"], str) else f"{last['loss']:.3f}"  # "nan" of a skipped step
+        figures.add_row("training", f"{last['step']:,} steps, {last['tokens']:,} tokens, loss {loss}")
     score = result.scores["all"]
     figures.add_row("probe set", f"{score.bpb:.4f} bits per byte, perplexity {score.perplexity or 0:.1f} per token")
     for name, scores in result.baselines.items():

@@ -23,8 +23,8 @@ def train(
 ) -> None:
     """Train on a prepared run folder, or go on where an interrupted training was.
 
-    `--set layout.tp=2` or `--set train.threads=4` change how the machine is used; what would change the result is
-    refused: it belongs to another run folder.
+    `--set layout.tp=2` or `--set train.threads=4` change how the machine is used, `--set guard.policy=skip` what the
+    guard does from here on; what would make it another run is refused: it belongs to another run folder.
     """
     session = reopen(run, assignments, verbose=verbose)
     run_train(session, profile=profile)

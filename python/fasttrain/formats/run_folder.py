@@ -1,6 +1,7 @@
 """The run folder: where every stage of one run keeps its files.
 
 recipe.json                       the resolved recipe; a folder belongs to one recipe
+free.json                         the rest of it, which may change as the run goes on: layout, threads, retention, guard
 prepare/{corpus,filter,dedup,passages,decontam,split}/   documents, part by part, each part with its ledger rows
 prepare/tokenizer/                tokenizer.json (or a SentencePiece tokenizer.model), report.json
 prepare/shards/{train,probe}/<source>/          token shards
@@ -31,6 +32,11 @@ class RunFolder:
     def stage(self, name: str) -> Path:
         """Folder of a prepare stage."""
         return self.root / "prepare" / name
+
+    @property
+    def free(self) -> Path:
+        """What the recipe last said of settings that may change while the run goes on."""
+        return self.root / "free.json"
 
     @property
     def removals(self) -> Path:

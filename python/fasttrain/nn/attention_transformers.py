@@ -45,7 +45,9 @@ def attention_forward(
         if keys.get(name) is not None:
             raise ValueError(f"attention: transformers' {name} must be None, got one; use attn_implementation='eager'")
     if dropout:
-        raise ValueError(f"attention: dropout must be 0, got {dropout}; set the model's attention_dropout to 0")
+        raise ValueError(
+            f"attention: dropout must be 0, got {dropout}; set attention_dropout (attn_pdrop) to 0 in its config"
+        )
     q, k, v = (x.transpose(1, 2) for x in (query, key, value))
     if attention_mask is not None:
         ranges = attention_mask if attention_mask.dtype == torch.int32 else dense_ranges(attention_mask)

@@ -91,7 +91,7 @@ def thin(steps: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> tup
 
 def _append(columns: dict[str, "array[float]"], count: int, record: dict[str, Any]) -> None:
     flat = {k: v for k, v in record.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-    for family in ("loss_by_source", "val_loss_by_source"):
+    for family in ("loss_by_source", "val_loss_by_source", "epochs"):
         flat |= {f"{family}.{s}": v for s, v in (record.get(family) or {}).items() if isinstance(v, (int, float))}
     for name, value in flat.items():
         column = columns.setdefault(name, array("d"))

@@ -7,6 +7,8 @@ from fasttrain.report.gather import RunData
 from fasttrain.report.html import Html, any_data, cell, duration, join, number, pairs, table, tag, words
 from fasttrain.report.metrics import Curves
 
+_RETURNS = ("rollback", "repair", "halt")  # events of the guard that stand for a step which is in no line
+
 
 def tokenizer(data: RunData, figures: Figures) -> Html | None:
     """The tokenizer's report: compression, fertility, words that stay whole."""
@@ -67,14 +69,16 @@ def training(data: RunData, figures: Figures) -> Html | None:
     curves = data.curves
     if not curves.num_steps:
         return None
-    start = {words(k): _shown(v) for k, v in curves.start.items() if k not in ("event", "mfu_formula", "flops_formula")}
+    apart = ("event", "mfu_formula", "flops_formula", "packing")
+    start = {words(k): _shown(v) for k, v in curves.start.items() if k not in apart}
     last = curves.last
     lead = (
         f"{last.get('step', 0):,} steps, {number(last.get('tokens', 0))} tokens, "
         f"{duration(curves.seconds)} of training; last loss {_figure(last.get('loss'))}."
     )
-    guard = [(e["step"], e["loss"], f"{e['event']} at step {e['step']}") for e in curves.events
-             if e["event"].startswith("guard") and isinstance(e.get("loss"), (int, float))]  # fmt: skip
+    guard = [(e.get("from_step", e["step"]), e["loss"], f"{e['event']} at step {e.get('from_step', e['step'])}")
+             for e in curves.events if e["event"].startswith(("guard", *_RETURNS))
+             and isinstance(e.get("loss"), (int, float))]  # fmt: skip
     loss = {"training": curves.curve("loss"), "validation": curves.curve("val_loss")}
     parts: list[Any] = [
         tag("p", lead, class_="lead"),
@@ -93,6 +97,11 @@ def training(data: RunData, figures: Figures) -> Html | None:
                 continue
             parts.append(figures.lines(f"{title}, nats a token", found, y="nats a token",
                                        markers=sources if family.startswith("val") else ()))  # fmt: skip
+    if sources := curves.family("epochs"):
+        title = "Times that each source has been gone through"
+        parts.append(figures.lines(title, {s: curves.curve(f"epochs.{s}") for s in sources}, y="epochs"))
+    if curves.start.get("packing"):
+        parts.append(_packing(curves.start["packing"]))
     small = [
         ("grad_norm", "Gradient norm, before clipping", "norm"),
         ("lr", "Learning rate", "learning rate"),
@@ -114,6 +123,16 @@ def training(data: RunData, figures: Figures) -> Html | None:
     if start:
         parts += [tag("h3", "How it was run"), pairs(start)]
     return join(parts)
+
+
+def _packing(packing: dict[str, dict[str, float]]) -> Html:
+    """What the packing costs: padding, and documents that lose their beginning."""
+    rows = [
+        [s, p["sequences"], f"{p['padding']:.2%}", f"{p['documents_cut']:.1%}", f"{p['tokens_cut_off']:.1%}"]
+        for s, p in packing.items()
+    ]
+    head = ("source", "sequences an epoch", "padding", "documents cut", "tokens without their document's beginning")
+    return table(head, rows, caption="Packing", numbers=(1, 2, 3, 4))
 
 
 def _mfu(curves: Curves, formula: str) -> str:

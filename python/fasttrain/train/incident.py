@@ -104,5 +104,5 @@ class Rescue:
         return TrainingHalted(
             f"train: halted at step {step} by the guard: {incident.decision.reason} (loss {incident.loss:.4g}, "
             f"gradient norm {incident.norm:.3g}, batch {incident.batch}); `audit --step {step}` shows its documents; "
-            "change guard.policy or the data to go on"
+            "start again with another guard to go on (--set guard.policy=skip leaves it out, log trains on it)"
         )

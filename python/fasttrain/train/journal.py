@@ -33,6 +33,7 @@ class Journal:
             "threads": torch.get_num_threads(),
             "peak_flops": peak.flops,
             "peak_source": peak.source,
+            "guard": setup.guard.to_dict(),
         }
 
     def begin(self, state: State, *, is_resumed: bool, **about: Any) -> bool:

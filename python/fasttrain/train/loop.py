@@ -17,7 +17,6 @@ from fasttrain.batch.order import BatchConfig
 from fasttrain.checkpoint.config import CheckpointConfig
 from fasttrain.comm.group import Group
 from fasttrain.comm.mesh import LayoutConfig, build_mesh
-from fasttrain.core.errors import ConfigError
 from fasttrain.core.log import Progress, progress
 from fasttrain.core.malloc import keep_pages
 from fasttrain.core.precision import DTYPES, Precision
@@ -51,7 +50,7 @@ from fasttrain.train.machine import (
 from fasttrain.train.prefetch import Prefetch
 from fasttrain.train.profile import Profile
 from fasttrain.train.result import Result
-from fasttrain.train.setup import Setup
+from fasttrain.train.setup import Setup, check_layout
 from fasttrain.train.state import Keeper, State, started_precision
 
 log = logging.getLogger("fasttrain.train")
@@ -79,6 +78,7 @@ def run(
     """Train on the token shards of a run folder, or go on where an interrupted run was; called by every rank.
 
     A finished run returns at once. SIGTERM on any rank saves a checkpoint and returns a result that is not finished.
+    Ctrl-C does the same and raises KeyboardInterrupt then, so that nothing behind the training begins.
     Args:
         layout: how ranks share the work; may change between start and resume.
         mixture: weights by source.
@@ -115,7 +115,10 @@ def run(
     threads = choose_threads(train.threads, ranks_here)
     with torch_settings(threads, deterministic=train.deterministic), StopSignal().listening() as stop:
         with Loop(setup, device=device, precision=precision, stop=stop) as loop:
-            return loop.run()
+            done = loop.run()
+    if stop.is_interrupt:
+        raise KeyboardInterrupt
+    return done
 
 
 class Loop:
@@ -124,10 +127,8 @@ class Loop:
     def __init__(self, setup: Setup, *, device: torch.device, precision: Precision, stop: StopSignal) -> None:
         self.setup, self.device, self.precision, self.stop = setup, device, precision, stop
         self.world, self.train, self.num_steps = setup.world, setup.train, setup.num_steps
+        check_layout(setup.model, setup.batch, setup.layout, setup.world.size)
         self.mesh = build_mesh(setup.world, setup.layout)
-        smallest = setup.batch.smallest()
-        if smallest < self.mesh.dp.size:
-            raise ConfigError(f"batch.global_batch: must be at least layout.dp = {self.mesh.dp.size}, got {smallest}")
         self.order = setup.open_order()
         probe = open_shards(setup.folder.shards / "probe")
         self.probe = {n: cut_probe(shard, setup.train.eval_tokens) for n, shard in probe.items() if shard.num_docs}

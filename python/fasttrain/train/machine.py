@@ -108,22 +108,39 @@ def garbage_between_steps(every_steps: int = 100) -> Iterator[Callable[[int], No
 
 
 class StopSignal:
-    """Notes SIGTERM (what Slurm, Kubernetes and `kill` send) instead of dying of it."""
+    """Notes SIGTERM (what Slurm, Kubernetes and `kill` send) and Ctrl-C instead of dying of them.
+
+    A second Ctrl-C ends the process at once.
+    """
 
     def __init__(self) -> None:
         self.is_set = False
+        self.is_interrupt = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if self.is_interrupt:
+                raise KeyboardInterrupt
+            self.is_interrupt = True
+            # Not by the log: what a signal interrupts may be a message half written.
+            os.write(2, b"\ntrain: this step is finished and saved, then it stops; Ctrl-C again stops at once\n")
         self.is_set = True
 
     @contextmanager
     def listening(self) -> Iterator["StopSignal"]:
-        """Note signals within the block. Only the main thread of a process can; elsewhere nothing is noted."""
+        """Note signals within the block. Only the main thread of a process can; elsewhere nothing is noted.
+
+        Ctrl-C is left to whoever has taken it already (a notebook, `nohup`).
+        """
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        before = signal.signal(signal.SIGTERM, self._note)
+        numbers = [signal.SIGTERM]
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            numbers.append(signal.SIGINT)
+        before = [signal.signal(number, self._note) for number in numbers]
         try:
             yield self
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)

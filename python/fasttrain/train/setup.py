@@ -15,7 +15,24 @@ from fasttrain.mixture.plan import Mixture
 from fasttrain.model.config import ModelConfig
 from fasttrain.monitor.guard import GuardConfig
 from fasttrain.optim.config import OptimConfig
+from fasttrain.parallel import plan
 from fasttrain.train.config import TrainConfig
+
+
+def check_layout(model: ModelConfig, batch: BatchConfig, layout: LayoutConfig, num_ranks: int) -> None:
+    """Raise ConfigError, naming the key, unless so many ranks can train the model on the batch.
+
+    Asked before a journey begins: the engine would find out only when the data are made.
+    """
+    layout = layout.resolve(num_ranks)
+    plan.check(model, tp=layout.tp, pp=layout.pp)
+    if batch.smallest() < layout.dp:
+        raise ConfigError(f"batch.global_batch: must be at least layout.dp = {layout.dp}, got {batch.smallest()}")
+    if model.positions == "learned" and batch.seq_len > model.max_seq_len:
+        raise ConfigError(
+            f"batch.seq_len: must be at most model.max_seq_len = {model.max_seq_len} (learned positions), got "
+            f"{batch.seq_len}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

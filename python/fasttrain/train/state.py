@@ -8,7 +8,7 @@ from fasttrain.checkpoint import store
 from fasttrain.checkpoint.config import CheckpointConfig
 from fasttrain.checkpoint.save import Saver
 from fasttrain.comm.group import Group
-from fasttrain.core.errors import ConfigError, FasttrainError
+from fasttrain.core.errors import ConfigError, FasttrainError, FormatError
 from fasttrain.core.precision import Precision
 from fasttrain.monitor.guard import Guard
 from fasttrain.parallel.engine import Engine
@@ -31,9 +31,14 @@ class State:
 
 
 def started_precision(folder: Path) -> Precision | None:
-    """The precision of the run whose checkpoints lie in `folder`; None when it has none yet."""
-    found = store.steps(folder)
-    return store.load(store.path_of(folder, found[-1])).meta.get("precision") if found else None
+    """The precision of the run whose checkpoints lie in `folder`, the same in all; None when it has none yet."""
+    for step in reversed(store.steps(folder)):
+        try:
+            precision: Precision | None = store.load(store.path_of(folder, step)).meta.get("precision")
+        except FormatError:  # `Keeper.newest` passes it over and says so
+            continue
+        return precision
+    return None
 
 
 class Keeper:
