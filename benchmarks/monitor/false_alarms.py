@@ -2,9 +2,9 @@
 
 It judges loss and gradient norm of each step in metrics.jsonl again, by the defaults; the runs must have been clean
 (nothing injected, no divergence, policy log, so that nothing was left out). Folders that differ in a last `.number` are
-one row. Zero alarms in n steps bound the rate by 3 / n (95 %). The rate at the threshold itself is also estimated from
-the largest values that were seen: above the 100th largest of n, z is taken as exponential, which overstates a tail that
-falls faster; so it does here (the mean excess falls with the place where it is taken).
+one row. Zero alarms in n steps bound the rate by 3 / n (95 %). The rate at the threshold is also estimated from the
+largest values that were seen, as if z fell exponentially above the 300th, 100th and 30th of them: where the manners
+differ in their tails, the estimate from fewer values follows the heaviest.
 """
 
 import re
