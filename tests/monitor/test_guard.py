@@ -81,6 +81,30 @@ def test_a_falling_loss_is_no_spike_and_a_quiet_window_has_a_floor():
     assert guard.check(4.05, 1.05).action == "ok"
 
 
+def test_z_worked_by_hand():
+    """Window 1..11: median 6, MAD 3, 90 % quantile 10. Then with a long tail upwards: median 1, MAD 0, quantile 3."""
+    guard = Guard(GuardConfig(warmup_steps=11, window=11))
+    for loss in range(1, 12):
+        guard.check(loss, 1.0)
+    assert guard.check(15.0, 1.0).loss_z == pytest.approx(9 / (1.4826 * 3))
+    guard = Guard(GuardConfig(warmup_steps=11, window=11))
+    for loss in [1.0] * 8 + [2.0, 3.0, 4.0]:
+        guard.check(loss, math.exp(loss))
+    decision = guard.check(5.0, math.exp(5.0))
+    assert decision.loss_z == decision.norm_z == pytest.approx(4 / (2 / 1.2816))
+
+
+def test_a_rare_document_in_a_small_batch_is_no_spike_and_hides_none():
+    """Norms of 10 to 25 times the median every 30 steps: one sequence of four in another script than the others."""
+    guard = Guard(GuardConfig(policy="skip"))
+    draws = random.Random(11)
+    for k in range(2000):
+        norm = math.exp(draws.gauss(0.2, 0.1)) * (draws.uniform(10, 25) if k % 30 == 29 else 1.0)
+        assert guard.check(4.5 + draws.gauss(0, 0.4) + (k % 30 == 29), norm).action == "ok", k
+    assert guard.check(4.5, 1000.0).action == "skip"
+    assert guard.check(13.0, 1.0).action == "skip"
+
+
 def test_too_many_in_a_row_halt_under_any_policy():
     guard = Guard(GuardConfig(policy="log", max_consecutive=3))
     run(guard, 100)
