@@ -41,3 +41,14 @@ def on_threads(numbers, run):
 def assert_same_bits(got, expected):
     for name, value in expected.items():
         assert torch.equal(got[name], value), name
+
+
+def hold_the_same_bits(run, times=200):
+    """`run()` gives the bits of its first time every time, on two threads whatever the suite has."""
+
+    def again():
+        first = run()
+        for _ in range(times):
+            assert_same_bits(run(), first)
+
+    on_threads((2,), again)

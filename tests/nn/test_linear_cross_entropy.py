@@ -10,7 +10,7 @@ from fasttrain.core import backend
 from fasttrain.nn import linear_cross_entropy_op as op
 from fasttrain.nn.arrays import array
 from fasttrain.nn.linear_cross_entropy import linear_cross_entropy, linear_token_loss
-from nn.made_error import assert_same_bits, hold_error, on_threads, poisoned_memory
+from nn.made_error import assert_same_bits, hold_error, hold_the_same_bits, on_threads, poisoned_memory
 
 OP = "linear_cross_entropy"
 EVERY = [*backend.implementations(OP), "torch"]
@@ -133,12 +133,11 @@ def test_threads_do_not_matter_between_the_products(how, dtype):
         assert_same_bits(other, first)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", NATIVE)
 def test_the_same_bits_200_times(how):
     tensors = draw(70, 33, 131, torch.bfloat16)
-    first = run(tensors, "weighted", how)
-    for _ in range(200):
-        assert_same_bits(run(tensors, "weighted", how), first)
+    hold_the_same_bits(lambda: run(tensors, "weighted", how))
 
 
 @pytest.mark.parametrize("how", EVERY)
