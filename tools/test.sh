@@ -12,11 +12,15 @@ fi
 start=$SECONDS
 ruff format --check --quiet .
 ruff check --quiet .
-mypy
+mypy & # takes one core: the build is made beside it
+types=$!
+tools/test_native.sh --build
+wait "$types"
 codespell README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md python csrc tools # tests hold mistakes on purpose
 # Two at a time at most: the tests that start ranks bring processes of their own. A file stays on one worker, and so do
-# the runs that its tests share.
-workers=$(python -c 'from fasttrain.core import backend; print(min(2, backend.num_threads()))')
-python -m pytest -q -p no:benchmark -n "$workers" --dist loadfile --no-loadscope-reorder -m "not slow" tests
+# the runs that its tests share. They share out the cores: threads that have none keep the others waiting.
+cores=$(python -c 'from fasttrain.core import backend; print(backend.num_threads())')
+workers=$((cores < 2 ? 1 : 2))
+OMP_NUM_THREADS=$((cores / workers)) OMP_WAIT_POLICY=passive python -m pytest -q -p no:benchmark -n "$workers" --dist loadfile --no-loadscope-reorder -m "not slow" tests
 tools/test_native.sh
 echo "fasttrain: all tests passed in $((SECONDS - start)) s"

@@ -13,8 +13,7 @@ namespace {
 
 using Floats = bind::Array<float>;
 using Ints = bind::Array<std::int32_t>;
-
-std::size_t dim(const py::array& a, int i) { return static_cast<std::size_t>(a.shape(i)); }
+using bind::dim;
 
 // A (B, T, heads, D) array of fp32, or of bf16 as uint16, whose D values lie together.
 nn::Strided strided(const py::array& a, bool bf16) {

@@ -38,7 +38,7 @@ nn::AttentionTensorArgs attention_arguments(const bind::Pointers& p, const bind:
           scale};
 }
 
-void bind_attention(py::module_& m) {
+void bind_attention_cuda(py::module_& m) {
   m.attr("attention_range_block") = nn::attention_range_block;
   m.def(
       "attention_tensor",
@@ -55,7 +55,7 @@ void bind_attention(py::module_& m) {
       "q, k, v, lo, hi, out, lse, dout, dq, dk, dv, rows, ranges on the device; B, Bm, Tq, Tk, H, Hkv, D.");
 }
 
-void bind_rms_norm(py::module_& m) {
+void bind_rms_norm_cuda(py::module_& m) {
   m.attr("rms_norm_cuda_max_C") = nn::rms_norm_cuda_max_C;
   m.attr("rms_norm_cuda_parts") = nn::rms_norm_cuda_parts;
   m.def(
@@ -88,7 +88,7 @@ void bind_rms_norm(py::module_& m) {
       "x, residual, weight, r, y, rstd, dy, dr, dresidual, dx, dweight, parts on the device; N, C.");
 }
 
-void bind_swiglu(py::module_& m) {
+void bind_swiglu_cuda(py::module_& m) {
   m.def(
       "swiglu_cuda",
       [](const bind::Pointers& p, std::size_t N, bool bf16, bool backward, std::uintptr_t stream) {
@@ -111,7 +111,7 @@ void bind_swiglu(py::module_& m) {
 }  // namespace
 
 void bind_nn_cuda(py::module_& m) {
-  bind_attention(m);
-  bind_rms_norm(m);
-  bind_swiglu(m);
+  bind_attention_cuda(m);
+  bind_rms_norm_cuda(m);
+  bind_swiglu_cuda(m);
 }

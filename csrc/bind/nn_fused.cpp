@@ -14,8 +14,7 @@ namespace {
 
 using Floats = bind::Array<float>;
 using Maybe = std::optional<py::array>;  // None, or fp32 or bf16
-
-std::size_t dim(const py::array& a, int i) { return static_cast<std::size_t>(a.shape(i)); }
+using bind::dim;
 
 // Shapes come from y or dy; the face has checked that the others agree.
 nn::RmsNormArgs rms_norm_arguments(const py::array& x, const py::array& stream, const Floats& weight, int threads) {

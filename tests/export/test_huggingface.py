@@ -191,28 +191,36 @@ def test_a_tokenizer_without_an_end_is_refused(tmp_path):
 PIECES = [("▁", -4.0), *((c, -5.0) for c in "abcdehlorw,!\n"), ("he", -1.0), ("ll", -1.5), ("▁w", -2.0), ("hell", -2.5)]
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "options"),
-    [
-        ("bpe", {"byte_fallback": True, "remove_extra": False}),
-        ("unigram", {"byte_fallback": True, "remove_extra": False}),
-        ("unigram", {}),
-        ("bpe", {"dummy_prefix": False}),
-    ],
-)
-def test_transformers_reads_a_sentencepiece_model_with_the_same_ids(tmp_path, algorithm, options):
-    net = small_model()
-    path = tmp_path / "tokenizer.model"
-    path.write_bytes(pieces.model(PIECES, algorithm=algorithm, **options))
-    folder = write_folder(net.config, net.state_dict(), path, tmp_path / "out")
+PIECE_MODELS = {
+    "bpe with bytes": {"algorithm": "bpe", "byte_fallback": True, "remove_extra": False},
+    "unigram with bytes": {"algorithm": "unigram", "byte_fallback": True, "remove_extra": False},
+    "unigram": {"algorithm": "unigram"},
+    "bpe without prefix": {"algorithm": "bpe", "dummy_prefix": False},
+}
+PIECE_TEXTS = ["hello world", " hello,  world! ", "\nhe €é", "", " ", "a" * 300]
+
+
+@pytest.fixture(scope="module")
+def loaded_pieces(tmp_path_factory):
+    """An export with each model, and what transformers says of it."""
+    net, root, folders = small_model(), tmp_path_factory.mktemp("pieces"), {}
+    for number, (name, options) in enumerate(PIECE_MODELS.items()):
+        path = root / f"{number}.model"
+        path.write_bytes(pieces.model(PIECES, **options))
+        folders[name] = path, write_folder(net.config, net.state_dict(), path, root / str(number))
+    said = ask([str(folder) for _, folder in folders.values()], PIECE_TEXTS)
+    return {name: (path, folder, said[str(folder)]) for name, (path, folder) in folders.items()}
+
+
+@pytest.mark.parametrize("name", PIECE_MODELS)
+def test_transformers_reads_a_sentencepiece_model_with_the_same_ids(loaded_pieces, name):
+    path, folder, said = loaded_pieces[name]
     assert (folder / "tokenizer.model").read_bytes() == path.read_bytes()
     ours = SentencePieceTokenizer.load(path)
-    texts = ["hello world", " hello,  world! ", "\nhe €é", "", " ", "a" * 300]
-    said = ask([str(folder)], texts)[str(folder)]
-    assert said["ids"] == [ours.encode(t).tolist() for t in texts]
+    assert said["ids"] == [ours.encode(t).tolist() for t in PIECE_TEXTS]
     assert said["eos"] == ours.eot_id
-    if options.get("byte_fallback"):
-        assert said["back"] == texts
+    if PIECE_MODELS[name].get("byte_fallback"):
+        assert said["back"] == PIECE_TEXTS
 
 
 def test_the_card_says_what_it_was_trained_on(tmp_path):

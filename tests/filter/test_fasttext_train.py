@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from cli import called
 from fasttrain.core.errors import FormatError
 from fasttrain.filter import classifier_data, fasttext, fasttext_train
 from fasttrain.filter.fasttext_train import TrainConfig
@@ -120,7 +121,8 @@ def test_auc_and_precision_by_hand():
     assert classifier_data.precision_recall(scores, positive, 0.95) == (1.0, 0.0)
 
 
-def test_the_command(tmp_path):
+@pytest.mark.once
+def test_the_command(tmp_path, monkeypatch):
     texts, labels = examples(600)
     good = [texts[i].decode() for i in np.flatnonzero(labels == 0)]
     bad = [texts[i].decode() for i in np.flatnonzero(labels == 1)]
@@ -129,19 +131,15 @@ def test_the_command(tmp_path):
     (tmp_path / "bad.txt").write_text("\n".join(bad))
     sides = ["--positive", "good.jsonl.gz", "--negative", "bad.txt"]
     sizes = ["--set", "dim=8", "--set", "bucket=500", "--set", "rate=0.5"]
-    command = [sys.executable, "-m", "fasttrain", "classifier"]
-    trained = subprocess.run(
-        [*command, "train", *sides, "--out", "m.bin", *sizes], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    tested = subprocess.run(
-        [*command, "test", "m.bin", *sides], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "fasttrain", "classifier", "train", *sides, "--out", "m.bin", *sizes]
+    trained = subprocess.run(command, capture_output=True, text=True, check=True)
+    tested = called.fasttrain("classifier", "test", "m.bin", *sides)
+    assert tested.returncode == 0, tested.stderr
     held_out = [line for line in tested.stdout.splitlines() if line.startswith(("held out", "threshold"))]
     assert len(held_out) == 6
     assert all(line in trained.stdout for line in held_out)
     assert float(held_out[0].rpartition(" ")[2]) > 0.98
-    wrong = subprocess.run(
-        [*command, "train", *sides, "--out", "m.bin", "--set", "dim"], cwd=tmp_path, capture_output=True
-    )
+    wrong = called.fasttrain("classifier", "train", *sides, "--out", "m.bin", "--set", "dim")
     assert wrong.returncode == 2
-    assert b"--set must be KEY=NUMBER" in wrong.stderr
+    assert "--set must be KEY=NUMBER" in wrong.stderr

@@ -1,3 +1,4 @@
+import functools
 import unicodedata
 
 import numpy as np
@@ -91,23 +92,35 @@ def test_scripts(impl, entry, text, hits):
     assert counts(lists, [text, "a" * 40 + " " + text + " " + "b" * 40], impl) == [[hits, 0, 0, 0]] * 2
 
 
+@functools.cache
+def every_character():
+    """Of the large ranges of one kind (unassigned, private, Han, Hangul) each 97th stands for all."""
+    return [
+        c
+        for c in map(chr, (*range(0xD800), *range(0xE000, 0x110000)))
+        if unicodedata.category(c) not in {"Cn", "Co", "Lo"} or ord(c) % 97 == 0 or ord(c) < 0x3100
+    ]
+
+
+@functools.cache
+def every_character_between_letters():
+    """Lists, texts and the reference's answer, once for all implementations."""
+    entries = {}
+    for entry in ("x", "ü", "の"):
+        word_list.add(entries, entry, "words")
+    lists = word_list.compile_lists([entries])
+    texts = [f"x{c}x {c}ü{c} の{c}の" for c in every_character()]
+    return lists, texts, [list(word_list_ref.count(t.encode(), lists.entries[0], 3)) for t in texts]
+
+
 def test_every_character_has_the_reference_s_case_and_kind(impl):
     if impl == "reference":
         pytest.skip("compared with itself")
     if unicodedata.unidata_version != "14.0.0":
         pytest.skip("the tables are of Unicode 14.0.0")
-    # Of the large ranges of one kind (unassigned, private, Han, Hangul) each 97th stands for all.
-    characters = [
-        c
-        for c in map(chr, (*range(0xD800), *range(0xE000, 0x110000)))
-        if unicodedata.category(c) not in {"Cn", "Co", "Lo"} or ord(c) % 97 == 0 or ord(c) < 0x3100
-    ]
-    entries = {}
-    for entry in ("x", "ü", "の"):
-        word_list.add(entries, entry, "words")
-    lists = word_list.compile_lists([entries])
-    texts = [f"x{c}x {c}ü{c} の{c}の" for c in characters]
-    assert counts(lists, texts, impl) == [list(word_list_ref.count(t.encode(), lists.entries[0], 3)) for t in texts]
+    lists, texts, wanted = every_character_between_letters()
+    assert counts(lists, texts, impl) == wanted
+    characters = every_character()
     lists = word_list.compile_lists(
         [{f"{word_list_ref.lower(c)}q": 1 for c in characters if not word_list_ref.is_gap(c)}]
     )

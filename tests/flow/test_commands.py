@@ -7,14 +7,23 @@ import urllib.request
 
 import pytest
 
+from cli import called
 from fasttrain.cli.report import make_server
 from fasttrain.formats.run_folder import RunFolder
 from flow import journey
 
 
-def ask(*arguments, status=0):
-    done = journey.fasttrain(*map(str, arguments), ranks=1)
-    assert done.returncode == status, done.stderr[-2000:]
+def ask(*arguments):
+    return said(journey.fasttrain(*map(str, arguments), ranks=1))
+
+
+def ask_here(*arguments):
+    """In this process."""
+    return said(called.fasttrain(*arguments))
+
+
+def said(done):
+    assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
 
@@ -26,23 +35,23 @@ def test_audit_finds_a_text_and_every_decision_about_it(unbroken):
 
 
 def test_audit_answers_for_a_benchmark(unbroken):
-    assert "clean items" in ask("audit", "benchmark", unbroken[0], "HumanEval")
+    assert "clean items" in ask_here("audit", "benchmark", unbroken[0], "HumanEval")
 
 
 def test_audit_names_the_documents_of_a_step(unbroken):
-    out = ask("audit", unbroken[0], "--step", "3")
+    out = ask_here("audit", unbroken[0], "--step", "3")
     assert "step 3" in out
     assert "demo_lake/" in out
 
 
 def test_audit_says_what_was_trained_on_by_source_and_licence(unbroken):
-    out = ask("audit", unbroken[0])
+    out = ask_here("audit", unbroken[0])
     assert "BSD-3-Clause" in out
     assert "epochs" in out
 
 
 def test_audit_answers_sql(unbroken):
-    out = ask(
+    out = ask_here(
         "audit", unbroken[0], "--sql", "SELECT decision, count(*) AS n FROM ledger WHERE stage = 'dedup' GROUP BY 1"
     )
     assert "kept" in out
@@ -50,9 +59,9 @@ def test_audit_answers_sql(unbroken):
 
 
 def test_audit_takes_one_question(unbroken):
-    journey_error = journey.fasttrain("audit", str(unbroken[0]), "--step", "1", "--sql", "SELECT 1", ranks=1)
-    assert journey_error.returncode == 2
-    assert "one question at a time, got --step and --sql" in journey_error.stderr
+    done = called.fasttrain("audit", unbroken[0], "--step", "1", "--sql", "SELECT 1")
+    assert done.returncode == 2
+    assert "one question at a time, got --step and --sql" in done.stderr
 
 
 def test_generate_is_seeded(unbroken):
@@ -79,14 +88,14 @@ def test_export_writes_where_it_is_told(unbroken, tmp_path):
 
 
 def test_estimate_runs_nothing(tmp_path):
-    out = ask("estimate", journey.RECIPE, "--no-calibrate", "--ranks", "4", "--set", "layout.tp=2")
+    out = ask_here("estimate", journey.RECIPE, "--no-calibrate", "--ranks", "4", "--set", "layout.tp=2")
     assert "dp 2, tp 2, pp 1" in out
     assert "6 * " in out  # the formula is printed
 
 
 def test_tokenizer_report_compares_on_text(unbroken, tmp_path):
     (tmp_path / "a.txt").write_text("All human beings are born free and equal in dignity and rights.\n" * 20)
-    out = ask("tokenizer", "report", unbroken[0], "--text", tmp_path / "a.txt")
+    out = ask_here("tokenizer", "report", unbroken[0], "--text", tmp_path / "a.txt")
     assert "bytes/token" in out
     assert "a.txt" in out
 

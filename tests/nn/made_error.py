@@ -66,3 +66,11 @@ def on_threads(numbers, run):
 def assert_same_bits(got, expected):
     for name, value in expected.items():
         assert torch.equal(got[name], value), name
+
+
+def hold_the_same_bits(run, times=200):
+    """Under load `run()` gives the bits of its first time every time, on three threads whatever the suite has."""
+    with under_load():
+        first = run()
+        for _ in range(times):
+            assert_same_bits(run(), first)

@@ -140,6 +140,7 @@ def test_threads_do_not_matter(how, case, dtype):
         assert_same_bits(other, results[0])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("dtype", DTYPES[:2])
 def test_two_hundred_runs_under_load_give_the_same_bits(dtype):
     tensors, keys = draw("multi-query, documents", dtype)

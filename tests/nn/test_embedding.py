@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from fasttrain.core import backend
 from fasttrain.nn.embedding import Embedding, embedding
 from fasttrain.nn.embedding_op import embedding_backward_op, embedding_op
-from nn.made_error import assert_same_bits, hold_error, on_threads, poisoned_memory, under_load
+from nn.made_error import assert_same_bits, hold_error, hold_the_same_bits, on_threads, poisoned_memory
 
 OP = "embedding"
 EVERY = [*backend.implementations(OP), "torch"]
@@ -96,13 +96,11 @@ def test_bits_do_not_depend_on_threads_strides_or_scratch(how, dtype):
     assert_same_bits(run(ids, expanded, how), run(ids, {name: x.contiguous() for name, x in expanded.items()}, how))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", NATIVE)
 def test_the_same_bits_200_times_under_load(how):
     ids, tensors = draw((3, 200), 300, 67, torch.bfloat16)
-    with under_load():
-        first = run(ids, tensors, how)
-        for _ in range(200):
-            assert_same_bits(run(ids, tensors, how), first)
+    hold_the_same_bits(lambda: run(ids, tensors, how))
 
 
 def test_gradients_add_up():

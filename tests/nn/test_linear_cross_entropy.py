@@ -11,7 +11,7 @@ from fasttrain.nn import linear_cross_entropy_op as op
 from fasttrain.nn import linear_cross_entropy_products as products
 from fasttrain.nn.arrays import array
 from fasttrain.nn.linear_cross_entropy import linear_cross_entropy, linear_token_loss
-from nn.made_error import assert_same_bits, hold_error, on_threads, poisoned_memory, under_load
+from nn.made_error import assert_same_bits, hold_error, hold_the_same_bits, on_threads, poisoned_memory
 
 OP = "linear_cross_entropy"
 EVERY = [*backend.implementations(OP), "torch"]
@@ -135,13 +135,11 @@ def test_threads_do_not_matter_between_the_products(how, dtype):
         assert_same_bits(other, first)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", NATIVE)
 def test_the_same_bits_200_times_under_load(how):
     tensors = draw(70, 33, 131, torch.bfloat16)
-    with under_load():
-        first = run(tensors, "weighted", how)
-        for _ in range(200):
-            assert_same_bits(run(tensors, "weighted", how), first)
+    hold_the_same_bits(lambda: run(tensors, "weighted", how))
 
 
 @pytest.mark.parametrize("how", EVERY)

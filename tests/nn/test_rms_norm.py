@@ -6,7 +6,7 @@ import torch
 from fasttrain.core import backend
 from fasttrain.nn.rms_norm import RMSNorm, rms_norm, rms_norm_residual
 from fasttrain.nn.rms_norm_op import rms_norm_backward_op, rms_norm_op, rms_norm_residual_op
-from nn.made_error import assert_same_bits, hold_error, on_threads, poisoned_memory, under_load
+from nn.made_error import assert_same_bits, hold_error, hold_the_same_bits, on_threads, poisoned_memory
 
 OP = "rms_norm"
 EVERY = [*backend.implementations(OP), "torch"]
@@ -112,13 +112,11 @@ def test_broadcast_inputs_and_gradients(how, dtypes):
     assert_same_bits(run(wide, how), run(plain, how))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", NATIVE)
 def test_the_same_bits_200_times_under_load(how):
     tensors = draw((300, 67), "bf16 on an fp32 stream")
-    with under_load():
-        first = run(tensors, how)
-        for _ in range(200):
-            assert_same_bits(run(tensors, how), first)
+    hold_the_same_bits(lambda: run(tensors, how))
 
 
 @pytest.mark.parametrize("how", EVERY)

@@ -6,7 +6,7 @@ import torch
 from fasttrain.core import backend
 from fasttrain.nn.rope import positions, rope, rope_tables
 from fasttrain.nn.rope_op import rope_op
-from nn.made_error import assert_same_bits, hold_error, on_threads, poisoned_memory, under_load
+from nn.made_error import assert_same_bits, hold_error, hold_the_same_bits, on_threads, poisoned_memory
 
 OP = "rope"
 EVERY = [*backend.implementations(OP), "torch"]
@@ -76,13 +76,11 @@ def test_bits_do_not_depend_on_threads_strides_or_scratch(how, dtype):
     assert_same_bits(run(expanded, tables, how), run({n: x.contiguous() for n, x in expanded.items()}, tables, how))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", NATIVE)
 def test_the_same_bits_200_times_under_load(how):
     tensors, tables = draw((3, 67, 3, 66), torch.bfloat16)
-    with under_load():
-        first = run(tensors, tables, how)
-        for _ in range(200):
-            assert_same_bits(run(tensors, tables, how), first)
+    hold_the_same_bits(lambda: run(tensors, tables, how))
 
 
 @pytest.mark.parametrize("how", EVERY)

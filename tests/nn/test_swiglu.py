@@ -6,7 +6,7 @@ import torch
 from fasttrain.core import backend
 from fasttrain.nn.swiglu import swiglu
 from fasttrain.nn.swiglu_op import swiglu_backward_op, swiglu_op
-from nn.made_error import assert_same_bits, hold_error, on_threads, poisoned_memory, under_load
+from nn.made_error import assert_same_bits, hold_error, hold_the_same_bits, on_threads, poisoned_memory
 
 OP = "swiglu"
 EVERY = [*backend.implementations(OP), "torch"]
@@ -65,13 +65,11 @@ def test_bits_do_not_depend_on_threads_strides_or_scratch(how, dtype):
     assert_same_bits(run(expanded, how), run({name: x.contiguous() for name, x in expanded.items()}, how))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", NATIVE)
 def test_the_same_bits_200_times_under_load(how):
     tensors = draw((40, 1003), torch.bfloat16)
-    with under_load():
-        first = run(tensors, how)
-        for _ in range(200):
-            assert_same_bits(run(tensors, how), first)
+    hold_the_same_bits(lambda: run(tensors, how))
 
 
 @pytest.mark.parametrize("how", EVERY)

@@ -1,5 +1,6 @@
 """Steps of normalisers against Hugging Face tokenizers 0.23, unicodedata and the definition."""
 
+import functools
 import unicodedata
 
 import numpy as np
@@ -59,11 +60,16 @@ def check(step, impl, texts, **how):
         assert made[n].decode() == wanted(step, text), ascii(text)[:200]
 
 
+@functools.cache
+def decomposed():
+    return frozenset(c for c in SCALARS if THEIRS["NFD"].normalize_str(c) == c)
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_every_scalar(step, impl):
     chars = FEW if impl == "reference" else SCALARS
     if step == "strip_accents":
-        chars = "".join(c for c in chars if THEIRS["NFD"].normalize_str(c) == c)
+        chars = "".join(c for c in chars if c in decomposed())
     texts = [chars[k : k + 2048] for k in range(0, len(chars), 2048)]
     if step in FORMS or step == "strip_accents":  # apart, so that none meets its neighbour
         texts = ["x".join(text) for text in texts]
