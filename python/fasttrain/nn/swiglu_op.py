@@ -12,12 +12,17 @@ from fasttrain.core import backend
 from fasttrain.nn.arrays import array
 
 
-@torch.library.custom_op("fasttrain::swiglu", mutates_args=(), device_types="cpu")
-def swiglu_op(gate: Tensor, up: Tensor, impl: str) -> Tensor:
+def forward(gate: Tensor, up: Tensor, impl: str) -> Tensor:
     """Return silu(gate) * up."""
-    out = gate.new_empty(gate.shape)
-    backend.native("swiglu")(*(array(x) for x in (gate, up, out)), torch.get_num_threads(), impl)
+    gate, up = gate.contiguous(), up.contiguous()
+    out = torch.empty_like(gate)
+    addresses = gate.data_ptr(), up.data_ptr(), out.data_ptr()
+    is_bf16, threads = gate.dtype is torch.bfloat16, torch.get_num_threads()
+    backend.native("swiglu")(*addresses, gate.numel(), is_bf16, threads, impl)
     return out
+
+
+swiglu_op = torch.library.custom_op("fasttrain::swiglu", forward, mutates_args=(), device_types="cpu")
 
 
 @swiglu_op.register_fake
