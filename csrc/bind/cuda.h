@@ -8,15 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "bind/addresses.h"
+
 namespace fasttrain::bind {
 
 using Pointers = std::vector<std::uintptr_t>;
 using Sizes = std::vector<std::size_t>;
-
-template <typename T>
-T* pointer(std::uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
 
 inline void counted(const char* op, std::size_t pointers, std::size_t wanted_pointers, std::size_t sizes,
                     std::size_t wanted_sizes) {

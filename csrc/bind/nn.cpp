@@ -1,6 +1,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "bind/addresses.h"
 #include "bind/arrays.h"
 #include "core/cuda.h"
 #include "nn/attention.h"
@@ -44,6 +49,39 @@ nn::AttentionArgs arguments(const py::array& q, const py::array& k, const py::ar
   return p;
 }
 
+using Four = std::array<std::size_t, 4>;
+
+// A decoding step without a gradient: at most attention_few queries a kv head, whose ranges are made here (those of
+// key_ranges in fasttrain/nn/segments.py); no statistics are kept.
+void attention_step(std::uintptr_t q, std::uintptr_t k, std::uintptr_t v, std::uintptr_t out, const Four& q_shape,
+                    const Four& k_shape, const Four& q_strides, const Four& k_strides, const Four& v_strides, bool bf16,
+                    bool causal, std::int32_t window, float scale, float softcap, int threads,
+                    const std::string& impl) {
+  const auto fn = pick(nn::attention_impls(), "attention", impl);
+  const auto place = [](std::uintptr_t x, const Four& s) {
+    return nn::Strided{bind::pointer<const void>(x), s[0], s[1], s[2]};
+  };
+  nn::AttentionArgs p{};
+  p.q = place(q, q_strides), p.k = place(k, k_strides), p.v = place(v, v_strides), p.out = bind::pointer<void>(out);
+  p.B = q_shape[0], p.Bm = 1, p.Tq = q_shape[1], p.H = q_shape[2], p.D = q_shape[3];
+  p.Tk = k_shape[1], p.Hkv = k_shape[2], p.scale = scale, p.softcap = softcap, p.bf16 = bf16, p.threads = threads;
+  if (!nn::attention_is_decode(p.Tq, p.H, p.Hkv)) throw std::invalid_argument("attention: too many queries for a step");
+  std::array<std::int32_t, nn::attention_few> lo, hi;
+  const auto keys = static_cast<std::int32_t>(p.Tk), queries = static_cast<std::int32_t>(p.Tq);
+  for (std::int32_t i = 0; i < queries; ++i) {
+    const std::int32_t behind = keys - queries + 1 + i;
+    lo[i] = window == 0 ? 0 : std::max(0, behind - window);
+    hi[i] = causal ? behind : keys;
+    if (window != 0) hi[i] = std::max(lo[i], std::min(hi[i], behind + window - 1));
+  }
+  p.lo = lo.data(), p.hi = hi.data();
+  const auto work = std::make_unique_for_overwrite<float[]>(
+      nn::attention_work(p.B, p.Tq, p.Tk, p.H, p.Hkv, p.D, bf16, false));
+  p.work = work.get();
+  py::gil_scoped_release nogil;
+  fn(p);
+}
+
 }  // namespace
 
 void bind_nn(py::module_& m) {
@@ -62,6 +100,10 @@ void bind_nn(py::module_& m) {
       },
       "q"_a.noconvert(), "k"_a.noconvert(), "v"_a.noconvert(), "lo"_a.noconvert(), "hi"_a.noconvert(),
       "out"_a.noconvert(), "stats"_a.noconvert(), "work"_a.noconvert(), "scale"_a, "softcap"_a, "threads"_a, "impl"_a);
+  m.def("attention_step", &attention_step, "q"_a, "k"_a, "v"_a, "out"_a, "q_shape"_a, "k_shape"_a, "q_strides"_a,
+        "k_strides"_a, "v_strides"_a, "bf16"_a, "causal"_a, "window"_a, "scale"_a, "softcap"_a, "threads"_a, "impl"_a,
+        "q, k, v, out by their addresses, out contiguous; shapes and strides as torch gives them; window 0: none.");
+  m.attr("attention_few") = nn::attention_few;
   m.def(
       "attention_backward",
       [](const py::array& q, const py::array& k, const py::array& v, const Ints& lo, const Ints& hi, py::array& out,

@@ -1,6 +1,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "bind/addresses.h"
 #include "bind/arrays.h"
 #include "nn/linear_cross_entropy.h"
 #include "nn/rms_norm.h"
@@ -9,6 +10,7 @@
 namespace py = pybind11;
 using namespace py::literals;
 using namespace fasttrain;
+using bind::pointer;
 
 namespace {
 
@@ -30,17 +32,20 @@ void bind_rms_norm(py::module_& m) {
   m.def("rms_norm_parts", &nn::rms_norm_parts, "N"_a, "C"_a);
   m.def(
       "rms_norm",
-      [](const py::array& x, const Maybe& residual, const Floats& weight, Maybe r, py::array& y, Floats& rstd,
-         float eps, int threads, const std::string& impl) {
+      [](std::uintptr_t x, std::uintptr_t residual, std::uintptr_t weight, std::uintptr_t r, std::uintptr_t y,
+         std::uintptr_t rstd, std::size_t N, std::size_t C, bool x_bf16, bool r_bf16, float eps, int threads,
+         const std::string& impl) {
         const auto fn = pick(nn::rms_norm_impls(), "rms_norm", impl);
-        nn::RmsNormArgs p = rms_norm_arguments(x, y, weight, threads);
-        p.x = x.data(), p.residual = bind::data(residual), p.r = bind::mutable_data(r), p.y = y.mutable_data();
-        p.rstd = rstd.mutable_data(), p.eps = eps;
+        nn::RmsNormArgs p{};
+        p.x = pointer<const void>(x), p.residual = pointer<const void>(residual);
+        p.weight = pointer<const float>(weight);
+        p.r = pointer<void>(r), p.y = pointer<void>(y), p.rstd = pointer<float>(rstd);
+        p.N = N, p.C = C, p.x_bf16 = x_bf16, p.r_bf16 = r_bf16, p.eps = eps, p.threads = threads;
         py::gil_scoped_release nogil;
         fn(p);
       },
-      "x"_a.noconvert(), "residual"_a.noconvert(), "weight"_a.noconvert(), "r"_a.noconvert(), "y"_a.noconvert(),
-      "rstd"_a.noconvert(), "eps"_a, "threads"_a, "impl"_a);
+      "x"_a, "residual"_a, "weight"_a, "r"_a, "y"_a, "rstd"_a, "N"_a, "C"_a, "x_bf16"_a, "r_bf16"_a, "eps"_a,
+      "threads"_a, "impl"_a, "Tensors by their addresses, contiguous; 0 for those that a plain norm has not.");
   m.def(
       "rms_norm_backward",
       [](const py::array& dy, const Maybe& dr, py::array& r, const Floats& weight, Floats& rstd, py::array& dresidual,
@@ -150,15 +155,17 @@ void bind_swiglu(py::module_& m) {
   m.def("swiglu_impls", [] { return runnable(nn::swiglu_impls()); });
   m.def(
       "swiglu",
-      [](const py::array& gate, const py::array& up, py::array& out, int threads, const std::string& impl) {
+      [](std::uintptr_t gate, std::uintptr_t up, std::uintptr_t out, std::size_t N, bool bf16, int threads,
+         const std::string& impl) {
         const auto fn = pick(nn::swiglu_impls(), "swiglu", impl);
         nn::SwigluArgs p{};
-        p.gate = gate.data(), p.up = up.data(), p.out = out.mutable_data();
-        p.N = static_cast<std::size_t>(gate.size()), p.bf16 = bind::is_bf16(gate, "swiglu"), p.threads = threads;
+        p.gate = pointer<const void>(gate), p.up = pointer<const void>(up), p.out = pointer<void>(out);
+        p.N = N, p.bf16 = bf16, p.threads = threads;
         py::gil_scoped_release nogil;
         fn(p);
       },
-      "gate"_a.noconvert(), "up"_a.noconvert(), "out"_a.noconvert(), "threads"_a, "impl"_a);
+      "gate"_a, "up"_a, "out"_a, "N"_a, "bf16"_a, "threads"_a, "impl"_a,
+      "gate, up and out by their addresses, N values each.");
   m.def(
       "swiglu_backward",
       [](const py::array& dout, const py::array& gate, const py::array& up, py::array& dgate, py::array& dup,

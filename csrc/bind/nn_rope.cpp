@@ -1,28 +1,33 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "bind/arrays.h"
+#include <array>
+#include <string>
+
+#include "bind/addresses.h"
 #include "nn/rope.h"
 
 namespace py = pybind11;
 using namespace py::literals;
 using namespace fasttrain;
+using bind::pointer;
 
 void bind_nn_rope(py::module_& m) {
   m.def("rope_impls", [] { return runnable(nn::rope_impls()); });
   m.def(
       "rope",
-      [](const py::array& x, const bind::Array<float>& cos, const bind::Array<float>& sin, py::array& out, bool inverse,
-         int threads, const std::string& impl) {
+      [](std::uintptr_t x, std::uintptr_t cos, std::uintptr_t sin, std::uintptr_t out,
+         const std::array<std::size_t, 4>& shape, std::size_t Bt, bool bf16, bool inverse, int threads,
+         const std::string& impl) {
         const auto fn = pick(nn::rope_impls(), "rope", impl);
-        const auto dim = [](const py::array& a, int i) { return static_cast<std::size_t>(a.shape(i)); };
         nn::RopeArgs p{};
-        p.x = x.data(), p.cos = cos.data(), p.sin = sin.data(), p.out = out.mutable_data();
-        p.B = dim(x, 0), p.T = dim(x, 1), p.H = dim(x, 2), p.D = dim(x, 3), p.Bt = dim(cos, 0);
-        p.inverse = inverse, p.bf16 = bind::is_bf16(x, "rope"), p.threads = threads;
+        p.x = pointer<const void>(x), p.cos = pointer<const float>(cos), p.sin = pointer<const float>(sin);
+        p.out = pointer<void>(out);
+        p.B = shape[0], p.T = shape[1], p.H = shape[2], p.D = shape[3], p.Bt = Bt;
+        p.inverse = inverse, p.bf16 = bf16, p.threads = threads;
         py::gil_scoped_release nogil;
         fn(p);
       },
-      "x"_a.noconvert(), "cos"_a.noconvert(), "sin"_a.noconvert(), "out"_a.noconvert(), "inverse"_a, "threads"_a,
-      "impl"_a);
+      "x"_a, "cos"_a, "sin"_a, "out"_a, "shape"_a, "Bt"_a, "bf16"_a, "inverse"_a, "threads"_a, "impl"_a,
+      "x, cos, sin and out by their addresses, contiguous; shape: B, T, H, D.");
 }

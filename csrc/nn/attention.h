@@ -10,10 +10,10 @@
 // exp takes min(S - max S, 0): P is at most 1 whatever the scores.
 //
 // Query head h uses kv head h / (H / Hkv). A query that sees no key gives out = 0 and stats (0, 0), and its gradients
-// are 0. What is not finite stays so. Sums run in fp32, in an order that depends on shapes, ranges and implementation,
-// not on the number of threads. avx512bf16 multiplies bf16 as it is (vdpbf16ps) and rounds P and dS to bf16 for the
-// second product, as torch and FlashAttention do; every other implementation, and decoding steps of few queries, compute
-// bf16 in fp32.
+// are 0. What is not finite stays so, and reaches only those who see it (attention_finite.h). Sums run in fp32, in an
+// order that depends on shapes, ranges and implementation, not on the number of threads. avx512bf16 multiplies bf16 as
+// it is (vdpbf16ps) and rounds P and dS to bf16 for the second product, as torch and FlashAttention do; every other
+// implementation, and decoding steps of few queries, compute bf16 in fp32.
 //
 // Source: Dao 2023 (FlashAttention-2): tiles, online softmax, recomputation from stats; few queries against many keys:
 // keys in splits that are merged (Flash-Decoding).
@@ -44,7 +44,7 @@ struct AttentionArgs {
   const std::int32_t* lo;  // (Bm, Tq)  Bm = B, or 1 when all rows share one mask
   const std::int32_t* hi;  // (Bm, Tq)
   void* out;               // (B, Tq, H, D)  out; in the backward an input; contiguous, as all below
-  float* stats;            // (B, H, Tq, 2)  out; in the backward an input
+  float* stats;            // (B, H, Tq, 2)  out, or null in a decoding step; in the backward an input
   Strided dout;            // (B, Tq, H, D)    backward only, as all below; any strides
   void* dq;                // (B, Tq, H, D)    out
   void* dk;                // (B, Tk, Hkv, D)  out
@@ -68,13 +68,20 @@ constexpr bool attention_is_decode(std::size_t Tq, std::size_t H, std::size_t Hk
   return Tq * (H / Hkv) <= attention_few;
 }
 
-// Floats of scratch. Forward: keys and values of every (b, kv head) packed, or what each split of a decoding step gives
-// (out, max S, sum). Backward: delta and, where dq is not fp32, its sums.
+// Queries of a tile, and the fewest keys of a block, of every implementation.
+constexpr std::size_t attention_tile = 48;
+constexpr std::size_t attention_block = 64;
+
+// Floats of scratch. Forward: keys and values of every (b, kv head) packed and a flag a block, or what each split of a
+// decoding step gives (out, max S, sum). Backward: delta, where dq is not fp32 its sums, a flag a tile and how far each
+// block of keys is.
 constexpr std::size_t attention_work(std::size_t B, std::size_t Tq, std::size_t Tk, std::size_t H, std::size_t Hkv,
                                      std::size_t D, bool bf16, bool backward) {
-  if (backward) return B * H * Tq * (bf16 ? D + 1 : 1);
+  const std::size_t blocks = B * Hkv * ((Tk + attention_block - 1) / attention_block);
+  const std::size_t tiles = B * H * ((Tq + attention_tile - 1) / attention_tile);
+  if (backward) return B * H * Tq * (bf16 ? D + 1 : 1) + tiles + blocks;
   if (attention_is_decode(Tq, H, Hkv)) return B * H * Tq * ((Tk + attention_split - 1) / attention_split) * (D + 2);
-  return 2 * B * Hkv * D * ((Tk + attention_pad - 1) / attention_pad * attention_pad);
+  return 2 * B * Hkv * D * ((Tk + attention_pad - 1) / attention_pad * attention_pad) + blocks;
 }
 
 void attention_forward_scalar(const AttentionArgs&) noexcept;

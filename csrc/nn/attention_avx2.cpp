@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/bf16.h"
+#include "core/ordered.h"
 #include "core/parallel.h"
 
 namespace fasttrain::nn {
@@ -16,10 +17,12 @@ namespace {
 #include "nn/vector_avx2.h"
 constexpr int NV = 2;  // 12 accumulators, 2 vectors of B, one broadcast: 15 of 16 registers
 #include "nn/attention_softcap.h"
+#include "nn/attention_finite.h"
 #include "nn/attention_body.h"
 #include "nn/attention_direct_body.h"
 #include "nn/attention_decode_body.h"
 #include "nn/attention_forward_body.h"
+#include "nn/attention_backward_items.h"
 #include "nn/attention_backward_body.h"
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/bf16.h"
+#include "core/ordered.h"
 #include "core/parallel.h"
 
 namespace fasttrain::nn {
@@ -16,10 +17,12 @@ namespace {
 #include "nn/attention_rows.h"
 #include "nn/vector_avx512.h"
 #include "nn/attention_softcap.h"
+#include "nn/attention_finite.h"
 #include "nn/attention_bf16_body.h"
 #include "nn/attention_direct_body.h"
 #include "nn/attention_decode_body.h"
 #include "nn/attention_forward_body.h"
+#include "nn/attention_backward_items.h"
 #include "nn/attention_bf16_backward_body.h"
 
 }  // namespace
@@ -28,7 +31,7 @@ void attention_forward_avx512bf16(const AttentionArgs& p) noexcept {
   p.bf16 ? forward_as<Bf16>(p) : attention_forward_avx512(p);
 }
 void attention_backward_avx512bf16(const AttentionArgs& p) noexcept {
-  p.bf16 ? backward(p) : attention_backward_avx512(p);
+  p.bf16 ? backward_as<Bf16>(p) : attention_backward_avx512(p);
 }
 
 }  // namespace fasttrain::nn

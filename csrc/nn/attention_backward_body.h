@@ -1,13 +1,13 @@
 #pragma once /* part of attention */
-// The backward in fp32, for arrays of fp32 and bf16. Included after attention_body.h.
+// The backward in fp32, for arrays of fp32 and bf16. Included after attention_backward_items.h.
 //
-// One thread has all query heads of a kv head: no two threads share an output, and every sum has one order. Outside run
-// blocks of keys, inside tiles of queries; dq adds up in fp32 over the blocks, in place where it is fp32.
+// A block of keys goes through tiles of queries; dq adds up in fp32 over the blocks, in place where it is fp32.
 
 struct Tile {
   alignas(64) float q[BR * attention_max_D], dout[BR * attention_max_D], p[BR * BC], ds[BR * BC];
   alignas(64) float kt[BC * attention_max_D], vt[BC * attention_max_D], k[BC * attention_max_D];
   alignas(64) float dk[BC * attention_max_D], dv[BC * attention_max_D];
+  bool k_finite, alone;  // alone: no other thread writes dq
 };
 
 // P and dS of one row from its scores and dP; both 0 outside [lo, hi). All four pointers start at key n0.
@@ -30,21 +30,16 @@ FT_KERNEL void gradient_row(float* s, float* dp, int begin, int end, int lo, int
   outside(dp, begin, end, lo, hi, 0.0f);
 }
 
-struct Head {  // of queries
-  std::size_t b, h;
-  const float* delta;  // (Tq,)
-  float* dq;           // (Tq, D), rows dq_row floats apart
-  std::size_t dq_row;
-};
-
 // Adds to t.dk and t.dv (keys n0..n0+BC) and to dq what queries q0..q0+BR of one head give.
 template <typename T>
 FT_KERNEL void backward_tile(const AttentionArgs& a, Tile& t, const Head& of, int q0, int n0) noexcept {
   const int D = static_cast<int>(a.D), left = static_cast<int>(a.Tq) - q0, rows = left < BR ? left : BR;
   const Ranges see = ranges_of(a, of.b, q0);
   if (const Range all = seen(see, rows, n0, n0 + BC); all.begin >= all.end) return;
-  pack_rows(at<T>(a.q, of.b, q0, of.h), a.q.t, rows, rows, D, a.scale, t.q);
-  pack_rows(at<T>(a.dout, of.b, q0, of.h), a.dout.t, rows, rows, D, 1.0f, t.dout);
+  if (!t.alone) fetch_tile(a, of, static_cast<std::size_t>(q0));
+  const T *q = at<T>(a.q, of.b, q0, of.h), *dout = at<T>(a.dout, of.b, q0, of.h);
+  pack_rows(q, a.q.t, rows, rows, D, a.scale, t.q);
+  pack_rows(dout, a.dout.t, rows, rows, D, 1.0f, t.dout);
   std::memset(t.p, 0, sizeof(float) * rows * BC);
   std::memset(t.ds, 0, sizeof(float) * rows * BC);
   const float* stats = a.stats + 2 * ((of.b * a.H + of.h) * a.Tq + q0);
@@ -61,7 +56,14 @@ FT_KERNEL void backward_tile(const AttentionArgs& a, Tile& t, const Head& of, in
                    of.delta[q0 + i0 + i], a.softcap);
     product(m, D, end - begin, ds + begin, BC, 1, t.k + begin * D, D, NR, of.dq + (q0 + i0) * of.dq_row,
             static_cast<std::ptrdiff_t>(of.dq_row), true);
+    for (int i = 0; i < m && !t.k_finite; ++i) {
+      const Range keys = seen_of_block(see, i0 + i, n0, BC);
+      gather_not_finite(ds + i * BC, at<T>(a.k, of.b, n0, of.h / (a.H / a.Hkv)), a.k.t, keys.begin, keys.end, D,
+                        of.dq + (q0 + i0 + i) * of.dq_row);
+    }
   }
+  const bool broken = of.broken[q0 / BR] != 0.0f;
+  if (broken) clear_not_finite(t.q, rows * D), clear_not_finite(t.dout, rows * D);
   for (int j = 0; j < BC; j += MR) {
     const int m = BC - j < MR ? BC - j : MR;
     const Range r = seeing(see, rows, n0 + j, n0 + j + m);
@@ -70,61 +72,35 @@ FT_KERNEL void backward_tile(const AttentionArgs& a, Tile& t, const Head& of, in
     product(m, D, queries, t.p + r.begin * BC + j, 1, BC, t.dout + r.begin * D, D, NR, t.dv + j * D, D, true);
     product(m, D, queries, t.ds + r.begin * BC + j, 1, BC, t.q + r.begin * D, D, NR, t.dk + j * D, D, true);
   }
-}
-
-template <typename T>
-FT_KERNEL void clear_and_delta(const AttentionArgs& a, const Head& of, float* delta) noexcept {
-  for (std::size_t i = 0; i < a.Tq; ++i) {
-    const T *out = at<T>(a.out, of.b, a.Tq, i, a.H, of.h, a.D), *dout = at<T>(a.dout, of.b, i, of.h);
-    V sum = zero();
-    for (std::size_t d = 0; d < a.D; d += W) {
-      sum = fma(load(out + d), load(dout + d), sum);
-      store(of.dq + i * of.dq_row + d, zero());
-    }
-    delta[i] = hsum(sum);
+  for (int i = 0; i < rows && broken; ++i) {
+    const Range keys = seen_of_block(see, i, n0, BC);
+    spread_not_finite(t.p + i * BC, 1, 1.0f, dout + i * a.dout.t, keys.begin, keys.end, D, t.dv);
+    spread_not_finite(t.ds + i * BC, 1, a.scale, q + i * a.q.t, keys.begin, keys.end, D, t.dk);
   }
 }
 
 template <typename T>
-Head head_of(const AttentionArgs& a, std::size_t b, std::size_t h) noexcept {
-  const std::size_t line = (b * a.H + h) * a.Tq;
-  Head of{b, h, a.work + line, a.work + a.B * a.H * a.Tq + line * a.D, a.D};
-  if constexpr (sizeof(T) == sizeof(float)) of.dq = at<float>(a.dq, b, a.Tq, 0, a.H, h, a.D), of.dq_row = a.H * a.D;
-  return of;
-}
-
-template <typename T>
-FT_KERNEL void backward_head(const AttentionArgs& a, Tile& t, std::size_t b, std::size_t hkv) noexcept {
-  const std::size_t group = a.H / a.Hkv, h0 = hkv * group;
-  const int D = static_cast<int>(a.D), Tk = static_cast<int>(a.Tk), Tq = static_cast<int>(a.Tq);
-  for (std::size_t h = h0; h < h0 + group; ++h)
-    clear_and_delta<T>(a, head_of<T>(a, b, h), a.work + (b * a.H + h) * a.Tq);
-  for (int n0 = 0; n0 < Tk; n0 += BC) {
-    const int keys = Tk - n0 < BC ? Tk - n0 : BC;
-    const T *k = at<T>(a.k, b, n0, hkv), *v = at<T>(a.v, b, n0, hkv);
-    pack_panels(k, a.k.t, keys, BC, D, t.kt);
-    pack_panels(v, a.v.t, keys, BC, D, t.vt);
-    pack_rows(k, a.k.t, keys, BC, D, 1.0f, t.k);
-    std::memset(t.dk, 0, sizeof(float) * BC * D);
-    std::memset(t.dv, 0, sizeof(float) * BC * D);
-    for (std::size_t h = h0; h < h0 + group; ++h)
-      for (int q0 = 0; q0 < Tq; q0 += BR) backward_tile<T>(a, t, head_of<T>(a, b, h), q0, n0);
-    for (int j = 0; j < keys; ++j) {
-      write_scaled(t.dk + j * D, D, 1.0f, at<T>(a.dk, b, a.Tk, n0 + j, a.Hkv, hkv, a.D));
-      write_scaled(t.dv + j * D, D, 1.0f, at<T>(a.dv, b, a.Tk, n0 + j, a.Hkv, hkv, a.D));
-    }
+FT_KERNEL void backward_block(const AttentionArgs& a, std::size_t b, std::size_t hkv, int n0, Turn& turn) noexcept {
+  Tile t;
+  const int D = static_cast<int>(a.D), left = static_cast<int>(a.Tk) - n0, keys = left < BC ? left : BC;
+  const int group = static_cast<int>(a.H / a.Hkv), tiles = static_cast<int>(tiles_of(a));
+  const T *k = at<T>(a.k, b, n0, hkv), *v = at<T>(a.v, b, n0, hkv);
+  pack_panels(k, a.k.t, keys, BC, D, t.kt);
+  pack_panels(v, a.v.t, keys, BC, D, t.vt);
+  pack_rows(k, a.k.t, keys, BC, D, 1.0f, t.k);
+  t.k_finite = is_finite(t.k, keys * D);
+  if (!t.k_finite) clear_not_finite(t.k, keys * D);
+  std::memset(t.dk, 0, sizeof(float) * BC * D);
+  std::memset(t.dv, 0, sizeof(float) * BC * D);
+  t.alone = turn.is_alone();
+  for (int step = 0; step < group * tiles; ++step) {
+    const Head of = head_of<T>(a, b, hkv * group + step / tiles);
+    turn.wait_for(step);
+    backward_tile<T>(a, t, of, step % tiles * BR, n0);
+    turn.done(step);
   }
-  for (std::size_t h = h0; h < h0 + group; ++h) {
-    const Head of = head_of<T>(a, b, h);
-    for (std::size_t i = 0; i < a.Tq; ++i)
-      write_scaled(of.dq + i * of.dq_row, D, a.scale, at<T>(a.dq, b, a.Tq, i, a.H, h, a.D));
+  for (int j = 0; j < keys; ++j) {
+    write_scaled(t.dk + j * D, D, 1.0f, at<T>(a.dk, b, a.Tk, n0 + j, a.Hkv, hkv, a.D));
+    write_scaled(t.dv + j * D, D, 1.0f, at<T>(a.dv, b, a.Tk, n0 + j, a.Hkv, hkv, a.D));
   }
-}
-
-template <typename T>
-void backward_as(const AttentionArgs& a) noexcept {
-  parallel_for(a.B * a.Hkv, a.threads, [&](std::size_t i) {
-    Tile tile;
-    backward_head<T>(a, tile, i / a.Hkv, i % a.Hkv);
-  });
 }

@@ -1,9 +1,9 @@
 #pragma once /* part of attention */
-// bf16 by vdpbf16ps: the backward. Included after attention_bf16_body.h.
+// bf16 by vdpbf16ps: the backward. Included after attention_backward_items.h.
 //
-// One thread has all query heads of a kv head: no two threads share an output, and every sum has one order. Outside run
-// blocks of keys, whose k^T, v^T, k (as pairs) and dk, dv (fp32) stay in L2; inside tiles of queries; dq adds up in
-// fp32 over the blocks. P and dS are made two rows at a time, since dv = P^T dout and dk = dS^T q add pairs of queries.
+// A block of keys, whose k^T, v^T, k (as pairs) and dk, dv (fp32) stay in L2, goes through tiles of queries; dq adds up
+// in fp32 over the blocks. P and dS are made two rows at a time, since dv = P^T dout and dk = dS^T q add pairs of
+// queries.
 
 struct Tile {
   alignas(64) Bf16 q[BR * attention_max_D], dout[BR * attention_max_D], ds[BR * BC];
@@ -11,6 +11,7 @@ struct Tile {
   alignas(64) Pair kt[BC / 2 * attention_max_D], vt[BC / 2 * attention_max_D], k2[BC / 2 * attention_max_D];
   alignas(64) float dk[BC * attention_max_D], dv[BC * attention_max_D];
   alignas(64) float s[MR * BC], dp[MR * BC];
+  bool k_finite, alone;  // alone: no other thread writes dq
 };
 
 struct Row {  // what turns a row's scores and dP into P and dS
@@ -42,18 +43,14 @@ FT_KERNEL void gradient_rows(const Scores& c, const float* s, const float* dp, c
   }
 }
 
-struct Head {  // of queries
-  std::size_t b, h;
-  const float* delta;  // (Tq,)
-  float* dq;           // (Tq, D)
-};
-
 // Adds to t.dk and t.dv (keys n0..n0+BC) and to dq what queries q0..q0+BR of one head give.
 FT_KERNEL void backward_tile(const AttentionArgs& a, const Scores& c, Tile& t, const Head& of, int q0,
                              int n0) noexcept {
   const int D = static_cast<int>(a.D), left = static_cast<int>(a.Tq) - q0, rows = left < BR ? left : BR;
+  const int rows_2 = (rows + 1) / 2 * 2;
   const Ranges see = ranges_of(a, of.b, q0);
   if (const Range all = seen(see, rows, n0, n0 + BC); all.begin >= all.end) return;
+  if (!t.alone) fetch_tile(a, of, static_cast<std::size_t>(q0));
   const Bf16 *q = at<Bf16>(a.q, of.b, q0, of.h), *dout = at<Bf16>(a.dout, of.b, q0, of.h);
   for (int i = 0; i < rows; ++i) {
     std::memcpy(t.q + i * D, q + i * a.q.t, sizeof(Bf16) * a.D);
@@ -61,6 +58,8 @@ FT_KERNEL void backward_tile(const AttentionArgs& a, const Scores& c, Tile& t, c
   }
   pack_rows(t.q, a.D, rows, D, t.q2);
   pack_rows(t.dout, a.D, rows, D, t.dout2);
+  const bool broken = of.broken[q0 / BR] != 0.0f;
+  if (broken) clear_not_finite(values(t.q2), rows_2 * D), clear_not_finite(values(t.dout2), rows_2 * D);
   std::memset(t.p2, 0, sizeof(t.p2));
   std::memset(t.ds2, 0, sizeof(t.ds2));
   const float* stats = a.stats + 2 * ((of.b * a.H + of.h) * a.Tq + q0);
@@ -86,6 +85,11 @@ FT_KERNEL void backward_tile(const AttentionArgs& a, const Scores& c, Tile& t, c
     }
     product(m, D, (end - begin) / 2, pairs(t.ds + i0 * BC + begin), BC / 2, 1, t.k2 + begin * pair, D, NR,
             of.dq + static_cast<std::size_t>(q0 + i0) * a.D, D, true);
+    for (int i = 0; i < m && !t.k_finite; ++i) {
+      const Range keys = seen_of_block(see, i0 + i, n0, BC);
+      gather_not_finite(t.ds + (i0 + i) * BC, at<Bf16>(a.k, of.b, n0, of.h / (a.H / a.Hkv)), a.k.t, keys.begin,
+                        keys.end, D, of.dq + static_cast<std::size_t>(q0 + i0 + i) * a.D);
+    }
   }
   for (int j = 0; j < BC; j += MR) {
     const int m = BC - j < MR ? BC - j : MR;
@@ -95,49 +99,38 @@ FT_KERNEL void backward_tile(const AttentionArgs& a, const Scores& c, Tile& t, c
     product(m, D, end - begin, t.p2 + begin * BC + j, 1, BC, t.dout2 + begin * D, D, NR, t.dv + j * D, D, true);
     product(m, D, end - begin, t.ds2 + begin * BC + j, 1, BC, t.q2 + begin * D, D, NR, t.dk + j * D, D, true);
   }
-}
-
-FT_KERNEL void clear_and_delta(const AttentionArgs& a, std::size_t b, std::size_t h, float* delta, float* dq) noexcept {
-  std::memset(dq, 0, sizeof(float) * a.Tq * a.D);
-  for (std::size_t i = 0; i < a.Tq; ++i) {
-    const Bf16 *out = at<Bf16>(a.out, b, a.Tq, i, a.H, h, a.D), *dout = at<Bf16>(a.dout, b, i, h);
-    V sum = zero();
-    for (std::size_t d = 0; d < a.D; d += W) sum = fma(load(out + d), load(dout + d), sum);
-    delta[i] = hsum(sum);
+  for (int i = 0; i < rows && broken; ++i) {
+    const Range keys = seen_of_block(see, i, n0, BC);
+    const Bf16* p = values(t.p2 + i / 2 * BC) + i % 2;  // of this row in its pair
+    spread_not_finite(p, 2, 1.0f, dout + i * a.dout.t, keys.begin, keys.end, D, t.dv);
+    spread_not_finite(t.ds + i * BC, 1, 1.0f, q + i * a.q.t, keys.begin, keys.end, D, t.dk);
   }
 }
 
-FT_KERNEL void backward_head(const AttentionArgs& a, Tile& t, std::size_t b, std::size_t hkv) noexcept {
-  const std::size_t group = a.H / a.Hkv, h0 = hkv * group;
-  const int D = static_cast<int>(a.D), Tk = static_cast<int>(a.Tk), Tq = static_cast<int>(a.Tq);
+template <typename T>
+FT_KERNEL void backward_block(const AttentionArgs& a, std::size_t b, std::size_t hkv, int n0, Turn& turn) noexcept {
+  Tile t;
   const Scores c(a);
-  float *delta = a.work + (b * a.H + h0) * a.Tq, *dq = a.work + a.B * a.H * a.Tq + (b * a.H + h0) * a.Tq * a.D;
-  for (std::size_t g = 0; g < group; ++g) clear_and_delta(a, b, h0 + g, delta + g * a.Tq, dq + g * a.Tq * a.D);
-  for (int n0 = 0; n0 < Tk; n0 += BC) {
-    const int keys = Tk - n0 < BC ? Tk - n0 : BC;
-    const Bf16 *k = at<Bf16>(a.k, b, n0, hkv), *v = at<Bf16>(a.v, b, n0, hkv);
-    pack_panels(k, a.k.t, keys, BC, D, t.kt);
-    pack_panels(v, a.v.t, keys, BC, D, t.vt);
-    pack_rows(k, a.k.t, keys, D, t.k2);
-    std::memset(t.k2 + (keys + 1) / 2 * D, 0, sizeof(Pair) * (BC / 2 - (keys + 1) / 2) * D);
-    std::memset(t.dk, 0, sizeof(float) * BC * D);
-    std::memset(t.dv, 0, sizeof(float) * BC * D);
-    for (std::size_t g = 0; g < group; ++g)
-      for (int q0 = 0; q0 < Tq; q0 += BR)
-        backward_tile(a, c, t, {b, h0 + g, delta + g * a.Tq, dq + g * a.Tq * a.D}, q0, n0);
-    for (int j = 0; j < keys; ++j) {
-      write_scaled(t.dk + j * D, D, a.scale, at<Bf16>(a.dk, b, a.Tk, n0 + j, a.Hkv, hkv, a.D));
-      write_scaled(t.dv + j * D, D, 1.0f, at<Bf16>(a.dv, b, a.Tk, n0 + j, a.Hkv, hkv, a.D));
-    }
+  const int D = static_cast<int>(a.D), left = static_cast<int>(a.Tk) - n0, keys = left < BC ? left : BC;
+  const int group = static_cast<int>(a.H / a.Hkv), tiles = static_cast<int>(tiles_of(a)), packed = (keys + 1) / 2 * D;
+  const T *k = at<T>(a.k, b, n0, hkv), *v = at<T>(a.v, b, n0, hkv);
+  pack_panels(k, a.k.t, keys, BC, D, t.kt);
+  pack_panels(v, a.v.t, keys, BC, D, t.vt);
+  pack_rows(k, a.k.t, keys, D, t.k2);
+  t.k_finite = is_finite(values(t.k2), 2 * packed);
+  if (!t.k_finite) clear_not_finite(values(t.k2), 2 * packed);
+  std::memset(t.k2 + packed, 0, sizeof(Pair) * (BC / 2 * D - packed));
+  std::memset(t.dk, 0, sizeof(float) * BC * D);
+  std::memset(t.dv, 0, sizeof(float) * BC * D);
+  t.alone = turn.is_alone();
+  for (int step = 0; step < group * tiles; ++step) {
+    const Head of = head_of<T>(a, b, hkv * group + step / tiles);
+    turn.wait_for(step);
+    backward_tile(a, c, t, of, step % tiles * BR, n0);
+    turn.done(step);
   }
-  for (std::size_t g = 0; g < group; ++g)
-    for (std::size_t i = 0; i < a.Tq; ++i)
-      write_scaled(dq + (g * a.Tq + i) * a.D, D, a.scale, at<Bf16>(a.dq, b, a.Tq, i, a.H, h0 + g, a.D));
-}
-
-inline void backward(const AttentionArgs& a) noexcept {
-  parallel_for(a.B * a.Hkv, a.threads, [&](std::size_t i) {
-    Tile tile;
-    backward_head(a, tile, i / a.Hkv, i % a.Hkv);
-  });
+  for (int j = 0; j < keys; ++j) {
+    write_scaled(t.dk + j * D, D, a.scale, at<T>(a.dk, b, a.Tk, n0 + j, a.Hkv, hkv, a.D));
+    write_scaled(t.dv + j * D, D, 1.0f, at<T>(a.dv, b, a.Tk, n0 + j, a.Hkv, hkv, a.D));
+  }
 }

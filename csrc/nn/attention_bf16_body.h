@@ -22,9 +22,11 @@ FT_INLINE V multiply_add(Operands a, Operands b, V c) noexcept { return _mm512_d
 
 constexpr int BR = 48, BC = static_cast<int>(attention_pad);
 static_assert(BC % NR == 0 && BR % MR == 0 && MR % 2 == 0);
+static_assert(BR == attention_tile && BC >= attention_block);
 
 inline const Pair* pairs(const Bf16* x) noexcept { return reinterpret_cast<const Pair*>(x); }
 inline Pair* pairs(Bf16* x) noexcept { return reinterpret_cast<Pair*>(x); }
+inline Bf16* values(Pair* x) noexcept { return reinterpret_cast<Bf16*>(x); }
 
 // The sixteen pairs (a[i], b[i]) of 32 bf16 that hold a, then b.
 FT_INLINE __m512i interleave(__m512i ab) noexcept {
@@ -156,9 +158,11 @@ FT_KERNEL void begin_row(const AttentionArgs& p, State& t, int i, const T* q) no
 
 FT_KERNEL float sum_of(const State& t, int i) noexcept { return hsum(load(t.sums + i * W)); }
 
-// Takes `rows` queries through the keys n0 .. n0 + BC, packed in kt and vp.
+// Takes `rows` queries through the keys n0 .. n0 + BC, packed in kt and vp; `v`: their values where they lie, if one is
+// not finite, else null.
+template <typename T>
 FT_KERNEL void step(const AttentionArgs& p, State& t, const Ranges& of, int rows, int n0, const Pair* kt,
-                    const Pair* vp) noexcept {
+                    const Pair* vp, const T* v) noexcept {
   const int D = static_cast<int>(p.D), pair = D / 2;
   const Scores c(p);
   for (int i0 = 0; i0 < rows; i0 += MR) {
@@ -177,13 +181,21 @@ FT_KERNEL void step(const AttentionArgs& p, State& t, const Ranges& of, int rows
                     t.o + (i0 + i) * D, D);
     }
     product(m, D, (end - begin) / 2, pairs(t.w + begin), BC / 2, 1, vp + begin * pair, D, NR, t.o + i0 * D, D, true);
+    for (int i = 0; i < m && v != nullptr; ++i) {
+      const Range keys = seen_of_block(of, i0 + i, n0, BC);
+      gather_not_finite(t.w + i * BC, v, p.v.t, keys.begin, keys.end, D, t.o + (i0 + i) * D);
+    }
   }
 }
 
+// Returns whether the values are finite; those that are not are packed as 0.
 template <typename T>
-FT_KERNEL void pack_keys(const AttentionArgs& p, std::size_t kv, int n0, int keys, Pair* kt, Pair* vp) noexcept {
+FT_KERNEL bool pack_keys(const AttentionArgs& p, std::size_t kv, int n0, int keys, Pair* kt, Pair* vp) noexcept {
   const int D = static_cast<int>(p.D), packed = (keys + 1) / 2 * D;
   pack_panels(at<T>(p.k, kv / p.Hkv, n0, kv % p.Hkv), p.k.t, keys, BC, D, kt);
   pack_rows(at<T>(p.v, kv / p.Hkv, n0, kv % p.Hkv), p.v.t, keys, D, vp);
   std::memset(vp + packed, 0, sizeof(Pair) * (BC / 2 * D - packed));
+  const bool finite = is_finite(values(vp), 2 * packed);
+  if (!finite) clear_not_finite(values(vp), 2 * packed);
+  return finite;
 }

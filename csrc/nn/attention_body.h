@@ -20,6 +20,7 @@ FT_INLINE V multiply_add(V a, V b, V c) noexcept { return fma(a, b, c); }
 
 constexpr int BR = 48, BC = 64;  // queries and keys of a tile: q, dout, P, dS, k^T, v^T, k of 64 floats stay in L2
 static_assert(BC % NR == 0 && BR % MR == 0 && attention_pad % BC == 0);
+static_assert(BR == attention_tile && BC >= attention_block);
 
 // Rows [0, rows) of x, and zeros up to `padded`: out (padded, D).
 template <typename T>
@@ -104,9 +105,11 @@ FT_KERNEL void begin_row(const AttentionArgs& p, State& t, int i, const T* q) no
 
 inline float sum_of(const State& t, int i) noexcept { return t.sum[i]; }
 
-// Takes `rows` queries through the keys n0 .. n0 + BC, packed in kt and vp.
+// Takes `rows` queries through the keys n0 .. n0 + BC, packed in kt and vp; `v`: their values where they lie, if one is
+// not finite, else null.
+template <typename T>
 FT_KERNEL void step(const AttentionArgs& p, State& t, const Ranges& of, int rows, int n0, const float* kt,
-                    const float* vp) noexcept {
+                    const float* vp, const T* v) noexcept {
   const int D = static_cast<int>(p.D);
   for (int i0 = 0; i0 < rows; i0 += MR) {
     const int m = rows - i0 < MR ? rows - i0 : MR;
@@ -123,12 +126,20 @@ FT_KERNEL void step(const AttentionArgs& p, State& t, const Ranges& of, int rows
       softmax_row(t.s + i * BC, begin, end, t.top[i0 + i], t.sum[i0 + i], t.o + (i0 + i) * D, D);
     }
     product(m, D, end - begin, t.s + begin, BC, 1, vp + begin * D, D, NR, t.o + i0 * D, D, true);
+    for (int i = 0; i < m && v != nullptr; ++i) {
+      const Range keys = seen_of_block(of, i0 + i, n0, BC);
+      gather_not_finite(t.s + i * BC, v, p.v.t, keys.begin, keys.end, D, t.o + (i0 + i) * D);
+    }
   }
 }
 
+// Returns whether the values are finite; those that are not are packed as 0.
 template <typename T>
-FT_KERNEL void pack_keys(const AttentionArgs& p, std::size_t kv, int n0, int keys, float* kt, float* vp) noexcept {
+FT_KERNEL bool pack_keys(const AttentionArgs& p, std::size_t kv, int n0, int keys, float* kt, float* vp) noexcept {
   const int D = static_cast<int>(p.D);
   pack_panels(at<T>(p.k, kv / p.Hkv, n0, kv % p.Hkv), p.k.t, keys, BC, D, kt);
   pack_rows(at<T>(p.v, kv / p.Hkv, n0, kv % p.Hkv), p.v.t, keys, BC, D, 1.0f, vp);
+  const bool finite = is_finite(vp, keys * D);
+  if (!finite) clear_not_finite(vp, keys * D);
+  return finite;
 }

@@ -9,6 +9,7 @@ FT_KERNEL void write_row(const AttentionArgs& p, std::size_t b, std::size_t i, s
   const bool none = sum == 0.0f;
   const float inverse = none ? 0.0f : 1.0f / sum;
   write_scaled(o, static_cast<int>(p.D), inverse, at<T>(p.out, b, p.Tq, i, p.H, h, p.D));
+  if (p.stats == nullptr) return;
   float* stats = p.stats + 2 * ((b * p.H + h) * p.Tq + i);
   stats[0] = none ? 0.0f : top, stats[1] = inverse;
 }
@@ -34,8 +35,8 @@ FT_KERNEL void decode_split(const AttentionArgs& p, Decode& t, std::size_t kv, i
   const Range all = seen(of, static_cast<int>(p.Tq), begin, end);
   for (int n0 = all.begin / BC * BC; n0 < all.end; n0 += BC) {
     const int keys = all.end - n0 < BC ? all.end - n0 : BC;
-    pack_keys<T>(p, kv, n0, keys, t.kt, t.vp);
-    step(p, t.state, its, rows, n0, t.kt, t.vp);
+    const bool finite = pack_keys<T>(p, kv, n0, keys, t.kt, t.vp);
+    step(p, t.state, its, rows, n0, t.kt, t.vp, finite ? nullptr : at<T>(p.v, b, n0, kv % p.Hkv));
   }
   std::memcpy(part, t.state.o, sizeof(float) * R * p.D);
   for (int r = 0; r < rows; ++r) part[R * p.D + r] = t.state.top[r], part[R * (p.D + 1) + r] = sum_of(t.state, r);

@@ -84,6 +84,15 @@ FT_KERNEL void add_four(const Four<T>& values, const float* p, int D, float* o) 
   }
 }
 
+// o += p[i] of the values i among j .. j + 3 that lie in [from, to) and before n.
+template <typename T>
+FT_KERNEL void add_seen(const float* p, const T* v, std::size_t stride, int from, int to, int j, int n, int D,
+                        float* o) noexcept {
+  to = to < n ? to : n;
+  for (int i = from > j ? from : j; i < to && i < j + 4; ++i)
+    for (int d = 0; d < D; d += W) store(o + d, fma(set1(p[i]), load(v + i * stride + d), load(o + d)));
+}
+
 template <typename T>
 auto dot_of(int R) noexcept {
   constexpr decltype(&dot_four<1, T>) of[attention_direct] = {dot_four<1, T>, dot_four<2, T>, dot_four<3, T>,
@@ -147,6 +156,7 @@ FT_KERNEL void direct_split(const AttentionArgs& p, std::size_t b, std::size_t f
   }
   const Range all = seen(of, static_cast<int>(p.Tq), begin, end);
   const int past = seen(of, static_cast<int>(p.Tq), 0, static_cast<int>(p.Tk)).end;
+  const Range every = seen_by_all(of, static_cast<int>(p.Tq), all);
   const auto dot = dot_of<T>(R);
   const auto gather = add_of<T>(R);
   for (int n0 = all.begin; n0 < all.end; n0 += direct_block) {
@@ -166,6 +176,12 @@ FT_KERNEL void direct_split(const AttentionArgs& p, std::size_t b, std::size_t f
     for (int j = 0; j < n; j += 4)
       for (int h = 0; h < heads; ++h) {
         const T* v = at<T>(p.v, b, n0, first + h);
+        if (n0 + j < every.begin || n0 + j + 4 > every.end) {  // a weight of 0 would carry a NaN to who does not see it
+          for (int r = 0; r < R; ++r)
+            add_seen(t.s + (h * R + r) * direct_block, v, p.v.t, of.lo[r / group] - n0, of.hi[r / group] - n0, j, n, D,
+                     part + h * apart + r * D);
+          continue;
+        }
         const bool last = n0 + n >= past;
         const T* after = last ? v : at<T>(p.k, b, n0 + n, first + h);  // what nobody reads is not asked for
         const Four<T> values(Rows<T>{v, after, p.v.t, last ? 0 : p.k.t, n}, j);

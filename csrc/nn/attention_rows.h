@@ -39,6 +39,15 @@ inline Range seen(const Ranges& of, int rows, int begin, int end) noexcept {
   return r;
 }
 
+// What each of the rows [0, rows) sees of `all`, their union; empty where one sees nothing.
+inline Range seen_by_all(const Ranges& of, int rows, Range all) noexcept {
+  for (int i = 0; i < rows; ++i) {
+    all.begin = of.lo[i] > all.begin ? of.lo[i] : all.begin;
+    all.end = of.hi[i] < all.end ? of.hi[i] : all.end;
+  }
+  return all;
+}
+
 // The rows among [0, rows) that see one of the keys [begin, end), as a range.
 inline Range seeing(const Ranges& of, int rows, int begin, int end) noexcept {
   Range r{0, rows};

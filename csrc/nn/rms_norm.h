@@ -26,7 +26,7 @@ struct RmsNormArgs {
   const float* weight;   // (C,)
   void* r;               // (N, C)  out when there is a residual; in the backward an input
   void* y;               // (N, C)  out
-  float* rstd;           // (N,)    out; in the backward an input
+  float* rstd;           // (N,)    out, null where no backward follows; in the backward an input
   const void* dy;        // (N, C)  backward only, as all below
   const void* dr;        // (N, C)  nullptr: 0
   void* dresidual;       // (N, C)  out

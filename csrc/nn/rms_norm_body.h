@@ -117,8 +117,9 @@ void forward_as(const RmsNormArgs& p) noexcept {
     for (std::size_t i = begin; i < end; ++i) {
       const float squares = sum_squares(row(static_cast<const X*>(p.x), i, p.C), row(residual, i, p.C),
                                         row(static_cast<S*>(p.r), i, p.C), p.C);
-      p.rstd[i] = 1.0f / std::sqrt(squares / static_cast<float>(p.C) + p.eps);
-      scale(row(stream, i, p.C), p.weight, p.rstd[i], row(static_cast<S*>(p.y), i, p.C), p.C);
+      const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(p.C) + p.eps);
+      if (p.rstd != nullptr) p.rstd[i] = rstd;
+      scale(row(stream, i, p.C), p.weight, rstd, row(static_cast<S*>(p.y), i, p.C), p.C);
     }
   });
 }

@@ -26,9 +26,11 @@ __all__: list[str] = [
     "attention",
     "attention_backward",
     "attention_cuda",
+    "attention_few",
     "attention_impls",
     "attention_max_D",
     "attention_range_block",
+    "attention_step",
     "attention_tensor",
     "attention_work",
     "bpe_dropout",
@@ -318,6 +320,28 @@ def attention_cuda(
     """
 
 def attention_impls() -> list[str]: ...
+def attention_step(
+    q: typing.SupportsInt | typing.SupportsIndex,
+    k: typing.SupportsInt | typing.SupportsIndex,
+    v: typing.SupportsInt | typing.SupportsIndex,
+    out: typing.SupportsInt | typing.SupportsIndex,
+    q_shape: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(4)"],
+    k_shape: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(4)"],
+    q_strides: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(4)"],
+    k_strides: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(4)"],
+    v_strides: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(4)"],
+    bf16: bool,
+    causal: bool,
+    window: typing.SupportsInt | typing.SupportsIndex,
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    softcap: typing.SupportsFloat | typing.SupportsIndex,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None:
+    """
+    q, k, v, out by their addresses, out contiguous; shapes and strides as torch gives them; window 0: none.
+    """
+
 def attention_tensor(
     pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
@@ -668,16 +692,24 @@ def pretokenize(
 ) -> None: ...
 def pretokenize_impls() -> list[str]: ...
 def rms_norm(
-    x: numpy.ndarray,
-    residual: numpy.ndarray | None,
-    weight: numpy.typing.NDArray[numpy.float32],
-    r: numpy.ndarray | None,
-    y: numpy.ndarray,
-    rstd: numpy.typing.NDArray[numpy.float32],
+    x: typing.SupportsInt | typing.SupportsIndex,
+    residual: typing.SupportsInt | typing.SupportsIndex,
+    weight: typing.SupportsInt | typing.SupportsIndex,
+    r: typing.SupportsInt | typing.SupportsIndex,
+    y: typing.SupportsInt | typing.SupportsIndex,
+    rstd: typing.SupportsInt | typing.SupportsIndex,
+    N: typing.SupportsInt | typing.SupportsIndex,
+    C: typing.SupportsInt | typing.SupportsIndex,
+    x_bf16: bool,
+    r_bf16: bool,
     eps: typing.SupportsFloat | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
-) -> None: ...
+) -> None:
+    """
+    Tensors by their addresses, contiguous; 0 for those that a plain norm has not.
+    """
+
 def rms_norm_backward(
     dy: numpy.ndarray,
     dr: numpy.ndarray | None,
@@ -709,14 +741,21 @@ def rms_norm_parts(
     N: typing.SupportsInt | typing.SupportsIndex, C: typing.SupportsInt | typing.SupportsIndex
 ) -> int: ...
 def rope(
-    x: numpy.ndarray,
-    cos: numpy.typing.NDArray[numpy.float32],
-    sin: numpy.typing.NDArray[numpy.float32],
-    out: numpy.ndarray,
+    x: typing.SupportsInt | typing.SupportsIndex,
+    cos: typing.SupportsInt | typing.SupportsIndex,
+    sin: typing.SupportsInt | typing.SupportsIndex,
+    out: typing.SupportsInt | typing.SupportsIndex,
+    shape: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(4)"],
+    Bt: typing.SupportsInt | typing.SupportsIndex,
+    bf16: bool,
     inverse: bool,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
-) -> None: ...
+) -> None:
+    """
+    x, cos, sin and out by their addresses, contiguous; shape: B, T, H, D.
+    """
+
 def rope_impls() -> list[str]: ...
 def sentencepiece_bpe(
     model: SentencePieceModel,
@@ -790,12 +829,18 @@ def sum_squares_cuda(
 ) -> int: ...
 def sum_squares_impls() -> list[str]: ...
 def swiglu(
-    gate: numpy.ndarray,
-    up: numpy.ndarray,
-    out: numpy.ndarray,
+    gate: typing.SupportsInt | typing.SupportsIndex,
+    up: typing.SupportsInt | typing.SupportsIndex,
+    out: typing.SupportsInt | typing.SupportsIndex,
+    N: typing.SupportsInt | typing.SupportsIndex,
+    bf16: bool,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
-) -> None: ...
+) -> None:
+    """
+    gate, up and out by their addresses, N values each.
+    """
+
 def swiglu_backward(
     dout: numpy.ndarray,
     gate: numpy.ndarray,
@@ -911,6 +956,7 @@ def word_places(
 ) -> None: ...
 def word_places_impls() -> list[str]: ...
 
+attention_few: int = 32
 attention_max_D: int = 256
 attention_range_block: int = 64
 rms_norm_cuda_max_C: int = 8192

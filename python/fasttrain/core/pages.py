@@ -50,6 +50,11 @@ def new_empty(x: torch.Tensor, shape: Sequence[int], dtype: torch.dtype | None =
     return empty(tuple(shape), dtype, x.device) if is_real else x.new_empty(shape, dtype=dtype)
 
 
+def empty_like(x: torch.Tensor) -> torch.Tensor:
+    """`new_empty` of the shape of `x`, which is contiguous."""
+    return torch.empty_like(x) if x.nbytes < ARENA_BYTES else new_empty(x, x.shape)  # the first is the faster one
+
+
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor:
     """`empty`, filled with 0."""
     return empty(shape, dtype, device).zero_()

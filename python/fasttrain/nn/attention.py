@@ -2,21 +2,21 @@
 
 import math
 import os
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import Parameter
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from fasttrain.core import backend
 from fasttrain.nn import attention_cuda, attention_ref
-from fasttrain.nn.attention_op import attention_op, forward, heads_together
+from fasttrain.nn.attention_op import attention_op, forward, heads_together, step
+from fasttrain.nn.dispatch import needs_operator
 from fasttrain.nn.segments import check_cu_seqlens, check_segments, key_ranges
 
 _MAX_D = 256  # csrc/nn/attention.h
 _IMPLS = backend.implementations("attention")  # here, because torch.compile warns of a cached function inside
+_FEW = 32  # queries of a kv head that make a decoding step; csrc/nn/attention.h
+_NATIVE_DTYPES = (torch.float32, torch.bfloat16)
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -52,43 +52,56 @@ def attention(
         impl: "reference" (by definition, fp32), "torch" (F.scaled_dot_product_attention), a native name or "cuda" (bf16
             of head dims 64 and 128 both ways; other head dims and fp32 forward only); these two without softcap; when
             None, what FASTTRAIN_IMPL names, else the fastest that runs here.
-    Returns: (B, Tq, H, D), contiguous, q's dtype. A query that sees no key gives 0.
+    Returns: (B, Tq, H, D), contiguous, q's dtype. A query that sees no key gives 0. Native implementations keep
+        what is not finite from those who do not see it, both ways; the definition and torch multiply it by 0.
     Raises: TypeError: another dtype. ValueError: a wrong shape, number, combination or impl.
     """
     op = "attention"
     _check(op, q, k, v)
-    lo_hi = _ranges(op, q, k, causal, segments, cu_seqlens, window, ranges)
     if softcap is not None and not softcap > 0:
         raise ValueError(f"{op}: softcap must be above 0, got {softcap}; None leaves scores as they are")
     scale, softcap = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale, softcap or 0.0
-    plain = segments is None and cu_seqlens is None and window is None and ranges is None
+    documents = cu_seqlens if segments is None else segments
+    plain = documents is None and window is None and ranges is None
+    mask = causal, segments, cu_seqlens, window, ranges
+    if plain:
+        _check_causal(op, q, k, causal)
+    else:
+        _check_mask(op, q, k, *mask)
     impl = impl or os.environ.get("FASTTRAIN_IMPL") or _default(q, scale, softcap, masked=not plain)
     if softcap and impl in ("cuda", "torch"):
         raise ValueError(f"{op}: impl {impl!r} has no softcap; choose from {list(_IMPLS)}")
     if impl == "torch":
-        return _torch(q, k, v, causal, None if plain else lo_hi(), scale)
+        return _torch(q, k, v, causal, None if plain else _ranges(q, k, *mask), scale)
     if impl == "cuda":
-        lo, hi = lo_hi()
+        lo, hi = _ranges(q, k, *mask)
         return attention_cuda.attention(op, q, k, v, lo, hi, scale)
     if impl not in _IMPLS:
         raise ValueError(f"{op}: impl {impl!r} cannot run here; choose from {['torch', *_IMPLS]}")
-    lo, hi = lo_hi()
+    if documents is None and ranges is None and _is_step(q, k, v, impl):
+        return step(q, k, v, causal, window, scale, softcap, impl)
+    lo, hi = _ranges(q, k, *mask)
     if impl == "reference":
         return attention_ref.attention(q, k, v, lo, hi, scale, softcap)
     return _native(op, q, k, v, lo, hi, scale, softcap, impl)
 
 
 def _default(q: Tensor, scale: float, softcap: float, *, masked: bool) -> str:
-    if not softcap and attention_cuda.is_faster(q, scale, documents=masked):
-        return "cuda"
-    # Native is 1.9-5 times as fast as torch's on CPU, both ways (benchmarks/nn/bench_attention.py).
     elsewhere = "reference" if softcap else "torch"
-    if q.device.type != "cpu" or q.dtype == torch.float64 or q.shape[3] > _MAX_D or _IMPLS[0] == "reference":
+    if not q.is_cpu:
+        return "cuda" if not softcap and attention_cuda.is_faster(q, scale, documents=masked) else elsewhere
+    # Native is 1.9-5 times as fast as torch's on CPU, both ways (benchmarks/nn/bench_attention.py).
+    if q.dtype is torch.float64 or q.shape[3] > _MAX_D or _IMPLS[0] == "reference":
         return elsewhere
     return elsewhere if _IMPLS[0] == "scalar" and not softcap else _IMPLS[0]
 
 
-def _ranges(
+def _check_causal(op: str, q: Tensor, k: Tensor, causal: bool) -> None:
+    if causal and q.shape[1] > k.shape[1]:
+        raise ValueError(f"{op}: causal needs Tq <= Tk, got Tq = {q.shape[1]} and Tk = {k.shape[1]}")
+
+
+def _check_mask(
     op: str,
     q: Tensor,
     k: Tensor,
@@ -97,8 +110,7 @@ def _ranges(
     cu_seqlens: Tensor | None,
     window: int | None,
     ranges: tuple[Tensor, Tensor] | None,
-) -> Callable[[], tuple[Tensor, Tensor]]:
-    """Check what says who sees whom; return what makes ranges of it."""
+) -> None:
     (B, num_queries), num_keys = q.shape[:2], k.shape[1]
     if ranges is not None:
         if causal or segments is not None or cu_seqlens is not None or window is not None:
@@ -108,8 +120,7 @@ def _ranges(
                 raise TypeError(f"{op}: ranges must have dtype int32, got {x.dtype}")
             if x.shape not in ((1, num_queries), (B, num_queries)) or x.shape != ranges[0].shape:
                 raise ValueError(f"{op}: ranges must have shape {(B, num_queries)}, got {tuple(x.shape)}")
-        lo, hi = (x.clamp(0, num_keys) for x in ranges)  # what native code reads lies in the arrays
-        return lambda: (lo, hi)
+        return
     if segments is not None and cu_seqlens is not None:
         raise ValueError(f"{op}: documents come from segments or from cu_seqlens, got both")
     if segments is not None:
@@ -119,20 +130,42 @@ def _ranges(
     if (segments is not None or cu_seqlens is not None) and num_queries != num_keys:
         what = "segments" if segments is not None else "cu_seqlens"
         raise ValueError(f"{op}: {what} need Tq = Tk, got Tq = {num_queries} and Tk = {num_keys}")
-    if causal and num_queries > num_keys:
-        raise ValueError(f"{op}: causal needs Tq <= Tk, got Tq = {num_queries} and Tk = {num_keys}")
+    _check_causal(op, q, k, causal)
     if window is not None and window < 1:
         raise ValueError(f"{op}: window must be at least 1, got {window}; None sees everything")
-    return lambda: key_ranges(
-        num_queries,
-        num_keys,
+
+
+def _ranges(
+    q: Tensor,
+    k: Tensor,
+    causal: bool,
+    segments: Tensor | None,
+    cu_seqlens: Tensor | None,
+    window: int | None,
+    ranges: tuple[Tensor, Tensor] | None,
+) -> tuple[Tensor, Tensor]:
+    """(lo, hi), each (B or 1, Tq): the keys that each query sees."""
+    if ranges is not None:
+        lo, hi = (x.clamp(0, k.shape[1]) for x in ranges)  # what native code reads lies in the arrays
+        return lo, hi
+    return key_ranges(
+        q.shape[1],
+        k.shape[1],
         causal=causal,
         segments=segments,
         cu_seqlens=cu_seqlens,
-        rows=B,
+        rows=q.shape[0],
         window=window,
         device=q.device,
     )
+
+
+def _is_step(q: Tensor, k: Tensor, v: Tensor, impl: str) -> bool:
+    """Whether this is a decoding step that native code takes as it is: few queries a kv head, no gradient."""
+    (_, num_queries, num_heads, D), num_kv_heads = q.shape, k.shape[2]
+    if impl == "reference" or num_queries * num_heads > _FEW * num_kv_heads or D % 16 or D > _MAX_D:
+        return False
+    return q.is_cpu and q.dtype in _NATIVE_DTYPES and not needs_operator(q, k, v)
 
 
 def _native(
@@ -149,35 +182,33 @@ def _native(
     if q.dtype == torch.float16:
         q, k, v = q.float(), k.float(), v.float()
     q, k, v = (heads_together(x) for x in (q, k, v))
-    run = attention_op if _is_seen(q, k, v) else forward
+    run = attention_op if needs_operator(q, k, v) else forward
     out, _ = run(q, k, v, lo.contiguous(), hi.contiguous(), scale, softcap, impl)
     result: Tensor = out if out.shape[3] == D and out.dtype == dtype else out[..., :D].to(dtype).contiguous()
     return result
 
 
-def _is_seen(*tensors: Tensor) -> bool:
-    """Whether anything looks at the operator itself: autograd, a compiler, tensors of another class. Otherwise its
-    function is called: an operator's dispatch takes longer than a decoding step against a short cache."""
-    if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
-        return True
-    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
-        return True
-    return any(type(x) not in (Tensor, Parameter) for x in tensors)
-
-
 def _check(op: str, q: Tensor, k: Tensor, v: Tensor) -> None:
+    dtype, queries, keys, values = q.dtype, q.shape, k.shape, v.shape
+    is_one = dtype in _DTYPES and k.dtype is dtype and v.dtype is dtype
+    if not is_one or not len(queries) == len(keys) == len(values) == 4:
+        _refuse(op, q, k, v)
+    B, _, H, D = queries
+    if keys != values or keys[0] != B or keys[3] != D:
+        raise ValueError(
+            f"{op}: k and v must have shape (B, Tk, Hkv, D) with q's B and D, "
+            f"got q {tuple(queries)}, k {tuple(keys)}, v {tuple(values)}"
+        )
+    if keys[2] == 0 or H % keys[2]:
+        raise ValueError(f"{op}: H must be a multiple of Hkv, got H = {H} and Hkv = {keys[2]}")
+
+
+def _refuse(op: str, q: Tensor, k: Tensor, v: Tensor) -> None:
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.dtype not in _DTYPES or x.dtype != q.dtype:
             raise TypeError(f"{op}: q, k and v must have one floating dtype, got {q.dtype} and {name} {x.dtype}")
         if x.ndim != 4:
             raise ValueError(f"{op}: {name} must have shape (B, T, H, D), got {tuple(x.shape)}")
-    if k.shape != v.shape or k.shape[0] != q.shape[0] or k.shape[3] != q.shape[3]:
-        raise ValueError(
-            f"{op}: k and v must have shape (B, Tk, Hkv, D) with q's B and D, "
-            f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
-        )
-    if k.shape[2] == 0 or q.shape[2] % k.shape[2]:
-        raise ValueError(f"{op}: H must be a multiple of Hkv, got H = {q.shape[2]} and Hkv = {k.shape[2]}")
 
 
 def _torch(q: Tensor, k: Tensor, v: Tensor, causal: bool, ranges: tuple[Tensor, Tensor] | None, scale: float) -> Tensor:

@@ -27,6 +27,23 @@ def forward(
     return out, stats
 
 
+def step(
+    q: Tensor, k: Tensor, v: Tensor, causal: bool, window: int | None, scale: float, softcap: float, impl: str
+) -> Tensor:
+    """Return out (B,Tq,H,D) of at most `attention_few` queries a kv head, by addresses and without statistics: arrays,
+    tensors of ranges and scratch took longer than a step against a short cache."""
+    strides = q.stride(), k.stride(), v.stride()
+    if not strides[0][3] == strides[1][3] == strides[2][3] == 1:
+        q, k, v = (heads_together(x) for x in (q, k, v))
+        strides = q.stride(), k.stride(), v.stride()
+    out = torch.empty_like(q) if q.is_contiguous() else q.new_empty(q.shape)  # the first is the faster one
+    addresses = q.data_ptr(), k.data_ptr(), v.data_ptr(), out.data_ptr()
+    layout = q.shape, k.shape, *strides, q.dtype is torch.bfloat16
+    threads = torch.get_num_threads()
+    backend.native("attention_step")(*addresses, *layout, causal, window or 0, scale, softcap, threads, impl)
+    return out
+
+
 attention_op = torch.library.custom_op("fasttrain::attention", forward, mutates_args=(), device_types="cpu")
 
 

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fasttrain.core import backend
-from fasttrain.nn.embedding_op import embedding_op
+from fasttrain.nn.dispatch import needs_operator
+from fasttrain.nn.embedding_op import embedding_op, forward
 
 _IMPLS = backend.implementations("embedding")  # here, because torch.compile warns of a cached function inside
 _NATIVE_DTYPES = (torch.float32, torch.bfloat16)
@@ -29,7 +30,8 @@ def embedding(ids: Tensor, weight: Tensor, *, impl: str | None = None) -> Tensor
     impl = _choose(weight, impl)
     if impl == "torch":
         return F.embedding(ids, weight)
-    out: Tensor = embedding_op(ids.long(), weight, impl)
+    run = embedding_op if needs_operator(ids, weight) else forward
+    out: Tensor = run(ids.long(), weight, impl)
     return out
 
 

@@ -15,10 +15,12 @@ from fasttrain.nn import embedding_ref
 from fasttrain.nn.arrays import array
 
 
-@torch.library.custom_op("fasttrain::embedding", mutates_args=(), device_types="cpu")
-def embedding_op(ids: Tensor, weight: Tensor, impl: str) -> Tensor:
+def forward(ids: Tensor, weight: Tensor, impl: str) -> Tensor:
     """Return weight[ids]: ids (...) int64, weight (V,C) -> (..., C)."""
     return F.embedding(ids, weight)
+
+
+embedding_op = torch.library.custom_op("fasttrain::embedding", forward, mutates_args=(), device_types="cpu")
 
 
 @embedding_op.register_fake

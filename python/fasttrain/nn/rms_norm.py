@@ -8,8 +8,9 @@ from torch import Tensor
 
 from fasttrain.core import backend
 from fasttrain.nn import rms_norm_cuda, rms_norm_ref
+from fasttrain.nn.dispatch import needs_operator
 from fasttrain.nn.linear import Recipe
-from fasttrain.nn.rms_norm_op import rms_norm_op, rms_norm_residual_op
+from fasttrain.nn.rms_norm_op import norm, norm_residual, rms_norm_op, rms_norm_residual_op
 
 _IMPLS = backend.implementations("rms_norm")  # here, because torch.compile warns of a cached function inside
 _NATIVE_DTYPES = (torch.float32, torch.bfloat16)
@@ -29,6 +30,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str | None = None) 
         return rms_norm_ref.rms_norm(x, None, weight, eps)[0]
     if impl == "torch":
         return _torch(x, weight, eps)
+    if impl != "cuda" and not needs_operator(x, weight):
+        return norm(x.contiguous(), weight.float().contiguous(), eps, impl)
     if impl == "cuda":
         y, _ = rms_norm_cuda.rms_norm_op(_rows(x, x.dtype), weight.float().contiguous(), eps)
     else:
@@ -51,6 +54,9 @@ def rms_norm_residual(
     if impl == "torch":
         return _torch(r := x + residual, weight, eps), r
     stream = torch.promote_types(x.dtype, residual.dtype)
+    if impl != "cuda" and not needs_operator(x, residual, weight):
+        summands = x.contiguous(), residual.to(stream).contiguous()
+        return norm_residual(*summands, weight.float().contiguous(), eps, impl)
     rows = _rows(x, x.dtype), _rows(residual, stream)
     if impl == "cuda":
         y, r, _ = rms_norm_cuda.rms_norm_residual_op(*rows, weight.float().contiguous(), eps)

@@ -1,6 +1,6 @@
 """Native RMSNorm as torch operators with fake kernels and gradients, so that torch.compile sees through them.
 
-Contiguous x (N,C), fp32 or bf16; residual (N,C) of the stream's dtype; weight (C,) fp32: the face makes it so.
+x (N,C), fp32 or bf16; residual (N,C) of the stream's dtype; weight (C,) fp32: the face makes it so.
 """
 
 from typing import Any
@@ -12,11 +12,25 @@ from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
 
 
+def norm(x: Tensor, weight: Tensor, eps: float, impl: str) -> Tensor:
+    """Return y (..., C) of x (..., C): the operator's answer without rstd."""
+    y = pages.empty_like(x)
+    _forward(x, None, weight, None, y, None, eps, impl)
+    return y
+
+
+def norm_residual(x: Tensor, residual: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tensor, Tensor]:
+    """Return (y, r) of x and residual (..., C): the operator's answer without rstd."""
+    y, r = pages.empty_like(residual), pages.empty_like(residual)
+    _forward(x, residual, weight, r, y, None, eps, impl)
+    return y, r
+
+
 @torch.library.custom_op("fasttrain::rms_norm", mutates_args=(), device_types="cpu")
 def rms_norm_op(x: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tensor, Tensor]:
     """Return (y (N,C), rstd (N,))."""
     y, rstd = _like_norm(x)
-    _forward(x, None, weight, None, y, rstd, eps, impl)
+    _forward(x.contiguous(), None, weight.contiguous(), None, y, rstd, eps, impl)
     return y, rstd
 
 
@@ -26,7 +40,7 @@ def rms_norm_residual_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (y (N,C), r (N,C), rstd (N,)), r = x + residual."""
     (y, rstd), r = _like_norm(residual), pages.new_empty(residual, residual.shape)
-    _forward(x, residual, weight, r, y, rstd, eps, impl)
+    _forward(x.contiguous(), residual.contiguous(), weight.contiguous(), r, y, rstd, eps, impl)
     return y, r, rstd
 
 
@@ -56,12 +70,15 @@ def _forward(
     weight: Tensor,
     r: Tensor | None,
     y: Tensor,
-    rstd: Tensor,
+    rstd: Tensor | None,
     eps: float,
     impl: str,
 ) -> None:
-    arrays = [None if t is None else array(t) for t in (x, residual, weight, r, y, rstd)]
-    backend.native("rms_norm")(*arrays, eps, torch.get_num_threads(), impl)
+    addresses = [0 if t is None else t.data_ptr() for t in (x, residual, weight, r, y, rstd)]
+    C = weight.numel()
+    sizes = y.numel() // max(C, 1), C
+    dtypes = x.dtype is torch.bfloat16, y.dtype is torch.bfloat16
+    backend.native("rms_norm")(*addresses, *sizes, *dtypes, eps, torch.get_num_threads(), impl)
 
 
 def _like_norm(stream: Tensor) -> tuple[Tensor, Tensor]:

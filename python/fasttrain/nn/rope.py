@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fasttrain.core import backend
 from fasttrain.nn import rope_ref
-from fasttrain.nn.rope_op import rope_op
+from fasttrain.nn.dispatch import needs_operator
+from fasttrain.nn.rope_op import forward, rope_op
 from fasttrain.nn.rope_scaling import RopeScaling
 from fasttrain.nn.segments import run_starts
 
@@ -55,7 +56,8 @@ def rope(x_BTHD: Tensor, cos: Tensor, sin: Tensor, *, impl: str | None = None) -
         x = x_BTHD.to(torch.promote_types(x_BTHD.dtype, torch.float32))
         first, second = x.chunk(2, -1)
         return (x * cos + torch.cat((-second, first), -1) * sin).to(x_BTHD.dtype)
-    out: Tensor = rope_op(x_BTHD.contiguous(), cos.contiguous(), sin.contiguous(), False, impl)
+    run = rope_op if needs_operator(x_BTHD, cos, sin) else forward
+    out: Tensor = run(x_BTHD.contiguous(), cos.contiguous(), sin.contiguous(), False, impl)
     return out
 
 

@@ -1,6 +1,6 @@
 """Native RoPE as a torch operator with a fake kernel and a gradient, so that torch.compile sees through it.
 
-x (B,T,H,D) fp32 or bf16; cos and sin (B or 1, T, 1, D) fp32; all contiguous: the face makes it so.
+x (B,T,H,D) fp32 or bf16; cos and sin (B or 1, T, 1, D) fp32: the face makes it so.
 """
 
 from typing import Any
@@ -9,17 +9,19 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, pages
-from fasttrain.nn.arrays import array
 
 
-@torch.library.custom_op("fasttrain::rope", mutates_args=(), device_types="cpu")
-def rope_op(x: Tensor, cos: Tensor, sin: Tensor, inverse: bool, impl: str) -> Tensor:
+def forward(x: Tensor, cos: Tensor, sin: Tensor, inverse: bool, impl: str) -> Tensor:
     """Return x turned by the angles of the tables, or back by them."""
-    out = pages.new_empty(x, x.shape)
-    x = x.contiguous()  # a gradient may come with any strides
-    tables = (array(table.flatten(1, 2)) for table in (cos, sin))
-    backend.native("rope")(array(x), *tables, array(out), inverse, torch.get_num_threads(), impl)
+    x, cos, sin = x.contiguous(), cos.contiguous(), sin.contiguous()  # a gradient may come with any strides
+    out = pages.empty_like(x)
+    addresses = x.data_ptr(), cos.data_ptr(), sin.data_ptr(), out.data_ptr()
+    is_bf16, threads = x.dtype is torch.bfloat16, torch.get_num_threads()
+    backend.native("rope")(*addresses, x.shape, len(cos), is_bf16, inverse, threads, impl)
     return out
+
+
+rope_op = torch.library.custom_op("fasttrain::rope", forward, mutates_args=(), device_types="cpu")
 
 
 @rope_op.register_fake

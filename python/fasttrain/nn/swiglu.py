@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fasttrain.core import backend, cuda
 from fasttrain.nn import swiglu_cuda, swiglu_ref
-from fasttrain.nn.swiglu_op import swiglu_op
+from fasttrain.nn.dispatch import needs_operator
+from fasttrain.nn.swiglu_op import forward, swiglu_op
 
 _IMPLS = backend.implementations("swiglu")  # here, because torch.compile warns of a cached function inside
 _NATIVE_DTYPES = (torch.float32, torch.bfloat16)
@@ -35,7 +36,8 @@ def swiglu(gate: Tensor, up: Tensor, *, impl: str | None = None) -> Tensor:
     if impl == "cuda":
         on_card: Tensor = swiglu_cuda.swiglu_op(gate.contiguous(), up.contiguous())
         return on_card
-    out: Tensor = swiglu_op(gate.contiguous(), up.contiguous(), impl)
+    run = swiglu_op if needs_operator(gate, up) else forward
+    out: Tensor = run(gate.contiguous(), up.contiguous(), impl)
     return out
 
 

@@ -12,12 +12,17 @@ from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
 
 
-@torch.library.custom_op("fasttrain::swiglu", mutates_args=(), device_types="cpu")
-def swiglu_op(gate: Tensor, up: Tensor, impl: str) -> Tensor:
+def forward(gate: Tensor, up: Tensor, impl: str) -> Tensor:
     """Return silu(gate) * up."""
-    out = pages.new_empty(gate, gate.shape)
-    backend.native("swiglu")(*(array(x) for x in (gate, up, out)), torch.get_num_threads(), impl)
+    gate, up = gate.contiguous(), up.contiguous()
+    out = pages.empty_like(gate)
+    addresses = gate.data_ptr(), up.data_ptr(), out.data_ptr()
+    is_bf16, threads = gate.dtype is torch.bfloat16, torch.get_num_threads()
+    backend.native("swiglu")(*addresses, gate.numel(), is_bf16, threads, impl)
     return out
+
+
+swiglu_op = torch.library.custom_op("fasttrain::swiglu", forward, mutates_args=(), device_types="cpu")
 
 
 @swiglu_op.register_fake

@@ -206,8 +206,8 @@ class Loop:
         return done
 
     def _profile(self) -> Profile:
-        # AdamW reads 16 bytes a parameter and writes 12; the norm reads 4, the check of the moments 8; bf16 weights are read
-        # and written in 4 bytes less. What Muon moves beside its products, which are ops, is not told.
+        # AdamW reads 16 bytes a parameter and writes 12; the norm reads 4, the check of the moments 8; bf16 weights are
+        # read and written in 4 bytes less. What Muon moves beside its products, which are ops, is not told.
         flat = self.engine.flat
         state_bytes = 0 if self.setup.optim.name == "muon" else 40 * flat.size - 4 * flat.num_halves
         num_steps = self.setup.profile if self.world.is_root else 0
