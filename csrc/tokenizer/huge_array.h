@@ -20,16 +20,17 @@ class HugeArray {
  public:
   HugeArray() = default;
   // Every byte is `fill`.
-  HugeArray(std::size_t size, int fill) : size_(size) {
-    constexpr std::size_t huge_page = std::size_t{1} << 21;
-    const std::size_t alignment = size * sizeof(T) >= huge_page ? huge_page : 64;
-    const std::size_t bytes = (size * sizeof(T) + alignment - 1) / alignment * alignment;
+  HugeArray(std::size_t size, int fill) : HugeArray(size) {
+    std::memset(static_cast<void*>(data_.get()), fill, padded_bytes(size));
+  }
+  // Holds anything; pages that nobody writes cost an address only.
+  explicit HugeArray(std::size_t size) : size_(size) {
+    const std::size_t bytes = padded_bytes(size), alignment = alignment_of(size);
     void* data = std::aligned_alloc(alignment, std::max(bytes, alignment));
     if (data == nullptr) throw std::bad_alloc();
 #if defined(__linux__)
     if (bytes >= huge_page) madvise(data, bytes, MADV_HUGEPAGE);
 #endif
-    std::memset(data, fill, bytes);
     data_.reset(static_cast<T*>(data));
   }
   T* get() noexcept { return data_.get(); }
@@ -37,6 +38,12 @@ class HugeArray {
   std::size_t size() const noexcept { return size_; }
 
  private:
+  static constexpr std::size_t huge_page = std::size_t{1} << 21;
+  static std::size_t alignment_of(std::size_t size) noexcept { return size * sizeof(T) >= huge_page ? huge_page : 64; }
+  static std::size_t padded_bytes(std::size_t size) noexcept {
+    const std::size_t alignment = alignment_of(size);
+    return (size * sizeof(T) + alignment - 1) / alignment * alignment;
+  }
   struct Free {
     void operator()(T* p) const noexcept { std::free(p); }
   };

@@ -13,14 +13,15 @@ namespace fasttrain::tokenizer {
 
 struct Stretch {
   PieceCache::Key key;
-  std::uint64_t hash;
+  const PieceCache::Entry* bucket;
   const std::uint8_t* at;
   std::size_t bytes;
 
   bool is_short() const noexcept { return bytes <= PieceCache::short_bytes; }
+  std::uint64_t hash() const noexcept { return PieceCache::hash(key); }
   // What the cache holds of it; of one longer than PieceCache::long_bytes it must not be asked.
   const PieceCache::Entry* find(const PieceCache& cache) const noexcept {
-    const PieceCache::Entry* hit = cache.find(key, hash);
+    const PieceCache::Entry* hit = cache.find(key, hash());
     return hit && (is_short() || cache.holds_long(*hit, at, bytes)) ? hit : nullptr;
   }
 };

@@ -15,6 +15,7 @@ from fasttrain.tokenizer.bpe_train import WordCounter
 from fasttrain.tokenizer.extend import count_terms, expand, extend
 from fasttrain.tokenizer.extend_effects import effect, mined, total
 from fasttrain.tokenizer.health import health
+from fasttrain.tokenizer.superbpe import train_superbpe
 from tokenizer import by_hand
 from tokenizer.scripts import SAMPLES, TEXT
 
@@ -205,3 +206,28 @@ def test_trained_and_extended_give_the_same_ids_in_transformers_over_the_lake(tm
         theirs = fast(texts)["input_ids"]
         assert [ids[a:b].tolist() for a, b in pairwise(offsets)] == theirs
         assert Tokenizer.load(folder).fingerprint == tokenizer.fingerprint
+
+
+@pytest.mark.parametrize("max_spaces", [1, 2, 4])
+def test_new_superwords_hold_at_most_max_spaces(max_spaces):
+    texts = ["in the middle of the long night of the year\n"] * 20
+    old = train_superbpe(texts, vocab_size=270, subword_size=270).tokenizer()
+    words = words_of(old, texts)
+    unbounded, extension = (
+        extend(old, *words, num_tokens=64, pad_to_multiple=1, max_spaces=m) for m in (99, max_spaces)
+    )
+    most = [max(e.tokenizer.vocabulary.tokens[i].count(b" ") for _, _, i in e.merges) for e in (unbounded, extension)]
+    assert most[0] > 4
+    assert most[1] == max_spaces
+    assert expand(extension.tokenizer.encode(texts[0]), extension.pieces) == old.encode(texts[0]).tolist()
+
+
+def test_spaces_of_other_vocabularies_are_not_bounded():
+    old = by_hand.make([])
+    extension = extend(old, from_texts([" " * 16]), np.array([9]), num_tokens=8, pad_to_multiple=1, max_spaces=1)
+    assert max(extension.tokenizer.vocabulary.tokens[i].count(b" ") for _, _, i in extension.merges) == 16
+
+
+def test_max_spaces_is_at_least_one():
+    with pytest.raises(ValueError, match="max_spaces must be at least 1, got 0"):
+        extend(OLD, from_texts(["ab"]), np.array([9]), num_tokens=5, max_spaces=0)

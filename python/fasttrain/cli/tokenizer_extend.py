@@ -43,6 +43,9 @@ def extend(
     term_weight: Annotated[
         int, typer.Option("--term-weight", min=1, help="Occurrences that a term of the list counts for.")
     ] = 100,
+    max_spaces: Annotated[
+        int, typer.Option("--max-spaces", min=1, help="Of superwords: no new token holds more spaces.")
+    ] = 4,
     prune: Annotated[bool, typer.Option(help="Give ids of tokens that no text can give to new tokens.")] = True,
     recipe: Annotated[str, typer.Option("--recipe", help="The model that parameters are counted for.")] = "lake",
     max_bytes: Annotated[int, typer.Option("--max-bytes", min=1, help="Read about so many bytes a text.")] = 64 << 20,
@@ -64,7 +67,7 @@ def extend(
     counter = _joined(opened, list(learnt.values()), words, term_weight)
     made = run(
         opened.bpe, *counter.words(), num_tokens=num_tokens, min_frequency=min_frequency,
-        pad_to_multiple=multiple, prune=prune,
+        pad_to_multiple=multiple, prune=prune, max_spaces=max_spaces,
     )  # fmt: skip
     data = figures(opened, made, counter, learnt, kept, words, recipe)
     out.mkdir(parents=True, exist_ok=True)

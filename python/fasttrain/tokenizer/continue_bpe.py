@@ -24,6 +24,7 @@ def continue_bpe(
     min_frequency: int = 2,
     whole_words: bool = False,
     taken: frozenset[bytes] = frozenset(),
+    max_spaces: int | None = None,
 ) -> list[Merge]:
     """Learn merges until `new_ids` are used up or no pair is frequent enough.
 
@@ -39,6 +40,7 @@ def continue_bpe(
         whole_words: a word that is a token is that token whatever the merges say (ignore_merges): when a token comes to
             spell a word, that word is done.
         taken: further byte strings that no token may be made of.
+        max_spaces: a pair that holds more spaces does not merge; None: no bound.
     Returns: merges in the order of learning.
     Cost: the words' pairs, then for each merge the words that hold it; about 1 us a pair.
     """
@@ -63,7 +65,8 @@ def continue_bpe(
                 if total[pair] >= least:  # a pair whose count rose was pushed when it did: only falls end up here
                     heapq.heappush(heap, (-total[pair], pair))
                 continue
-            if (token := spelled[pair[0]] + spelled[pair[1]]) not in known:
+            token = spelled[pair[0]] + spelled[pair[1]]
+            if token not in known and (max_spaces is None or token.count(b" ") <= max_spaces):
                 break
         else:
             break

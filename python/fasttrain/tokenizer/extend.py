@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fasttrain.core.errors import ConfigError
 from fasttrain.formats.old_pieces import OldPieces
 from fasttrain.text.columns import TextColumn, from_texts
-from fasttrain.tokenizer import byte_level
+from fasttrain.tokenizer import byte_level, patterns
 from fasttrain.tokenizer.bpe_train import WordCounter
 from fasttrain.tokenizer.continue_bpe import Merge, continue_bpe
 from fasttrain.tokenizer.health import unmerged
@@ -44,6 +44,7 @@ def extend(
     min_frequency: int = 2,
     pad_to_multiple: int = 64,
     prune: bool = True,
+    max_spaces: int = 4,
 ) -> Extension:
     """Learn at least `num_tokens` new tokens, as many more as bring the vocabulary to the multiple.
 
@@ -53,9 +54,12 @@ def extend(
         num_tokens: fewer come out when no more pairs are frequent enough; reserved tokens then fill the multiple.
         min_frequency: a pair that occurs less often does not merge.
         prune: give the ids of tokens that no text can give to new ones; their merges, which never apply, go.
-    Raises: ConfigError: nothing to learn from, a vocabulary with tiktoken's rank semantics, or one
-            with a normaliser.
+        max_spaces: of a vocabulary with superwords: no new token holds more spaces (superbpe). Others are not bounded.
+    Raises: ValueError: max_spaces below 1. ConfigError: nothing to learn from, a vocabulary with tiktoken's rank
+            semantics, or one with a normaliser.
     """
+    if max_spaces < 1:
+        raise ValueError(f"tokenizer extend: max_spaces must be at least 1, got {max_spaces}")
     v = tokenizer.vocabulary
     if is_ranked(v):
         raise ConfigError(
@@ -72,7 +76,7 @@ def extend(
     free = _free_ids(v) if prune else []
     size = len(v.tokens)
     target = -(-(size + max(0, num_tokens - len(free))) // pad_to_multiple) * pad_to_multiple
-    merges = _learn(tokenizer, words, counts, [*free, *range(size, target)], min_frequency)
+    merges = _learn(tokenizer, words, counts, [*free, *range(size, target)], min_frequency, max_spaces)
     return _assemble(tokenizer, merges, set(free), pad_to_multiple)
 
 
@@ -108,6 +112,7 @@ def _learn(
     counts: npt.NDArray[np.int64],
     new_ids: Sequence[int],
     min_frequency: int,
+    max_spaces: int,
 ) -> list[Merge]:
     v = tokenizer.vocabulary
     ids, offsets = tokenizer.encode_batch(words)
@@ -124,6 +129,7 @@ def _learn(
         min_frequency=min_frequency,
         whole_words=v.ignore_merges,
         taken=names,
+        max_spaces=max_spaces if v.pattern in patterns.SUPERWORDS.values() else None,
     )
 
 
