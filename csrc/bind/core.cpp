@@ -35,6 +35,9 @@ void bind_core(py::module_& m) {
       "bytes"_a,
       "Uninitialised memory (bytes,) of the arena, which takes it back when it is freed; None: no room.");
   m.def(
+      "arena_trim", [](std::size_t bytes) { arena().trim(bytes); }, "bytes"_a,
+      "Give the system pages of free blocks, until they are `bytes` together.");
+  m.def(
       "arena_bytes", [] { return std::pair{arena().used_bytes(), arena().held_bytes()}; },
       "Bytes of the arena in use, and held from the system.");
 }

@@ -1,6 +1,8 @@
 #include "core/arena.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <iterator>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/mman.h>
@@ -110,6 +112,21 @@ void Arena::free(void* block) noexcept {
     size += length;
   }
   add_free(offset, size);
+}
+
+void Arena::trim([[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(__linux__)
+  const std::lock_guard lock(mutex_);
+  const auto address = reinterpret_cast<std::uintptr_t>(base_);
+  std::size_t given = 0;
+  for (auto block = free_by_size_.rbegin(); block != free_by_size_.rend() && given < bytes; ++block) {
+    const std::uintptr_t begin = rounded_up(address + block->second, huge_page);  // whole huge pages: none is split
+    const std::uintptr_t end = (address + block->second + block->first) / huge_page * huge_page;
+    if (begin >= end) continue;
+    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+    given += end - begin;
+  }
+#endif
 }
 
 std::size_t Arena::used_bytes() const {

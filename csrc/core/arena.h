@@ -26,6 +26,9 @@ class Arena {
   void* allocate(std::size_t bytes);  // nullptr: no room
   void free(void* block) noexcept;    // what `allocate` has given, once
 
+  // Give the system pages of free blocks, the largest first, until they are `bytes` together.
+  void trim(std::size_t bytes) noexcept;
+
   std::size_t used_bytes() const;  // in blocks, rounded up to granules
   std::size_t held_bytes() const;  // up to the end of the highest block there has been
 

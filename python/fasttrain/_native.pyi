@@ -23,6 +23,7 @@ __all__: list[str] = [
     "adamw_impls",
     "arena_bytes",
     "arena_empty",
+    "arena_trim",
     "attention",
     "attention_backward",
     "attention_cuda",
@@ -274,6 +275,11 @@ def arena_bytes() -> tuple[int, int]:
 def arena_empty(bytes: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.uint8] | None:
     """
     Uninitialised memory (bytes,) of the arena, which takes it back when it is freed; None: no room.
+    """
+
+def arena_trim(bytes: typing.SupportsInt | typing.SupportsIndex) -> None:
+    """
+    Give the system pages of free blocks, until they are `bytes` together.
     """
 
 def attention(

@@ -75,6 +75,20 @@ def test_what_is_mapped_is_given_back():
     assert resident() - before < MAPPED
 
 
+@pytest.mark.skipif(not pages._has_huge_pages(), reason="the system has no huge pages")
+def test_for_a_mapping_the_arena_gives_up_what_it_has_free():
+    blocks = [block(MAPPED // 2).fill_(1) for _ in range(4)]
+    kept = blocks.pop()
+    blocks.clear()
+    before = resident()
+    tensor = pages.zeros((MAPPED // 4,), torch.float32)
+    assert resident() - before < MAPPED // 4
+    assert bool((kept == 1).all())
+    again = block(MAPPED // 2)
+    assert not again.fill_(2).eq(1).any()
+    del tensor
+
+
 @pytest.mark.parametrize("num_bytes", [ARENA // 2, ARENA, MAPPED])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
 def test_it_is_what_torch_makes(num_bytes, dtype):

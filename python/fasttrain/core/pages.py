@@ -22,7 +22,8 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str
 
     From ARENA_BYTES on it is a block of the arena (csrc/core/arena.h), which keeps its pages, and where the hole that a
     block leaves is filled by the next one of its size. From MAPPED_BYTES on it is a mapping of its own on huge pages,
-    given back when freed: the faults cost what zeros cost, 80 us for 2 MB. Else, or where the system has none, torch's.
+    given back when freed, for which the arena gives up as much of what it has free: the faults cost what zeros cost, 80
+    us for 2 MB. Else, or where the system has none, torch's.
     """
     num_bytes = math.prod(shape) * dtype.itemsize
     if num_bytes < ARENA_BYTES or torch.device(device).type != "cpu":
@@ -32,6 +33,7 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str
         block = backend.native("arena_empty")(num_bytes)
         memory = None if block is None else torch.from_numpy(block)
     elif _has_huge_pages():
+        backend.native("arena_trim")(num_bytes)
         mapping = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         mapping.madvise(mmap.MADV_HUGEPAGE)
         memory = torch.frombuffer(mapping, dtype=torch.uint8)
