@@ -243,10 +243,10 @@ def test_strides_do_not_matter(how, case, dtype):
 def test_opcheck(how, queries, dtype):
     q, k, v = (torch.randn(2, queries, h, 16, dtype=dtype, requires_grad=True) for h in (4, 2, 2))
     lo, hi = key_ranges(queries, queries, causal=True)
-    torch.library.opcheck(attention_op.attention_op, (q, k, v, lo, hi, 0.25, 3.0, how))
+    torch.library.opcheck(attention_op.attention_op.overload, (q, k, v, lo, hi, 0.25, 3.0, how))
     q, k, v = (x.detach() for x in (q, k, v))
     results = attention_op.attention_op(q, k, v, lo, hi, 0.25, 3.0, how)
-    torch.library.opcheck(attention_op.attention_backward_op, (q, q, k, v, lo, hi, *results, 0.25, 3.0, how))
+    torch.library.opcheck(attention_op.attention_backward_op.overload, (q, q, k, v, lo, hi, *results, 0.25, 3.0, how))
 
 
 @pytest.mark.parametrize("case", ["grouped", "with a cache", "cu_seqlens", "window", "both directions, documents"])

@@ -171,7 +171,7 @@ def test_compiles_without_a_break():
 def test_opcheck(how):
     (q, k, v, _), ranges = draw("tail of every tile")
     leaves = [x.requires_grad_() for x in (q, k, v)]
-    torch.library.opcheck(attention_tensor_op, (*leaves, *ranges, 0.1, KERNELS[how]))
+    torch.library.opcheck(attention_tensor_op.overload, (*leaves, *ranges, 0.1, KERNELS[how]))
 
 
 def test_a_gradient_that_no_kernel_gives_is_refused():

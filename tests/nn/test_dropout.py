@@ -115,7 +115,7 @@ def test_each_part_of_the_key_draws_anew():
 @pytest.mark.parametrize("how", NATIVE)
 def test_opcheck(how):
     rows = torch.tensor([4, 2])
-    torch.library.opcheck(dropout_op, (torch.randn(2, 70, requires_grad=True), rows, -3, 5, 1, 0.4, how))
+    torch.library.opcheck(dropout_op.overload, (torch.randn(2, 70, requires_grad=True), rows, -3, 5, 1, 0.4, how))
 
 
 def test_compiles_without_a_break():

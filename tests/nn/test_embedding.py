@@ -115,8 +115,8 @@ def test_gradients_add_up():
 @pytest.mark.parametrize("how", NATIVE)
 def test_opcheck(how):
     ids = torch.tensor([[1, 0, 1], [2, 2, 2]])
-    torch.library.opcheck(embedding_op, (ids, torch.randn(4, 7, requires_grad=True), how))
-    torch.library.opcheck(embedding_backward_op, (torch.randn(2, 3, 7), ids, 4, how))
+    torch.library.opcheck(embedding_op.overload, (ids, torch.randn(4, 7, requires_grad=True), how))
+    torch.library.opcheck(embedding_backward_op.overload, (torch.randn(2, 3, 7), ids, 4, how))
 
 
 def test_compiles_without_a_break():

@@ -346,11 +346,11 @@ def test_a_source_that_is_none_is_refused():
 def test_opcheck(how):
     t = draw(5, 3, 70, torch.float32)
     x, weight = t["x"].requires_grad_(), t["weight"].requires_grad_()
-    torch.library.opcheck(op.linear_cross_entropy_op, (x, weight, t["targets"], 0.1, True, True, False, how))
+    torch.library.opcheck(op.linear_cross_entropy_op.overload, (x, weight, t["targets"], 0.1, True, True, False, how))
     gradients = torch.ones(5, 3), torch.ones(70, 3), torch.empty(0, 0, dtype=torch.uint16)
     factors = torch.rand(5), torch.rand(5)
     detached = x.detach(), weight.detach(), t["targets"]
-    torch.library.opcheck(op.linear_cross_entropy_backward_op, (*gradients, *factors, *detached, 0.1, how))
+    torch.library.opcheck(op.linear_cross_entropy_backward_op.overload, (*gradients, *factors, *detached, 0.1, how))
 
 
 def test_compiles_without_a_break():

@@ -135,11 +135,11 @@ def test_what_is_not_finite_shows_in_its_row(how, value):
 def test_opcheck(how):
     x, residual = torch.randn(5, 9, dtype=BF16, requires_grad=True), torch.randn(5, 9, requires_grad=True)
     weight = torch.randn(9, requires_grad=True)
-    torch.library.opcheck(rms_norm_op, (x, weight, 1e-5, how))
-    torch.library.opcheck(rms_norm_residual_op, (x, residual, weight, 1e-5, how))
+    torch.library.opcheck(rms_norm_op.overload, (x, weight, 1e-5, how))
+    torch.library.opcheck(rms_norm_residual_op.overload, (x, residual, weight, 1e-5, how))
     dy, dr, r = torch.randn(3, 5, 9).unbind()
     for x_dtype in (F32, BF16):
-        torch.library.opcheck(rms_norm_backward_op, (dy, dr, r, weight.detach(), torch.rand(5), x_dtype, how))
+        torch.library.opcheck(rms_norm_backward_op.overload, (dy, dr, r, weight.detach(), torch.rand(5), x_dtype, how))
 
 
 def test_compiles_without_a_break():

@@ -59,5 +59,5 @@ def test_opcheck():
     x = torch.randn(5, 16, dtype=BF16, device="cuda", requires_grad=True)
     residual = torch.randn(5, 16, dtype=F32, device="cuda", requires_grad=True)
     weight = torch.randn(16, device="cuda", requires_grad=True)
-    torch.library.opcheck(rms_norm_op, (x, weight, 1e-5))
-    torch.library.opcheck(rms_norm_residual_op, (x, residual, weight, 1e-5))
+    torch.library.opcheck(rms_norm_op.overload, (x, weight, 1e-5))
+    torch.library.opcheck(rms_norm_residual_op.overload, (x, residual, weight, 1e-5))

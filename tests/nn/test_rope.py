@@ -94,7 +94,7 @@ def test_what_is_not_finite_shows_in_its_pair_alone(how):
 @pytest.mark.parametrize("how", NATIVE)
 def test_opcheck(how):
     tensors, tables = draw((2, 3, 2, 10), torch.float32)
-    torch.library.opcheck(rope_op, (tensors["x"].requires_grad_(), *tables, False, how))
+    torch.library.opcheck(rope_op.overload, (tensors["x"].requires_grad_(), *tables, False, how))
 
 
 def test_compiles_without_a_break():

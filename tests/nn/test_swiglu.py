@@ -84,8 +84,8 @@ def test_what_is_not_finite_shows_and_the_rest_does_not_overflow(how):
 @pytest.mark.parametrize("how", NATIVE)
 def test_opcheck(how):
     gate, up = torch.randn(3, 7, requires_grad=True), torch.randn(3, 7, requires_grad=True)
-    torch.library.opcheck(swiglu_op, (gate, up, how))
-    torch.library.opcheck(swiglu_backward_op, (torch.randn(3, 7), gate.detach(), up.detach(), how))
+    torch.library.opcheck(swiglu_op.overload, (gate, up, how))
+    torch.library.opcheck(swiglu_backward_op.overload, (torch.randn(3, 7), gate.detach(), up.detach(), how))
 
 
 def test_compiles_without_a_break():

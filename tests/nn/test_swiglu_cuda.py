@@ -41,4 +41,4 @@ def test_the_ends():
 
 def test_opcheck():
     gate, up = (torch.randn(3, 5, device="cuda", requires_grad=True) for _ in range(2))
-    torch.library.opcheck(swiglu_op, (gate, up))
+    torch.library.opcheck(swiglu_op.overload, (gate, up))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fasttrain.core import backend, cuda
 from fasttrain.nn.attention_op import like_backward
+from fasttrain.nn.operator import operator
 
 _MAX_D = 256  # csrc/nn/attention.h
 _TENSOR_D = (64, 128)  # csrc/nn/attention_cuda.h
@@ -62,7 +63,7 @@ def _plain(op: str, q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, sca
     return out
 
 
-@torch.library.custom_op("fasttrain::attention_tensor", mutates_args=(), device_types="cuda")
+@operator("fasttrain::attention_tensor", "cuda")
 def attention_tensor_op(
     q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, wgmma: bool
 ) -> tuple[Tensor, Tensor]:
@@ -82,7 +83,7 @@ def _(q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, wgm
     return _like_forward(q)
 
 
-@torch.library.custom_op("fasttrain::attention_tensor_backward", mutates_args=(), device_types="cuda")
+@operator("fasttrain::attention_tensor_backward", "cuda")
 def attention_tensor_backward_op(
     dout: Tensor,
     q: Tensor,
@@ -154,3 +155,6 @@ def _launch(tensors: Sequence[Tensor | None], scale: float, *, backward: bool, w
     addresses, sizes = cuda.pointers(tensors), [B, len(lo), Tq, Tk, H, Hkv, D]
     native = backend.native("attention_tensor")
     cuda.launch("attention", q.device, lambda stream: native(addresses, sizes, scale, backward, wgmma, stream))
+
+
+attention_tensor_backward_op.refuse_autograd()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
+from fasttrain.nn.operator import operator
 
 
 def forward(
@@ -44,7 +45,7 @@ def step(
     return out
 
 
-attention_op = torch.library.custom_op("fasttrain::attention", forward, mutates_args=(), device_types="cpu")
+attention_op = operator("fasttrain::attention")(forward)
 
 
 @attention_op.register_fake
@@ -54,7 +55,7 @@ def _(
     return _like_forward(q)
 
 
-@torch.library.custom_op("fasttrain::attention_backward", mutates_args=(), device_types="cpu")
+@operator("fasttrain::attention_backward")
 def attention_backward_op(
     dout: Tensor,
     q: Tensor,
@@ -126,3 +127,6 @@ def _work(q: Tensor, k: Tensor, *, backward: bool) -> npt.NDArray[np.float32]:
     B, Tq, H, D = q.shape
     bf16 = q.dtype == torch.bfloat16
     return np.empty(backend.native("attention_work")(B, Tq, k.shape[1], H, k.shape[2], D, bf16, backward), np.float32)
+
+
+attention_backward_op.refuse_autograd()

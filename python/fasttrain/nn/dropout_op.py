@@ -11,9 +11,10 @@ from torch import Tensor
 from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
 from fasttrain.nn.dropout_ref import threshold
+from fasttrain.nn.operator import operator
 
 
-@torch.library.custom_op("fasttrain::dropout", mutates_args=(), device_types="cpu")
+@operator("fasttrain::dropout")
 def dropout_op(x: Tensor, rows: Tensor, seed: int, step: int, site: int, p: float, impl: str) -> Tensor:
     """Return x with its values dropped, and the kept ones divided by 1 - p. `seed` is read as 64 bits."""
     out = pages.new_empty(x, x.shape)

@@ -29,7 +29,8 @@ class _Add(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
         ctx.dtypes = x.dtype, y.dtype
-        return torch.add(x, y, out=pages.new_empty(x, x.shape, torch.promote_types(x.dtype, y.dtype)))
+        out = pages.new_empty(x, x.shape, torch.promote_types(x.dtype, y.dtype))
+        return out.copy_(y).add_(x)  # torch.add would make a copy of y in fp32 first
 
     @staticmethod
     def backward(ctx: Any, *dout: Tensor) -> tuple[Tensor, ...]:

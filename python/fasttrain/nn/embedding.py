@@ -41,6 +41,11 @@ class Embedding(torch.nn.Embedding):
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
         super().__init__(num_embeddings, embedding_dim)
 
+    def reset_parameters(self) -> None:
+        """Draw rows as torch does; not of a "meta" weight, for which torch would load all of torch.compile."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
     def forward(self, input: Tensor) -> Tensor:
         """Shapes: ids (...) -> (..., C)."""
         return embedding(input, self.weight)

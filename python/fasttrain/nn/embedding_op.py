@@ -13,6 +13,7 @@ from torch import Tensor
 from fasttrain.core import backend, pages
 from fasttrain.nn import embedding_ref
 from fasttrain.nn.arrays import array
+from fasttrain.nn.operator import operator
 
 
 def forward(ids: Tensor, weight: Tensor, impl: str) -> Tensor:
@@ -20,7 +21,7 @@ def forward(ids: Tensor, weight: Tensor, impl: str) -> Tensor:
     return F.embedding(ids, weight)
 
 
-embedding_op = torch.library.custom_op("fasttrain::embedding", forward, mutates_args=(), device_types="cpu")
+embedding_op = operator("fasttrain::embedding")(forward)
 
 
 @embedding_op.register_fake
@@ -28,7 +29,7 @@ def _(ids: Tensor, weight: Tensor, impl: str) -> Tensor:
     return weight.new_empty((*ids.shape, weight.shape[1]))
 
 
-@torch.library.custom_op("fasttrain::embedding_backward", mutates_args=(), device_types="cpu")
+@operator("fasttrain::embedding_backward")
 def embedding_backward_op(dout: Tensor, ids: Tensor, num_words: int, impl: str) -> Tensor:
     """Return dweight (V,C) of dout (..., C), fp32 or bf16, and ids (...) int64 in [0, V)."""
     index = ids.reshape(-1).contiguous()
@@ -60,3 +61,4 @@ def _backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
 
 
 embedding_op.register_autograd(_backward, setup_context=_setup)
+embedding_backward_op.refuse_autograd()

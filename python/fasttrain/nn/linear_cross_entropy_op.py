@@ -22,6 +22,7 @@ from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
 from fasttrain.nn.linear_cross_entropy_products import Products, finish, new_sums, slices
 from fasttrain.nn.loss import IGNORED
+from fasttrain.nn.operator import operator
 
 LOGITS_BYTES = 32 << 20  # with more, products are no faster
 FEWEST_BYTES = 12 << 20  # with fewer, the weight is read and packed for too few tokens
@@ -30,7 +31,7 @@ EXTRA_BYTES = 60 << 20  # of logits and lower halves, where that leaves logits F
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-@torch.library.custom_op("fasttrain::linear_cross_entropy", mutates_args=(), device_types="cpu")
+@operator("fasttrain::linear_cross_entropy")
 def linear_cross_entropy_op(
     x: Tensor,
     weight: Tensor,
@@ -67,7 +68,7 @@ def _(
     return _outputs(x, weight, grad_x, grad_weight)
 
 
-@torch.library.custom_op("fasttrain::linear_cross_entropy_backward", mutates_args=(), device_types="cpu")
+@operator("fasttrain::linear_cross_entropy_backward")
 def linear_cross_entropy_backward_op(
     dx: Tensor,
     dweight: Tensor,
@@ -221,3 +222,4 @@ def _backward(ctx: Any, dnll: Tensor | None, dz2: Tensor | None, *_: Tensor | No
 
 
 linear_cross_entropy_op.register_autograd(_backward, setup_context=_setup)
+linear_cross_entropy_backward_op.refuse_autograd()

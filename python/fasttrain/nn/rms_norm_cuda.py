@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, cuda
+from fasttrain.nn.operator import operator
 
 _MAX_C = 8192  # csrc/nn/rms_norm_cuda.h
 
@@ -19,7 +20,7 @@ def takes(x: Tensor) -> bool:
     return cuda.is_built(x) and 0 < C <= _MAX_C and C % 8 == 0
 
 
-@torch.library.custom_op("fasttrain::rms_norm_cuda", mutates_args=(), device_types="cuda")
+@operator("fasttrain::rms_norm_cuda", "cuda")
 def rms_norm_op(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Return (y (N,C), rstd (N,))."""
     y, rstd = _like_norm(x)
@@ -28,7 +29,7 @@ def rms_norm_op(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     return y, rstd
 
 
-@torch.library.custom_op("fasttrain::rms_norm_residual_cuda", mutates_args=(), device_types="cuda")
+@operator("fasttrain::rms_norm_residual_cuda", "cuda")
 def rms_norm_residual_op(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return (y (N,C), r (N,C), rstd (N,)), r = x + residual."""
     (y, rstd), r = _like_norm(residual), residual.new_empty(residual.shape)
@@ -37,7 +38,7 @@ def rms_norm_residual_op(x: Tensor, residual: Tensor, weight: Tensor, eps: float
     return y, r, rstd
 
 
-@torch.library.custom_op("fasttrain::rms_norm_backward_cuda", mutates_args=(), device_types="cuda")
+@operator("fasttrain::rms_norm_backward_cuda", "cuda")
 def rms_norm_backward_op(
     dy: Tensor, dr: Tensor | None, r: Tensor, weight: Tensor, rstd: Tensor, x_dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,3 +126,4 @@ def _backward_residual(
 
 rms_norm_op.register_autograd(_backward, setup_context=_setup)
 rms_norm_residual_op.register_autograd(_backward_residual, setup_context=_setup_residual)
+rms_norm_backward_op.refuse_autograd()

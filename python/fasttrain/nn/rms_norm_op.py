@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
+from fasttrain.nn.operator import operator
 
 
 def norm(x: Tensor, weight: Tensor, eps: float, impl: str) -> Tensor:
@@ -26,7 +27,7 @@ def norm_residual(x: Tensor, residual: Tensor, weight: Tensor, eps: float, impl:
     return y, r
 
 
-@torch.library.custom_op("fasttrain::rms_norm", mutates_args=(), device_types="cpu")
+@operator("fasttrain::rms_norm")
 def rms_norm_op(x: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tensor, Tensor]:
     """Return (y (N,C), rstd (N,))."""
     y, rstd = _like_norm(x)
@@ -34,7 +35,7 @@ def rms_norm_op(x: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tenso
     return y, rstd
 
 
-@torch.library.custom_op("fasttrain::rms_norm_residual", mutates_args=(), device_types="cpu")
+@operator("fasttrain::rms_norm_residual")
 def rms_norm_residual_op(
     x: Tensor, residual: Tensor, weight: Tensor, eps: float, impl: str
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -44,7 +45,7 @@ def rms_norm_residual_op(
     return y, r, rstd
 
 
-@torch.library.custom_op("fasttrain::rms_norm_backward", mutates_args=(), device_types="cpu")
+@operator("fasttrain::rms_norm_backward")
 def rms_norm_backward_op(
     dy: Tensor, dr: Tensor | None, r: Tensor, weight: Tensor, rstd: Tensor, x_dtype: torch.dtype, impl: str
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -140,3 +141,4 @@ def _backward_residual(
 
 rms_norm_op.register_autograd(_backward, setup_context=_setup)
 rms_norm_residual_op.register_autograd(_backward_residual, setup_context=_setup_residual)
+rms_norm_backward_op.refuse_autograd()

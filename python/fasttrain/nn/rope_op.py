@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, pages
+from fasttrain.nn.operator import operator
 
 
 def forward(x: Tensor, cos: Tensor, sin: Tensor, inverse: bool, impl: str) -> Tensor:
@@ -21,7 +22,7 @@ def forward(x: Tensor, cos: Tensor, sin: Tensor, inverse: bool, impl: str) -> Te
     return out
 
 
-rope_op = torch.library.custom_op("fasttrain::rope", forward, mutates_args=(), device_types="cpu")
+rope_op = operator("fasttrain::rope")(forward)
 
 
 @rope_op.register_fake

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, cuda
+from fasttrain.nn.operator import operator
 
 
-@torch.library.custom_op("fasttrain::swiglu_cuda", mutates_args=(), device_types="cuda")
+@operator("fasttrain::swiglu_cuda", "cuda")
 def swiglu_op(gate: Tensor, up: Tensor) -> Tensor:
     """Return silu(gate) * up."""
     out = gate.new_empty(gate.shape)
@@ -24,7 +25,7 @@ def _(gate: Tensor, up: Tensor) -> Tensor:
     return gate.new_empty(gate.shape)
 
 
-@torch.library.custom_op("fasttrain::swiglu_backward_cuda", mutates_args=(), device_types="cuda")
+@operator("fasttrain::swiglu_backward_cuda", "cuda")
 def swiglu_backward_op(dout: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     """Return (dgate, dup)."""
     gradients = gate.new_empty(gate.shape), up.new_empty(up.shape)
@@ -55,3 +56,4 @@ def _backward(ctx: Any, dout: Tensor) -> tuple[Tensor, Tensor]:
 
 
 swiglu_op.register_autograd(_backward, setup_context=_setup)
+swiglu_backward_op.refuse_autograd()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fasttrain.core import backend, pages
 from fasttrain.nn.arrays import array
+from fasttrain.nn.operator import operator
 
 
 def forward(gate: Tensor, up: Tensor, impl: str) -> Tensor:
@@ -22,7 +23,7 @@ def forward(gate: Tensor, up: Tensor, impl: str) -> Tensor:
     return out
 
 
-swiglu_op = torch.library.custom_op("fasttrain::swiglu", forward, mutates_args=(), device_types="cpu")
+swiglu_op = operator("fasttrain::swiglu")(forward)
 
 
 @swiglu_op.register_fake
@@ -30,7 +31,7 @@ def _(gate: Tensor, up: Tensor, impl: str) -> Tensor:
     return pages.new_empty(gate, gate.shape)
 
 
-@torch.library.custom_op("fasttrain::swiglu_backward", mutates_args=(), device_types="cpu")
+@operator("fasttrain::swiglu_backward")
 def swiglu_backward_op(dout: Tensor, gate: Tensor, up: Tensor, impl: str) -> tuple[Tensor, Tensor]:
     """Return (dgate, dup)."""
     gradients = pages.new_empty(gate, gate.shape), pages.new_empty(up, up.shape)
@@ -54,3 +55,4 @@ def _backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
 
 
 swiglu_op.register_autograd(_backward, setup_context=_setup)
+swiglu_backward_op.refuse_autograd()

@@ -13,6 +13,7 @@ from fasttrain.core import backend, check
 from fasttrain.optim import adamw_ref
 from fasttrain.optim.adamw_cuda import adamw_cuda_
 from fasttrain.optim.clip import clip_coefficient, global_norm, torch_threads
+from fasttrain.optim.groups import add_param_group
 from fasttrain.optim.stochastic import check_alone, check_place, flat, gradient
 
 Floats = npt.NDArray[np.float32]
@@ -136,7 +137,7 @@ class AdamW(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as torch does, after a look at its parameters."""
-        super().add_param_group(param_group)
+        add_param_group(self, param_group)
         check_alone("AdamW", self.param_groups[-1])
         for p in self.param_groups[-1]["params"]:
             if p.dtype not in (torch.float32, torch.bfloat16) or not p.is_contiguous():

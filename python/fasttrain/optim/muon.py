@@ -15,6 +15,7 @@ from torch import Tensor
 from fasttrain.core import backend, check, cuda
 from fasttrain.optim import adamw_ref, muon_ref
 from fasttrain.optim.clip import global_norm, torch_threads
+from fasttrain.optim.groups import add_param_group
 from fasttrain.optim.muon_cuda import muon_step_cuda_
 from fasttrain.optim.muon_ref import EPS, STEPS, A, B, C, scale
 from fasttrain.optim.stochastic import check_alone, check_place, flat, gradient
@@ -147,7 +148,7 @@ class Muon(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as torch does, after a look at its parameters."""
-        super().add_param_group(param_group)
+        add_param_group(self, param_group)
         check_alone("Muon", self.param_groups[-1])
         for p in self.param_groups[-1]["params"]:
             if p.ndim != 2:
