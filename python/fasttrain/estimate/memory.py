@@ -1,18 +1,19 @@
 """Memory of one rank, by closed form: what each rank of a layout holds at its fullest moment.
 
-weights, gradients, m, v    4 bytes each a parameter of the rank (nothing is sharded over dp; Muon keeps no v of blocks'
-                            matrices, which is not taken off); with bf16 and fp16 also 2 bytes a matrix weight for
-                            autocast's copies. bf16_stochastic: matrix weights take 2 bytes and no copies
+weights, m, v               4 bytes each a parameter of the rank (nothing is sharded over dp; Muon keeps no v of blocks'
+                            matrices, which is not taken off). bf16_stochastic: matrix weights take 2 bytes
+gradients                   4 bytes a parameter, which have memory from backward to the optimizer's step: with one
+                            micro-batch a step they move in where its activations were, and only what finds no room
+                            there counts
 activations                 a token and layer, w = 4 bytes in fp32, else 2: 8 C + 16 + 8 H / tp (stream, norms, of
                             LayerNorm 8 more, which keys each query sees, logsumexp) + 2 w (H + Hkv) D / tp (queries,
                             keys, values and output of attention, which wo multiplies) + with qk_norm
-                            (w D + 4) (H + Hkv) / tp + what the other matrices multiply and the activation:
-                            w (2 C + 3 F / tp) in fp32, else w (5 C + 3 F / tp),
-                            as autocast copies for each; with GELU 2 F, and 4 C of the 5; fp16, where torch does
-                            what is native in bf16: attention at w = 4, also 2 H D / tp (wo's copy), 4 C of RMSNorm and
-                            2 F / tp of SwiGLU, and with qk_norm 4 (H + Hkv) D / tp more; times the micro-batches in
-                            flight (1F1B: min(pp, micro-batches) on the first stage). A layer that is recomputed keeps
-                            4 C (its input), and all of one such layer is there while backward is in it
+                            (w D + 4) (H + Hkv) / tp + 2 w F / tp (gate and up; with GELU half of it): what norms and
+                            activations give is made again; fp16, where torch does what is native in bf16: attention at
+                            w = 4, also 2 H D / tp (wo's copy), 4 C of RMSNorm and 2 F / tp of SwiGLU, and with qk_norm
+                            4 (H + Hkv) D / tp more; times the micro-batches in flight (1F1B: min(pp, micro-batches) on
+                            the first stage). A layer that is recomputed keeps 4 C (its input), and all of one such
+                            layer is there while backward is in it
 process                     what Python, torch and MPI hold before a model is made, measured in this process behind a
                             first product, its gradient and an optimizer, which load kernels and modules
 checkpoint                  while one is written beside the training (async_write), a copy of weights and both moments,
@@ -79,9 +80,8 @@ def activation_bytes(model: ModelConfig, tokens: int, precision: str, tp: int = 
     width, attention_width = _width(precision), 2 if precision.startswith("bf16") else FP32
     per_norm = 2 if model.norm == "layer" else 1  # the mean beside the root mean square
     is_gated = model.activation == "swiglu"
-    inputs = 2 if precision == "fp32" else 5 if is_gated else 4  # autocast casts anew for each of wq, wk, wv, w_up...
     kept = FP32 * (2 * C + 2 * per_norm + 2 + 2 * model.num_heads // tp)
-    kept += 2 * attention_width * heads * D // tp + width * (inputs * C + (3 if is_gated else 2) * F // tp)
+    kept += 2 * attention_width * heads * D // tp + width * (2 if is_gated else 1) * F // tp
     if model.qk_norm:
         kept += (attention_width * D + FP32) * heads // tp
     if precision == "fp16":  # torch's own: the norms' outputs before their weight, silu(gate)
@@ -145,11 +145,13 @@ def rank_memory(
     kept = (layers - again) * layer + again * recomputed_bytes(model, micro_tokens)
     in_flight = min(layout.pp, num_micro)
     head = head_bytes(model, micro_tokens, precision, layout.tp, is_fused=device == "cpu")
+    activations = in_flight * kept + (layer if again else 0)
+    room = activations + head if num_micro == 1 else 0
     return Memory(
-        weights=FP32 * params + {"fp32": 0, "bf16_stochastic": -2}.get(precision, 2) * matrices,
-        gradients=FP32 * params,
+        weights=FP32 * params - (2 * matrices if precision == "bf16_stochastic" else 0),
+        gradients=max(0, FP32 * params - room),
         optimizer=2 * FP32 * params,
-        activations=in_flight * kept + (layer if again else 0),
+        activations=activations,
         head=head,
         checkpoint=checkpoint_bytes(
             FP32 * params - (2 * matrices if precision == "bf16_stochastic" else 0),
