@@ -1,6 +1,9 @@
 import math
 
+import numpy as np
+import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from fasttrain.comm.group import SoloGroup
 from fasttrain.nn.loss import token_loss
@@ -35,6 +38,30 @@ def test_loss_and_gradients_equal_the_definition():
         out += [nll, z2, a.grad, w.grad]
     for mine, true in zip(found, expected):
         torch.testing.assert_close(mine.double(), true, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_chunks_change_nothing_and_bound_the_memory(precision):
+    g = torch.Generator().manual_seed(4)
+    x, weight = torch.randn(1, 900, 16, generator=g), torch.randn(600, 16, generator=g).requires_grad_()
+    targets = torch.randint(600, (1, 900), generator=g)
+    dloss, results, peaks = torch.randn(1, 900, generator=g), [], []
+    for num_rows in (900, 70):
+        a = x.clone().requires_grad_()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+            with torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
+                nll, z2 = vocab_parallel_loss(a, weight, targets, 0, WIRE, logits_bytes=num_rows * 600 * 4)
+            gradients = torch.autograd.grad([nll, z2], [a, weight], [dloss, dloss])
+        results.append((nll, z2, *gradients))
+        events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
+        peaks.append(int(np.cumsum([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]).max()))
+    rounding = 2.0**-8 if precision == torch.bfloat16 else 2.0**-23
+    # A logit, a sum of 16 products of size 4, may differ by 16 roundings, and so may a probability; dweight's chunks are
+    # rounded each.
+    for one, many in zip(*results):
+        assert (one - many).norm() <= 20 * rounding * one.norm()
+    # Of a chunk's logits a few forms; of the weight its copy, its gradient and a chunk's part of that.
+    assert peaks[1] < 70 * 600 * 12 + 3 * weight.nbytes + 10 * x.nbytes < peaks[0]
 
 
 def test_huge_logits_stay_finite():

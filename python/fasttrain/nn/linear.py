@@ -35,7 +35,7 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, recipe: Recipe | None, num: int, *parameters: Any) -> tuple[Tensor, ...]:
         # x (..., C); parameters: `num` weights (O_i, C), then as many biases (O_i,) or None
         weights, biases = parameters[:num], parameters[num:]
-        ctx.dtype, ctx.num, ctx.make = _product_dtype(x), num, recipe and recipe.make
+        ctx.dtype, ctx.num, ctx.make = product_dtype(x), num, recipe and recipe.make
         rows = _rows(x, ctx.dtype)
         ctx.save_for_backward(*weights, *(recipe.tensors if recipe else (rows,)))
         ctx.shape, ctx.x_dtype = x.shape, x.dtype
@@ -67,7 +67,8 @@ class _Linear(torch.autograd.Function):
         return dx, None, None, *(dweights or nothing), *(dbiases or nothing)
 
 
-def _product_dtype(x: Tensor) -> torch.dtype:
+def product_dtype(x: Tensor) -> torch.dtype:
+    """What x is multiplied in: autocast's dtype where that is on, else its own."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 

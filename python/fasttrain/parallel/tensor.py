@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
+from fasttrain.nn.elementwise import cast
 from fasttrain.nn.embedding import embedding
-from fasttrain.nn.linear import Recipe, linear
+from fasttrain.nn.linear import Recipe, linear, product_dtype
+from fasttrain.nn.linear_cross_entropy_op import LOGITS_BYTES
 from fasttrain.parallel.wire import Wire
 
 IGNORED = -100  # a target that is no target (torch's convention)
@@ -90,41 +91,70 @@ class RowParallelLinear(nn.Module):
 
 
 class _VocabParallelLoss(torch.autograd.Function):
-    """Cross-entropy over logits of which each rank holds some columns.
+    """Cross-entropy over logits of which each rank makes some columns, for a chunk of tokens at a time.
 
     m = max over ranks of max logits; s = sum over ranks of sum exp(logits - m); lse = m + log s
     nll = lse - logit[target], z2 = lse^2; d logits = softmax * (dnll + 2 lse dz2) - onehot * dnll
+
+    Only lse is kept: backward makes the logits of a chunk again, with the same bits and without communication, so that
+    there is no (tokens x vocabulary) buffer in either pass; it costs a fourth product beside the three.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, logits: torch.Tensor, targets: torch.Tensor, first: int, wire: Wire
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, first: int, wire: Wire, num_rows: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        # logits (N, Vlocal) any float, targets (N,) int64
-        logits = logits.detach().float()
-        local = targets - first
-        is_mine = (local >= 0) & (local < logits.shape[1])
-        local = local.masked_fill(~is_mine, 0)
-        top = wire.all_reduce_(logits.amax(1), "max")
-        p = (logits - top[:, None]).exp_()
-        target = logits.gather(1, local[:, None])[:, 0].masked_fill(~is_mine, 0.0)
-        sums = wire.all_reduce_(torch.stack([p.sum(1), target]))
-        lse = top + sums[0].log()
+        # x (N, C), weight (Vlocal, C), targets (N,) int64; num_rows: tokens of a chunk, the same on every rank
+        dtype = product_dtype(x)
+        rows, matrix = cast(x, dtype), weight.to(dtype)
+        nll, lse = (x.new_empty(len(x), dtype=torch.float32) for _ in range(2))
+        ctx.chunks = [slice(begin, begin + num_rows) for begin in range(0, len(x), num_rows)]
+        for chunk in ctx.chunks:
+            logits = torch.mm(rows[chunk], matrix.t()).float()
+            local, is_mine = _local(targets[chunk], first, len(weight))
+            top = wire.all_reduce_(logits.amax(1), "max")
+            target = logits.gather(1, local[:, None])[:, 0].masked_fill(~is_mine, 0.0)
+            sums = wire.all_reduce_(torch.stack([logits.sub_(top[:, None]).exp_().sum(1), target]))
+            lse[chunk] = top + sums[0].log()
+            nll[chunk] = lse[chunk] - sums[1]
+        ctx.save_for_backward(rows, weight, targets, lse)
+        ctx.first, ctx.dtypes = first, (x.dtype, weight.dtype)
         is_target = targets != IGNORED
-        ctx.save_for_backward(p.div_(sums[0][:, None]), lse, local, is_mine, is_target)
-        return (lse - sums[1]) * is_target, lse.square() * is_target
+        return nll * is_target, lse.square() * is_target
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        p, lse, local, is_mine, is_target = ctx.saved_tensors
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        rows, weight, targets, lse = ctx.saved_tensors
+        is_target = targets != IGNORED
         dnll, dz2 = grads[0] * is_target, grads[1] * is_target
-        dlogits = p * (dnll + 2.0 * lse * dz2)[:, None]
-        dlogits.scatter_add_(1, local[:, None], -(dnll * is_mine)[:, None])
-        return dlogits, None, None, None
+        matrix, dx = weight.to(rows.dtype), torch.empty_like(rows)
+        dweight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+        for chunk in ctx.chunks:
+            p = torch.mm(rows[chunk], matrix.t()).float().sub_(lse[chunk][:, None]).exp_()
+            local, is_mine = _local(targets[chunk], ctx.first, len(weight))
+            p.mul_((dnll[chunk] + 2.0 * lse[chunk] * dz2[chunk])[:, None])
+            p.scatter_add_(1, local[:, None], -(dnll[chunk] * is_mine)[:, None])
+            dlogits = p.to(rows.dtype)
+            torch.mm(dlogits, matrix, out=dx[chunk])
+            dweight += torch.mm(dlogits.t(), rows[chunk])
+        return dx.to(ctx.dtypes[0]), dweight.to(ctx.dtypes[1]), None, None, None, None
+
+
+def _local(targets: torch.Tensor, first: int, num_words: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(index among this rank's words, 0 for others'; whether it is one of this rank's)."""
+    local = targets - first
+    is_mine = (local >= 0) & (local < num_words)
+    return local.masked_fill(~is_mine, 0), is_mine
 
 
 def vocab_parallel_loss(
-    x: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, first: int, wire: Wire
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    targets: torch.Tensor,
+    first: int,
+    wire: Wire,
+    *,
+    logits_bytes: int = LOGITS_BYTES,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss of each token from this rank's rows of the output matrix.
 
@@ -133,10 +163,13 @@ def vocab_parallel_loss(
         x: (B, T, C), the same on every rank.
         weight: (Vlocal, C), rows `first`.. of the output matrix.
         targets: (B, T) int64, -100 where there is none.
+        logits_bytes: of fp32 logits at one time, in either pass.
     Returns: (nll, z2), float32 (B, T), the same on every rank and zero where the target is -100: -log p(target) and
         log(sum exp logits)^2.
     """
     B, T, C = x.shape
-    logits = F.linear(copy_to_group(x, wire).reshape(B * T, C), weight)
-    nll, z2 = _call(_VocabParallelLoss, logits, targets.reshape(B * T), first, wire)
+    most = int(wire.all_reduce_(torch.tensor([len(weight)]), "max"))  # slices of the vocabulary need not be equal
+    num_rows = max(1, logits_bytes // (4 * most))
+    rows = copy_to_group(x, wire).reshape(B * T, C)
+    nll, z2 = _call(_VocabParallelLoss, rows, weight, targets.reshape(B * T), first, wire, num_rows)
     return nll.view(B, T), z2.view(B, T)

@@ -16,8 +16,8 @@ from fasttrain.parallel.update import is_muons
 from fasttrain.parallel.wire import Wire
 from parallel.made_mesh import SMALL
 
-STOPS = [5, 100, 105, 200]
-LONG = [(1, 2, 1), (2, 2, 1)]  # 100 steps from the start and 100 from another layout's state; the others 5 and 5
+STOPS = [5, 20, 25, 40]
+LONG = [(1, 2, 1), (2, 2, 1)]  # 20 steps from the start and 20 from another layout's state; the others 5 and 5
 OPTIM = OptimConfig(name="muon", lr=1e-2, momentum=0.9)
 CONFIG = SMALL.model_copy(update={"num_kv_heads": 4, "qk_norm": True})  # hidden, 30, does not divide by 4
 LAYOUTS = {2: [(2, 1, 1), (1, 2, 1)], 4: [(4, 1, 1), (1, 4, 1), (2, 2, 1), (2, 1, 2), (1, 2, 2)]}
