@@ -23,7 +23,8 @@ class HugeArray {
   HugeArray(std::size_t size, int fill) : HugeArray(size) {
     std::memset(static_cast<void*>(data_.get()), fill, padded_bytes(size));
   }
-  // Holds anything; pages that nobody writes cost an address only.
+  // Holds anything; pages that nobody writes cost an address only, where the system lends more of these than it has
+  // memory. Raises std::bad_alloc.
   explicit HugeArray(std::size_t size) : size_(size) {
     const std::size_t bytes = padded_bytes(size), alignment = alignment_of(size);
     void* data = std::aligned_alloc(alignment, std::max(bytes, alignment));

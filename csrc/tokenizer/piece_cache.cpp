@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
+#include <new>
 
 namespace fasttrain::tokenizer {
 namespace {
@@ -15,13 +17,21 @@ bool is_full(std::size_t held, std::size_t buckets) noexcept { return held * 8 >
 
 }  // namespace
 
-// Three quarters of `max_bytes` at most for the entries, an eighth for the spill, which may be half empty.
+// Three quarters of `max_bytes` at most for the entries, an eighth for the spill, and as much while that grows.
 PieceCache::PieceCache(std::size_t max_bytes, std::size_t first_buckets)
-    : max_buckets_(std::max<std::size_t>(std::bit_floor(max_bytes * 3 / 4 / bucket_bytes), 2)),
-      max_spill_(max_bytes / 8 / sizeof(std::uint32_t)),
+    : max_buckets_(std::max<std::size_t>(std::bit_floor(max_bytes / 4 * 3 / bucket_bytes), 2)),
+      max_spill_(std::min<std::size_t>(max_bytes / 8 / sizeof(std::uint32_t), ~std::uint32_t{0})),
       buckets_(std::min(max_buckets_, first_buckets)),
       half_(buckets_) {
-  entries_ = HugeArray<Entry>(2 * max_buckets_);
+  assert(std::has_single_bit(first_buckets));
+  for (;; max_buckets_ /= 2) {
+    try {
+      entries_ = HugeArray<Entry>(2 * max_buckets_);
+      break;
+    } catch (const std::bad_alloc&) {  // a limit on addresses, or no overcommit: fewer will do
+      if (max_buckets_ == buckets_) throw;
+    }
+  }
   clear();
 }
 
@@ -70,6 +80,8 @@ void PieceCache::insert(Key key, std::uint64_t hash, const std::uint8_t* piece, 
       clear();
     }
     entry.ids[0] = static_cast<std::uint32_t>(spill_.size());
+    if (spill_.size() + size > spill_.capacity())  // left to itself it would double beyond max_spill_
+      spill_.reserve(std::min(max_spill_, 2 * (spill_.size() + size)));
     spill_.insert(spill_.end(), ids, ids + count);
     spill_.resize(spill_.size() + size - count);
     if (is_long) std::memcpy(spill_.data() + entry.ids[0] + count, piece, bytes);

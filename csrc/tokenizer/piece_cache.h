@@ -20,15 +20,16 @@ class PieceCache {
   };
   struct Entry {
     std::uint64_t lo, hi;
-    std::uint32_t ids[3];  // of one that is not plain ids[0] is the place in `spill` of the ids, then of a long piece's bytes
+    std::uint32_t ids[3];  // not plain: ids[0] is the place in `spill` of the ids, then of a long piece's bytes
     std::uint32_t count : 7;
     std::uint32_t plain : 1;   // a short piece of up to 3 ids; not of an empty entry, which the key of no piece finds
     std::uint32_t tag : 24;    // whatever else the owner knows of the piece
   };
   static constexpr std::size_t short_bytes = 15, short_ids = 3, long_bytes = 255, long_ids = 64;
 
-  // It grows from `first_buckets` on, a power of two, a few at a time (linear hashing: Litwin 1980) and where it stands:
-  // doubled at once, it moved 16 MB and had 32 cleared in the middle of some text.
+  // It grows from `first_buckets` on, a power of two, a few at a time (linear hashing: Litwin 1980) and where it is:
+  // doubled at once, it moved 16 MB and had 32 cleared in the middle of some text. Where the system will not lend all
+  // the addresses at once, it grows less far.
   explicit PieceCache(std::size_t max_bytes, std::size_t first_buckets = 1 << 12);
 
   static std::uint64_t hash(Key key) noexcept {
@@ -60,7 +61,7 @@ class PieceCache {
     mix(a, b, piece + bytes - 8);
     return {a, (b & (~std::uint64_t{0} >> 8)) | std::uint64_t{bytes} << 56};
   }
-  // Where a piece is looked for, asked for ahead. It stays a bucket however the cache grows, but what is in it may move:
+  // Where a piece is looked for, asked for ahead. It stays a bucket as the cache grows, but what it holds may move:
   // who does not find a piece there later has to ask by its hash again.
   const Entry* prefetch(std::uint64_t hash) const noexcept {
     const Entry* found = bucket(hash);
@@ -80,6 +81,7 @@ class PieceCache {
   bool holds_long(const Entry& entry, const std::uint8_t* piece, std::size_t bytes) const noexcept {
     return std::memcmp(spill_.data() + entry.ids[0] + entry.count, piece, bytes) == 0;
   }
+  // `hash` must be the key's own: the entry is moved by it later.
   void insert(Key key, std::uint64_t hash, const std::uint8_t* piece, std::size_t bytes, const std::uint32_t* ids,
               std::size_t count, std::uint32_t tag = 0);
 
@@ -101,7 +103,7 @@ class PieceCache {
   void clear() noexcept;
   void split() noexcept;
 
-  HugeArray<Entry> entries_;  // (max_buckets_, 2); what lies behind buckets_ was never written
+  HugeArray<Entry> entries_;  // (max_buckets_, 2); what lies behind buckets_ holds anything, and is not touched
   std::vector<std::uint32_t> spill_;
   std::size_t max_buckets_, max_spill_, buckets_, half_;  // half_: the largest power of two of at most buckets_
   std::size_t num_held_ = 0;
