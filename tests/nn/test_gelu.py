@@ -115,8 +115,8 @@ def test_what_is_not_finite_shows(how, dtype):
 @pytest.mark.parametrize("how", NATIVE)
 def test_opcheck(how):
     x = torch.randn(3, 7, requires_grad=True)
-    torch.library.opcheck(gelu_op, (x, how))
-    torch.library.opcheck(gelu_backward_op, (torch.randn(3, 7), x.detach(), how))
+    torch.library.opcheck(gelu_op.overload, (x, how))
+    torch.library.opcheck(gelu_backward_op.overload, (torch.randn(3, 7), x.detach(), how))
 
 
 @pytest.mark.parametrize("how", [None, *NATIVE])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, pages
+from fasttrain.nn.operator import operator
 
 
 def forward(x: Tensor, impl: str) -> Tensor:
@@ -20,7 +21,7 @@ def forward(x: Tensor, impl: str) -> Tensor:
     return out
 
 
-gelu_op = torch.library.custom_op("fasttrain::gelu", forward, mutates_args=(), device_types="cpu")
+gelu_op = operator("fasttrain::gelu")(forward)
 
 
 @gelu_op.register_fake
@@ -28,7 +29,7 @@ def _(x: Tensor, impl: str) -> Tensor:
     return pages.new_empty(x, x.shape)
 
 
-@torch.library.custom_op("fasttrain::gelu_backward", mutates_args=(), device_types="cpu")
+@operator("fasttrain::gelu_backward")
 def gelu_backward_op(dout: Tensor, x: Tensor, impl: str) -> Tensor:
     """Return dx."""
     dout, x = dout.contiguous(), x.contiguous()  # a gradient may come with any strides
@@ -55,3 +56,4 @@ def _backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
 
 
 gelu_op.register_autograd(_backward, setup_context=_setup)
+gelu_backward_op.refuse_autograd()
