@@ -3,6 +3,7 @@
 
 #include "bind/addresses.h"
 #include "bind/arrays.h"
+#include "nn/gelu.h"
 #include "nn/linear_cross_entropy.h"
 #include "nn/rms_norm.h"
 #include "nn/swiglu.h"
@@ -182,10 +183,39 @@ void bind_swiglu(py::module_& m) {
       "threads"_a, "impl"_a);
 }
 
+void bind_gelu(py::module_& m) {
+  m.def("gelu_impls", [] { return runnable(nn::gelu_impls()); });
+  m.def(
+      "gelu",
+      [](std::uintptr_t x, std::uintptr_t out, std::size_t N, bool bf16, int threads, const std::string& impl) {
+        const auto fn = pick(nn::gelu_impls(), "gelu", impl);
+        nn::GeluArgs p{};
+        p.x = pointer<const void>(x), p.out = pointer<void>(out);
+        p.N = N, p.bf16 = bf16, p.threads = threads;
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "x"_a, "out"_a, "N"_a, "bf16"_a, "threads"_a, "impl"_a, "x and out by their addresses, N values each.");
+  m.def(
+      "gelu_backward",
+      [](std::uintptr_t dout, std::uintptr_t x, std::uintptr_t dx, std::size_t N, bool bf16, int threads,
+         const std::string& impl) {
+        const auto fn = pick(nn::gelu_backward_impls(), "gelu", impl);
+        nn::GeluArgs p{};
+        p.x = pointer<const void>(x), p.dout = pointer<const void>(dout), p.dx = pointer<void>(dx);
+        p.N = N, p.bf16 = bf16, p.threads = threads;
+        py::gil_scoped_release nogil;
+        fn(p);
+      },
+      "dout"_a, "x"_a, "dx"_a, "N"_a, "bf16"_a, "threads"_a, "impl"_a,
+      "dout, x and dx by their addresses, N values each.");
+}
+
 }  // namespace
 
 void bind_nn_fused(py::module_& m) {
   bind_rms_norm(m);
   bind_linear_cross_entropy(m);
   bind_swiglu(m);
+  bind_gelu(m);
 }

@@ -2,13 +2,9 @@
 // The algorithm, written once over the vectors of vector_*.h, for values of type T.
 
 #include "nn/vector_part.h"
+#include "nn/vector_sigmoid.h"
 
 constexpr std::size_t grain = 16384;  // a multiple of W: only the last range has a tail
-
-FT_INLINE V sigmoid(V x) noexcept {
-  const V e = exp_nonpositive(if_negative(x, x, sub(zero(), x))), one = set1(1.0f);
-  return div(if_negative(x, e, one), add(one, e));
-}
 
 template <bool whole, typename T>
 FT_INLINE void forward_step(const T* gate, const T* up, T* out, std::size_t n) noexcept {

@@ -53,6 +53,9 @@ __all__: list[str] = [
     "fasttext_train_impls",
     "fasttext_train_steps",
     "fasttext_windows",
+    "gelu",
+    "gelu_backward",
+    "gelu_impls",
     "hash128",
     "hash128_impls",
     "jaccard",
@@ -498,6 +501,32 @@ def fasttext_windows(
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
+def gelu(
+    x: typing.SupportsInt | typing.SupportsIndex,
+    out: typing.SupportsInt | typing.SupportsIndex,
+    N: typing.SupportsInt | typing.SupportsIndex,
+    bf16: bool,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None:
+    """
+    x and out by their addresses, N values each.
+    """
+
+def gelu_backward(
+    dout: typing.SupportsInt | typing.SupportsIndex,
+    x: typing.SupportsInt | typing.SupportsIndex,
+    dx: typing.SupportsInt | typing.SupportsIndex,
+    N: typing.SupportsInt | typing.SupportsIndex,
+    bf16: bool,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    impl: str,
+) -> None:
+    """
+    dout, x and dx by their addresses, N values each.
+    """
+
+def gelu_impls() -> list[str]: ...
 def hash128(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

@@ -27,6 +27,8 @@ def test_flops_by_hand():
 def test_bytes_by_hand():
     two = [[10, 4], [10, 4]]
     assert cost("fasttrain::swiglu", two, ["c10::BFloat16"] * 2).bytes == 3 * 40 * 2
+    assert cost("fasttrain::gelu", two[:1], ["c10::BFloat16"]).bytes == 2 * 40 * 2
+    assert cost("fasttrain::gelu_backward", two, ["c10::BFloat16"] * 2).bytes == 3 * 40 * 2
     assert cost("aten::copy_", two, ["float", "c10::BFloat16"]).bytes == 40 * 4 + 40 * 2
     assert cost("aten::mm", [[3, 4], [4, 5]], ["c10::BFloat16"] * 2).bytes == 2 * (12 + 20 + 15)
     assert cost("aten::addmm", [[5], [3, 4], [4, 5]], ["float"] * 3).bytes == 4 * (5 + 12 + 20 + 15)
@@ -54,6 +56,7 @@ def test_every_native_op_of_the_cpu_has_a_cost():
     import fasttrain.nn.attention_op
     import fasttrain.nn.dropout_op
     import fasttrain.nn.embedding_op
+    import fasttrain.nn.gelu_op
     import fasttrain.nn.linear_cross_entropy_op
     import fasttrain.nn.rms_norm_op
     import fasttrain.nn.rope_op

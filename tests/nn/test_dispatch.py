@@ -9,6 +9,7 @@ from fasttrain.core import backend
 from fasttrain.nn.attention import attention
 from fasttrain.nn.dispatch import needs_operator
 from fasttrain.nn.embedding import embedding
+from fasttrain.nn.gelu import gelu
 from fasttrain.nn.rms_norm import rms_norm, rms_norm_residual
 from fasttrain.nn.rope import positions, rope, rope_tables
 from fasttrain.nn.swiglu import swiglu
@@ -48,6 +49,7 @@ def ops(dtype):
     return {
         "rope": (lambda a: rope(a, *tables), x),
         "rope, strided": (lambda a: rope(a.transpose(1, 2).contiguous().transpose(1, 2), *tables), x),
+        "gelu": (gelu, x),
         "swiglu": (lambda a: swiglu(a, y), x),
         "rms_norm": (lambda a: rms_norm(a, weight, 1e-5), x),
         "rms_norm, one row": (lambda a: rms_norm(a, weight, 1e-5), x[0, 0, 0]),

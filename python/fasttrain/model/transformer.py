@@ -17,8 +17,9 @@ from fasttrain.model.recompute import run_blocks
 from fasttrain.model.width import attention_scale, output_scale
 from fasttrain.nn.attention import attention
 from fasttrain.nn.dropout import DropoutKey, dropout
-from fasttrain.nn.elementwise import add, gelu
+from fasttrain.nn.elementwise import add
 from fasttrain.nn.embedding import Embedding
+from fasttrain.nn.gelu import gelu
 from fasttrain.nn.layer_norm import LayerNorm
 from fasttrain.nn.linear import Linear, Recipe, project
 from fasttrain.nn.linear_cross_entropy import linear_token_loss

@@ -124,6 +124,8 @@ COSTS: dict[str, Callable[[_Call], Cost]] = {
     "fasttrain::rms_norm_backward": _moves(2),
     "fasttrain::swiglu": _moves(0),
     "fasttrain::swiglu_backward": _moves(1, 2),
+    "fasttrain::gelu": _moves(0),
+    "fasttrain::gelu_backward": _moves(1),
     "fasttrain::rope": _moves(0),
     "fasttrain::embedding": _embedding,
     "fasttrain::embedding_backward": _embedding_backward,
