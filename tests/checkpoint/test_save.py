@@ -54,7 +54,7 @@ def test_round_trip_of_every_dtype(tmp_path):
 
 
 def test_files_are_cut_to_size_and_views_of_one_buffer_are_saved(tmp_path, monkeypatch):
-    monkeypatch.setattr(save_module, "_FILE_BYTES", 100)
+    monkeypatch.setattr(save_module, "FILE_BYTES", 100)
     flat = torch.arange(200, dtype=torch.float32)
     views = {f"w{i}": flat[20 * i : 20 * i + 20].view(4, 5).T for i in range(10)}
     path = save(tmp_path, 1, iter(views.items()), {}, SoloGroup())

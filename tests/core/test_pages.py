@@ -24,7 +24,7 @@ def block(num_bytes):
     return pages.empty((num_bytes,), torch.uint8)
 
 
-@given(st.lists(st.tuples(st.integers(ARENA, 40 * ARENA), st.integers(0, 30)), min_size=1, max_size=60))
+@given(st.lists(st.tuples(st.integers(ARENA, 5 * ARENA), st.integers(0, 30)), min_size=1, max_size=60))
 def test_blocks_never_overlap_and_all_come_back(plan):
     """(size, which of the blocks there are is freed first; beyond them: none), against the bytes written into each."""
     before = backend.native("arena_bytes")()[0]

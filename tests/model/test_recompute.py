@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from fasttrain.core import pages
 from fasttrain.core.errors import ConfigError
 from fasttrain.estimate.memory import activation_bytes, recomputed_bytes
 from fasttrain.model.config import ModelConfig
@@ -80,7 +81,7 @@ def test_settings():
 def peak_bytes(model, tokens, recompute):
     """Greatest size of what torch held during a forward and backward, beside what was there before."""
     model.zero_grad()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+    with pages.torchs(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         nll, _ = model(tokens, tokens, context=model.context(tokens.shape[1], recompute=recompute))
         nll.mean().backward()
     events = [e for e in found.profiler.kineto_results.events() if e.name() == "[memory]"]

@@ -6,6 +6,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from fasttrain.comm.group import SoloGroup
+from fasttrain.core import pages
 from fasttrain.nn.loss import token_loss
 from fasttrain.parallel.tensor import RowParallelLinear, VocabParallelEmbedding, vocab_parallel_loss
 from fasttrain.parallel.wire import Clock, Wire
@@ -48,7 +49,7 @@ def test_chunks_change_nothing_and_bound_the_memory(precision):
     dloss, results, peaks = torch.randn(1, 900, generator=g), [], []
     for num_rows in (900, 70):
         a = x.clone().requires_grad_()
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        with pages.torchs(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
             with torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
                 nll, z2 = vocab_parallel_loss(a, weight, targets, 0, WIRE, logits_bytes=num_rows * 600 * 4)
             gradients = torch.autograd.grad([nll, z2], [a, weight], [dloss, dloss])
@@ -56,8 +57,8 @@ def test_chunks_change_nothing_and_bound_the_memory(precision):
         events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
         peaks.append(int(np.cumsum([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]).max()))
     rounding = 2.0**-8 if precision == torch.bfloat16 else 2.0**-23
-    # A logit, a sum of 16 products of size 4, may differ by 16 roundings, and so may a probability; dweight's chunks are
-    # rounded each.
+    # A logit, a sum of 16 products of size 4, may differ by 16 roundings, and so may a probability; dweight's chunks
+    # are rounded each.
     for one, many in zip(*results):
         assert (one - many).norm() <= 20 * rounding * one.norm()
     # Of a chunk's logits a few forms; of the weight its copy, its gradient and a chunk's part of that.
