@@ -102,7 +102,10 @@ def main():
     torch.set_num_threads(1)
     for precision in sys.argv[1:]:
         expected = everyone.bcast(states(precision) if everyone.is_root else None)
-        moved = expected[STOPS[3]]["blocks.1.attn.wo.weight"].float() - expected[STOPS[1]]["blocks.1.attn.wo.weight"].float()
+        moved = (
+            expected[STOPS[3]]["blocks.1.attn.wo.weight"].float()
+            - expected[STOPS[1]]["blocks.1.attn.wo.weight"].float()
+        )
         assert moved.abs().max() > 1e-4, "there must be something to get wrong"
         for group, layout in [(pair, LAYOUTS[2][everyone.rank // 2])] + [(everyone, one) for one in LAYOUTS[4]]:
             check_layout(group, layout, precision, expected)
