@@ -39,7 +39,7 @@ preload=$("$cxx" -print-file-name=libasan.so):$("$cxx" -print-file-name=libstdc+
 # -S: no site customisation and no editable finder, so that the sanitized module is the one that loads.
 sanitized() {
   env LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    OMP_NUM_THREADS=$((cores / workers)) OMP_WAIT_POLICY=passive \
+    OMP_NUM_THREADS=$((cores / workers)) OMP_WAIT_POLICY=passive FASTTRAIN_ARENA=0 \
     PYTHONPATH="$build/package:$(python -c 'import site; print(site.getsitepackages()[0])')" PYTHONMALLOC=malloc \
     python -S "$@"
 }

@@ -16,14 +16,17 @@ from fasttrain.model.config import ModelConfig
 from fasttrain.optim.config import OptimConfig
 from fasttrain.parallel.engine import Engine
 from fasttrain.parallel.stage import MicroBatch
+from fasttrain.train.machine import torch_settings
 
 config = ModelConfig(vocab_size=50, num_layers=2, dim=16, num_heads=2, max_seq_len=8, dropout=0.1)
 tokens = torch.arange(16).view(2, 8)
 rows = MicroBatch(tokens=tokens, targets=tokens, segments=None, sources=torch.zeros_like(tokens), rows=(0, 1))
 for name in ("adamw", "muon"):
-    engine = Engine(config, build_mesh(SoloGroup(), LayoutConfig()), OptimConfig(name=name), seed=1, precision="bf16")
-    engine.forward_backward([rows], step=0)
-    engine.update(lr=0.1, grad_norm=engine.grad_norm())
+    with torch_settings(1):
+        mesh, optim = build_mesh(SoloGroup(), LayoutConfig()), OptimConfig(name=name)
+        engine = Engine(config, mesh, optim, seed=1, precision="bf16")
+        engine.forward_backward([rows], step=0)
+        engine.update(lr=0.1, grad_norm=engine.grad_norm())
 print([name for name in ("torch._dynamo", "sympy", "torch._inductor") if name in sys.modules])
 """
 

@@ -188,10 +188,9 @@ def error(found: Estimate, step_s: Sequence[float], memory_bytes: float | None =
 
 
 def _process_bytes(device: torch.device, precision: Precision) -> int:
-    """What a process holds that has computed, without a model: kernels, autograd, what torch's optimizers import."""
+    """What a process holds that has computed, without a model: kernels, autograd."""
     x = torch.ones(256, 256, dtype=DTYPES[precision], device=device, requires_grad=True)
     torch.mm(x, x).sum().backward()  # type: ignore[no-untyped-call]
-    torch.optim.SGD([x])  # torch.compile's modules, 73 MB, come with the first optimizer
     return memory_bytes(device)
 
 

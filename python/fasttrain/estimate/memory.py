@@ -15,7 +15,7 @@ activations                 a token and layer, w = 4 bytes in fp32, else 2: 8 C 
                             the first stage). A layer that is recomputed keeps 4 C (its input), and all of one such
                             layer is there while backward is in it
 process                     what Python, torch and MPI hold before a model is made, measured in this process behind a
-                            first product, its gradient and an optimizer, which load kernels and modules
+                            first product and its gradient, which load kernels
 checkpoint                  while one is written beside the training (async_write), a copy of weights and both moments,
                             and a file of them at a time, of at most FILE_BYTES, twice (safetensors makes it in its own
                             memory and in Python's); else a file's tensors and it twice. Counted as if no page that

@@ -69,18 +69,19 @@ def choose_threads(wanted: int, ranks_here: int) -> int:
 @contextmanager
 def torch_settings(threads: int, *, deterministic: bool = True) -> Iterator[None]:
     """Kernels on `threads` threads, deterministic ones; what was set before comes back at the end."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     debugging: Any = torch.utils.deterministic  # its flag fills each new tensor with NaN, a pass over memory
     fill = debugging.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
+    # use_deterministic_algorithms would tell torch.compile too, and load it for that: 75 MB and 1.5 s.
+    torch.set_deterministic_debug_mode("error" if deterministic else "default")
     debugging.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_deterministic_debug_mode(before[1])
         debugging.fill_uninitialized_memory = fill
 
 

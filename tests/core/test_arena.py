@@ -15,6 +15,11 @@ ARENA, MAPPED = pages.ARENA_BYTES, pages.MAPPED_BYTES
 GRANULE = 4096
 
 
+@pytest.fixture(autouse=True)
+def _on(monkeypatch):
+    monkeypatch.setattr(pages, "_is_on", True)
+
+
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
@@ -65,6 +70,7 @@ def test_neighbours_are_joined():
     assert block(15 * ARENA).data_ptr() == begin
 
 
+@pytest.mark.once
 @pytest.mark.skipif(not pages._has_huge_pages(), reason="the system has no huge pages")
 def test_what_is_mapped_is_given_back():
     before = resident()
@@ -75,6 +81,7 @@ def test_what_is_mapped_is_given_back():
     assert resident() - before < MAPPED
 
 
+@pytest.mark.once
 @pytest.mark.skipif(not pages._has_huge_pages(), reason="the system has no huge pages")
 def test_for_a_mapping_the_arena_gives_up_what_it_has_free():
     blocks = [block(MAPPED // 2).fill_(1) for _ in range(4)]
