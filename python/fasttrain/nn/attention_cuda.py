@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, cuda
+from fasttrain.core.operator import operator
 from fasttrain.nn.attention_op import like_backward
-from fasttrain.nn.operator import operator
 
 _MAX_D = 256  # csrc/nn/attention.h
 _TENSOR_D = (64, 128)  # csrc/nn/attention_cuda.h

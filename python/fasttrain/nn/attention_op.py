@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, pages
+from fasttrain.core.operator import operator
 from fasttrain.nn.arrays import array
-from fasttrain.nn.operator import operator
 
 
 def forward(

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, pages
+from fasttrain.core.operator import operator
 from fasttrain.nn.arrays import array
 from fasttrain.nn.dropout_ref import threshold
-from fasttrain.nn.operator import operator
 
 
 @operator("fasttrain::dropout")

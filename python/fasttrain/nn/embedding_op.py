@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fasttrain.core import backend, pages
+from fasttrain.core.operator import operator
 from fasttrain.nn import embedding_ref
 from fasttrain.nn.arrays import array
-from fasttrain.nn.operator import operator
 
 
 def forward(ids: Tensor, weight: Tensor, impl: str) -> Tensor:

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, pages
+from fasttrain.core.operator import operator
 from fasttrain.nn.arrays import array
 from fasttrain.nn.linear_cross_entropy_products import Products, finish, new_sums, slices
 from fasttrain.nn.loss import IGNORED
-from fasttrain.nn.operator import operator
 
 LOGITS_BYTES = 32 << 20  # with more, products are no faster
 FEWEST_BYTES = 12 << 20  # with fewer, the weight is read and packed for too few tokens

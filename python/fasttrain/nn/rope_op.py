@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, pages
-from fasttrain.nn.operator import operator
+from fasttrain.core.operator import operator
 
 
 def forward(x: Tensor, cos: Tensor, sin: Tensor, inverse: bool, impl: str) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, cuda
-from fasttrain.nn.operator import operator
+from fasttrain.core.operator import operator
 
 
 @operator("fasttrain::swiglu_cuda", "cuda")

@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from fasttrain.nn.operator import operator
+from fasttrain.core.operator import operator
 from fasttrain.nn.swiglu_op import swiglu_backward_op
 
 STEP = """

@@ -1,6 +1,6 @@
 """Functions as operators of torch.library."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,9 +13,9 @@ class Operator:
     and 1.5 s in a process that never compiles. torch.compile leaves an operator alone by itself.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any], device: str) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], device: str, changes: Sequence[str]) -> None:
         self.name = name
-        schema = torch.library.infer_schema(function, mutates_args=())
+        schema = torch.library.infer_schema(function, mutates_args=changes)
         torch.library.define(name, schema, tags=(torch.Tag.pt2_compliant_tag,))
         torch.library.impl(name, device, function)
         namespace, _, op = name.partition("::")
@@ -43,6 +43,8 @@ class Operator:
         self.register_autograd(backward, setup_context=lambda ctx, inputs, output: None)
 
 
-def operator(name: str, device: str = "cpu") -> Callable[[Callable[..., Any]], Operator]:
-    """Make a typed function of tensors, none of which it changes, the operator `name` of a device."""
-    return lambda function: Operator(name, function, device)
+def operator(
+    name: str, device: str = "cpu", *, changes: Sequence[str] = ()
+) -> Callable[[Callable[..., Any]], Operator]:
+    """Make a typed function of tensors, of which it changes those named, the operator `name` of a device."""
+    return lambda function: Operator(name, function, device, changes)
