@@ -23,9 +23,9 @@ CONFIG = EvalConfig(
 )
 
 
-def make(root, net, *, mask=False):
+def make(root, net, *, mask=False, **batch):
     folder = RunFolder(root)
-    folder.claim({"name": "x", "batch": {"document_mask": mask}})
+    folder.claim({"name": "x", "batch": {"document_mask": mask, **batch}})
     write(folder.shards / "train", TEXTS)
     write(folder.shards / "probe", {"books": TEXTS["books"][:2], "code": TEXTS["code"][1:]})
     tensors = {**net.state_dict(), "optim.m.norm.weight": torch.zeros(32)}
@@ -72,6 +72,18 @@ def test_gates_are_judged_and_then_raised(result):
     assert not result.passed
     with pytest.raises(GateError, match="1 of 2 gates failed: bpb of all <= bigram"):
         result.check()
+
+
+def test_what_is_scored_at_once_is_what_training_saw(tmp_path):
+    folder = make(tmp_path / "run", model(seed=4), seq_len=20)
+    shard = evaluation.open_shards(folder.shards / "probe")["code"]
+    found = evaluation.run(folder, CONFIG, Bytes())
+    assert found.probe["context_tokens"] == 20
+    assert found.scores["code"] == score_shard(model(seed=4), shard, eot_id=256, context_tokens=20)
+    asked = evaluation.run(folder, CONFIG.model_copy(update={"context_tokens": 32}), Bytes())
+    assert asked.scores["code"] == score_shard(model(seed=4), shard, eot_id=256, context_tokens=32)
+    with pytest.raises(ConfigError, match=r"eval.context_tokens: must be at most model.max_seq_len = 48, got 49"):
+        evaluation.run(folder, CONFIG.model_copy(update={"context_tokens": 49}), Bytes())
 
 
 def test_a_document_mask_of_the_recipe_is_used(tmp_path, result):

@@ -1,9 +1,10 @@
 """The command line: one command a file, errors without tracebacks, the same command on one rank and on many."""
 
 import importlib
+import importlib.metadata
 import sys
 import time
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -34,6 +35,21 @@ _COMMANDS = (
 )
 
 EXIT_GATE, EXIT_USE = 1, 2
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"fasttrain {importlib.metadata.version('fasttrain')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> NoReturn:

@@ -45,6 +45,9 @@ class EvalConfig(Settings):
     """Sample among this many likeliest tokens only; 0 among all."""
     seed: int = Field(default=0, ge=0)
     """Of the generations; each prompt draws from a stream of its own."""
+    context_tokens: int = Field(default=0, ge=0)
+    """Longest input that is scored at once; 0: what training saw, `batch.seq_len`, or of another run's model all of its
+    `max_seq_len`."""
     overlap_tokens: int = Field(default=0, ge=0)
     """Tokens of a long document that each window reads again as context, unscored; 0: windows side by side."""
     batch_tokens: int = Field(default=2048, ge=1)

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -54,7 +55,7 @@ def run(
     if not probe:
         raise FormatError(f"eval: {folder.shards / 'probe'}: holds no probe documents; run `fasttrain prepare` first")
     mask = document_mask(folder)
-    context = model.config.max_seq_len
+    context = context_tokens(folder, config, model)
     scores = {
         name: score_shard(model, shard, eot_id=tokenizer.eot_id, context_tokens=context,
                           overlap_tokens=config.overlap_tokens, batch_tokens=config.batch_tokens, document_mask=mask,
@@ -123,8 +124,23 @@ def find_checkpoint(folder: RunFolder, name: str) -> Path:
 
 def document_mask(folder: RunFolder) -> bool:
     """Whether the run trains with attention that stops at document boundaries."""
+    return bool(_batch(folder).get("document_mask", False))
+
+
+def context_tokens(folder: RunFolder, config: EvalConfig, model: Transformer) -> int:
+    """Longest input to score: positions beyond those that training saw say nothing of what it learnt."""
+    limit = model.config.max_seq_len
+    if config.context_tokens > limit:
+        raise ConfigError(
+            f"eval.context_tokens: must be at most model.max_seq_len = {limit}, got {config.context_tokens}"
+        )
+    return config.context_tokens or min(limit, int(_batch(folder).get("seq_len", limit)))
+
+
+def _batch(folder: RunFolder) -> dict[str, Any]:
     recipe = folder.root / "recipe.json"
-    return bool(recipe.exists() and atomic.read_json(recipe).get("batch", {}).get("document_mask", False))
+    found: dict[str, Any] = atomic.read_json(recipe).get("batch", {}) if recipe.exists() else {}
+    return found
 
 
 def _baselines(
