@@ -186,7 +186,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_at_the_start(how, unbroken, 
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_saves_and_a_second_one_stops_at_once(times, unbroken, tmp_path, monkeypatch, capfd):
     folder, update = made_run.make(tmp_path), Engine.update
-    before = signal.getsignal(signal.SIGINT)
+    started_as = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
 
     def update_and_interrupt(self, **kwargs):
         update(self, **kwargs)
@@ -198,7 +198,8 @@ def test_ctrl_c_saves_and_a_second_one_stops_at_once(times, unbroken, tmp_path, 
         made_run.run(folder)
     assert store.steps(folder.checkpoints) == ([4, 6] if times == 1 else [4])
     assert "Ctrl-C again stops at once" in capfd.readouterr().err
-    assert signal.getsignal(signal.SIGINT) == before
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    signal.signal(signal.SIGINT, started_as)
     monkeypatch.setattr(Engine, "update", update)
     made_run.run(folder)
     assert_same(folder, unbroken[0])
