@@ -17,6 +17,7 @@ whatever finishes first, so that ranks agree and the sums have the same bits wit
 already divided by the tokens of the whole batch.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -86,9 +87,7 @@ class FlatParameters:
         self.weights = pages.empty((start - self.num_halves,), torch.float32, device)
         self.buckets = _cut(list(self.spans.values()), bucket_bytes // 4)
         self._bucket_of = {
-            name: next(i for i, (a, b) in enumerate(self.buckets) if a <= s.start < b)
-            for name, s in self.spans.items()
-            if s.stop > s.start
+            name: bisect_right(self.buckets, (s.start, start)) - 1 for name, s in self.spans.items() if s.stop > s.start
         }
         self._names_in: list[list[str]] = [[] for _ in self.buckets]
         for name, i in self._bucket_of.items():
@@ -143,7 +142,7 @@ class FlatParameters:
 
     def grad_part(self, start: int, stop: int) -> torch.Tensor:
         """The gradients at [start, stop) of the layout, which must lie in one bucket, as a view."""
-        i = next(i for i, (a, b) in enumerate(self.buckets) if a <= start and stop <= b)
+        i = bisect_right(self.buckets, (start, self.size)) - 1
         begin = self.buckets[i][0]
         return self.bucket(i)[start - begin : stop - begin]
 
