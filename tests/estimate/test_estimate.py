@@ -5,6 +5,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from fasttrain.comm.group import SoloGroup
 from fasttrain.comm.mesh import LayoutConfig
 from fasttrain.core import pages
 from fasttrain.core.errors import ConfigError
@@ -16,6 +17,8 @@ from fasttrain.formats.run_folder import RunFolder
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.init import init_
 from fasttrain.model.transformer import Transformer
+from fasttrain.parallel.tensor import vocab_parallel_loss
+from fasttrain.parallel.wire import Clock, Wire
 
 SMALL = ModelConfig(vocab_size=500, num_layers=4, dim=64, num_heads=4, num_kv_heads=2, ffn_dim=192)
 RUN = {"seq_len": 32, "batch_rows": 8, "micro_rows": 2, "num_steps": 10}
@@ -108,12 +111,30 @@ def test_the_head_needs_what_is_allocated(precision, V, C, N):
     assert peak == pytest.approx(memory.head_bytes(config, N, precision), rel=0.1)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_head_under_tensor_parallelism_needs_what_is_allocated(precision):
+    V, C, N = 16384, 128, 4096  # of two ranks
+    x = torch.randn(1, N, C, requires_grad=True)
+    weight = torch.randn(V // 2, C, requires_grad=True)
+    targets = torch.randint(0, V, (1, N))
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with pages.torchs(), torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        with autocast(precision, torch.device("cpu")):
+            nll, _ = vocab_parallel_loss(x, weight, targets, 0, Wire(SoloGroup(), Clock()))
+        nll.sum().backward()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    peak = np.cumsum([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]).max()
+    ends = 3 * 4 * N * C  # without the norm here a third to two thirds of them
+    formula = memory.head_bytes(ModelConfig(vocab_size=V, num_layers=1, dim=C, num_heads=4), N, precision, 2)
+    assert 0.9 * (formula - ends) <= peak <= 1.1 * formula
+
+
 def test_a_loss_that_is_not_fused_keeps_its_logits():
     fused = memory.head_bytes(SMALL, 64, "fp32")
     ends, chunk, gradient = 64 * 64 * 12, 64 * 500 * 4, 500 * 64 * 4
     assert fused == ends + chunk + gradient
     assert memory.head_bytes(SMALL, 64, "fp32", is_fused=False) == ends + 64 * 500 * 8
-    assert memory.head_bytes(SMALL, 64, "bf16", tp=2) == ends + 64 * 250 * 10
+    assert memory.head_bytes(SMALL, 64, "bf16", tp=2) == ends + 64 * 250 * 6 + 250 * 64 * 8
     assert memory.head_bytes(SMALL, 64, "fp16") == ends + 64 * 500 * 10
 
 

@@ -23,7 +23,8 @@ checkpoint                  while one is written beside the training (async_writ
 head                        12 C a token: input and output of the last norm, in half precision their copy, and a
                             gradient; and with the fused loss (CPU, tp = 1, fp32 and bf16) a chunk of logits, a tile of
                             the weight's gradient (bf16) and 4 V C, that gradient (bf16_stochastic: 2 V C more);
-                            else V / tp * (8 in fp32, else 10) a token: logits, their fp32 form, their gradient
+                            under tensor parallelism a chunk of logits, twice in half precision, and 8 V / tp C;
+                            else V (8 in fp32, else 10) a token: logits, their fp32 form, their gradient
 """
 
 from dataclasses import asdict, dataclass
@@ -97,11 +98,14 @@ def _width(precision: str) -> int:
 def head_bytes(model: ModelConfig, tokens: int, precision: str, tp: int = 1, *, is_fused: bool = True) -> int:
     """Bytes that the last norm, the output matrix and the loss of `tokens` tokens need at their fullest.
 
-    Args: is_fused: whether the native loss is there, which fp16 and tensor parallelism do without.
+    Args: is_fused: whether the native loss is there, which fp16 does without; tensor parallelism has one of its own.
     """
     C, V, width = model.dim, -(-model.vocab_size // tp), _width(precision)
     ends = tokens * C * 3 * FP32
-    if not is_fused or tp > 1 or precision == "fp16":
+    if tp > 1:  # logits as products and in fp32; of the weight its copy, its gradient and a chunk's part of that
+        forms, copies = (FP32, 1) if precision == "fp32" else (FP32 + width, 2)
+        return ends + min(tokens, max(1, LOGITS_BYTES // (FP32 * V))) * V * forms + (FP32 + copies * width) * V * C
+    if not is_fused or precision == "fp16":
         return ends + tokens * V * (8 if precision == "fp32" else 10)
     chunk = min(tokens * V * width, max(LOGITS_BYTES, V * width))
     tile = 0 if precision == "fp32" else min(TILE_BYTES, V * C * width)
@@ -147,16 +151,13 @@ def rank_memory(
     head = head_bytes(model, micro_tokens, precision, layout.tp, is_fused=device == "cpu")
     activations = in_flight * kept + (layer if again else 0)
     room = activations + head if num_micro == 1 else 0
+    weights = FP32 * params - (2 * matrices if precision == "bf16_stochastic" else 0)
     return Memory(
-        weights=FP32 * params - (2 * matrices if precision == "bf16_stochastic" else 0),
+        weights=weights,
         gradients=max(0, FP32 * params - room),
         optimizer=2 * FP32 * params,
         activations=activations,
         head=head,
-        checkpoint=checkpoint_bytes(
-            FP32 * params - (2 * matrices if precision == "bf16_stochastic" else 0),
-            2 * FP32 * params,
-            async_write=async_write,
-        ),
+        checkpoint=checkpoint_bytes(weights, 2 * FP32 * params, async_write=async_write),
         process=process,
     )

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fasttrain.core import pages
 from fasttrain.nn.elementwise import cast
 from fasttrain.nn.embedding import embedding
 from fasttrain.nn.linear import Recipe, linear, product_dtype
@@ -109,8 +110,9 @@ class _VocabParallelLoss(torch.autograd.Function):
         rows, matrix = cast(x, dtype), weight.to(dtype)
         nll, lse = (x.new_empty(len(x), dtype=torch.float32) for _ in range(2))
         ctx.chunks = [slice(begin, begin + num_rows) for begin in range(0, len(x), num_rows)]
+        make = _Logits(matrix, num_rows, len(x))
         for chunk in ctx.chunks:
-            logits = torch.mm(rows[chunk], matrix.t()).float()
+            logits = make(rows[chunk])
             local, is_mine = _local(targets[chunk], first, len(weight))
             top = wire.all_reduce_(logits.amax(1), "max")
             target = logits.gather(1, local[:, None])[:, 0].masked_fill(~is_mine, 0.0)
@@ -118,7 +120,7 @@ class _VocabParallelLoss(torch.autograd.Function):
             lse[chunk] = top + sums[0].log()
             nll[chunk] = lse[chunk] - sums[1]
         ctx.save_for_backward(rows, weight, targets, lse)
-        ctx.first, ctx.dtypes = first, (x.dtype, weight.dtype)
+        ctx.first, ctx.num_rows, ctx.dtypes = first, num_rows, (x.dtype, weight.dtype)
         is_target = targets != IGNORED
         return nll * is_target, lse.square() * is_target
 
@@ -129,15 +131,34 @@ class _VocabParallelLoss(torch.autograd.Function):
         dnll, dz2 = grads[0] * is_target, grads[1] * is_target
         matrix, dx = weight.to(rows.dtype), torch.empty_like(rows)
         dweight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+        make = _Logits(matrix, ctx.num_rows, len(rows))
         for chunk in ctx.chunks:
-            p = torch.mm(rows[chunk], matrix.t()).float().sub_(lse[chunk][:, None]).exp_()
+            p = make(rows[chunk]).sub_(lse[chunk][:, None]).exp_()
             local, is_mine = _local(targets[chunk], ctx.first, len(weight))
             p.mul_((dnll[chunk] + 2.0 * lse[chunk] * dz2[chunk])[:, None])
             p.scatter_add_(1, local[:, None], -(dnll[chunk] * is_mine)[:, None])
-            dlogits = p.to(rows.dtype)
+            dlogits = make.narrowed(p)
             torch.mm(dlogits, matrix, out=dx[chunk])
             dweight += torch.mm(dlogits.t(), rows[chunk])
         return dx.to(ctx.dtypes[0]), dweight.to(ctx.dtypes[1]), None, None, None, None
+
+
+class _Logits:
+    """Logits of a chunk of tokens at a time, in fp32, in memory that the next chunk takes over."""
+
+    def __init__(self, matrix: torch.Tensor, num_rows: int, num_tokens: int) -> None:
+        self._matrix, shape = matrix, (min(num_rows, num_tokens), len(matrix))
+        self._product = pages.new_empty(matrix, shape)
+        is_wide = matrix.dtype == torch.float32
+        self._wide = self._product if is_wide else pages.new_empty(matrix, shape, torch.float32)
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        product = torch.mm(rows, self._matrix.t(), out=self._product[: len(rows)])
+        return product if self._wide is self._product else self._wide[: len(rows)].copy_(product)
+
+    def narrowed(self, x: torch.Tensor) -> torch.Tensor:
+        """x, which came of the last call, in the dtype of the products."""
+        return x if self._wide is self._product else self._product[: len(x)].copy_(x)
 
 
 def _local(targets: torch.Tensor, first: int, num_words: int) -> tuple[torch.Tensor, torch.Tensor]:
