@@ -89,9 +89,9 @@ class FlatParameters:
         self._bucket_of = {
             name: bisect_right(self.buckets, (s.start, start)) - 1 for name, s in self.spans.items() if s.stop > s.start
         }
-        self._names_in: list[list[str]] = [[] for _ in self.buckets]
+        self.names_in: list[list[str]] = [[] for _ in self.buckets]  # parameters without values are in none
         for name, i in self._bucket_of.items():
-            self._names_in[i].append(name)
+            self.names_in[i].append(name)
         self._memory: list[torch.Tensor | None] = [None] * len(self.buckets)
         self._arrived: set[str] = set()
         for name, p in self.parameters.items():
@@ -115,14 +115,10 @@ class FlatParameters:
         """A copy of all weights in fp32, in the order of the layout."""
         return torch.cat([self.halves.float(), self.weights])
 
-    def bucket_of(self, name: str) -> int | None:
-        """Number of the bucket that a parameter's gradient lies in; None: it has no values."""
-        return self._bucket_of.get(name)
-
     def bucket(self, i: int) -> torch.Tensor:
         """The gradients of bucket `i`, flat fp32; zeros where the step had none."""
         memory = self._memory_of(i)
-        for name in self._names_in[i]:
+        for name in self.names_in[i]:
             if name not in self._arrived:
                 self._place(name, memory).zero_()
                 self._arrived.add(name)
@@ -177,7 +173,7 @@ class FlatParameters:
                 self._place(name, self._memory_of(i)).add_(grad)
                 return
             self._arrived.add(name)
-            if self._names_in[i] == [name] and grad.dtype == torch.float32 and grad.is_contiguous():
+            if self.names_in[i] == [name] and grad.dtype == torch.float32 and grad.is_contiguous():
                 self._memory[i] = grad.view(-1)  # autograd has made it for this parameter alone
             else:
                 self._place(name, self._memory_of(i)).copy_(grad)
@@ -194,18 +190,15 @@ class BucketReducer:
         self._armed = False
         self._started: list[Reducing] = []
         if wire.size > 1 and overlap:
-            for name in flat.spans:
-                if (bucket := flat.bucket_of(name)) is not None:
+            for bucket, names in enumerate(flat.names_in):
+                for name in names:
                     parameter: Any = flat.parameters[name]  # torch leaves the method untyped
                     parameter.register_post_accumulate_grad_hook(self._hook(bucket))
 
     def arm(self) -> None:
         """Say that the next backward is the last one of the step."""
         self._armed = True
-        self._missing = [0] * len(self.flat.buckets)
-        for name in self.flat.spans:
-            if (i := self.flat.bucket_of(name)) is not None:
-                self._missing[i] += 1
+        self._missing = [len(names) for names in self.flat.names_in]
 
     def finish(self) -> None:
         """Start what has not started yet, and return when every gradient is the sum over the replicas."""
