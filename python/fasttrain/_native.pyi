@@ -455,6 +455,7 @@ def embedding_backward(
     dweight: numpy.ndarray,
     order: numpy.typing.NDArray[numpy.int64],
     starts: numpy.typing.NDArray[numpy.int64],
+    is_zeroed: bool,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
