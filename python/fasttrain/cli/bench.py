@@ -94,7 +94,8 @@ def bench(
         # Read before anything runs: a name mistyped would cost the run.
         earlier = None if compare is None else _earlier(compare, plan.folder)
         result = _measure(plan)
-    console().print(bench_table.show(result, earlier, loss_percent=loss))
+    screen = console()
+    screen.print(bench_table.show(result, earlier, loss_percent=loss, columns=screen.width))
     if show is None:
         for path in ([json_file] if json_file else []) + ([_saved_as(result)] if save else []):
             bench_result.save(result, path)

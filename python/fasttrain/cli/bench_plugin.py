@@ -90,7 +90,7 @@ class _Teller:
             id=report.nodeid,
             outcome=bad.outcome if bad else "passed",
             reason=_reason(bad) if bad else "",
-            figures=dict(report.user_properties),
+            figures={name: value for name, value in report.user_properties if not isinstance(value, str)},
             seconds=sum(r.duration for r in self._reports),
         )
 
@@ -167,7 +167,7 @@ def _version(name: str) -> str:
     """Of a distribution, or of the one that brings a module of that name; "" when it is neither."""
     for distribution in (name, *importlib.metadata.packages_distributions().get(name, ())):
         try:
-            return importlib.metadata.version(distribution)
+            return importlib.metadata.version(distribution).partition("+")[0]  # torch's says +cpu, which is seen
         except importlib.metadata.PackageNotFoundError:
             continue
     return ""

@@ -14,15 +14,16 @@ from fasttrain.cli.bench_result import Result, Row
 
 _STYLES = {"passed": "green", "FAILED": "bold red", "ERROR": "bold red", "skipped": "yellow", "not run": "yellow"}
 _MISSING = re.compile(r"could not import '([\w.]+)'")
+_WIDE = 120
 _SET_UP = {"tokenizers", "regex", "sentencepiece", "transformers"}  # rivals that fasttrain's own environment holds
 
 
-def show(result: Result, earlier: Result | None, *, loss_percent: float) -> RenderableType:
-    """All of it."""
+def show(result: Result, earlier: Result | None, *, loss_percent: float, columns: int = 160) -> RenderableType:
+    """All of it; on a terminal of few columns without the rates, so that names have room."""
     machine, settings = result.machine, result.settings
-    parts: list[RenderableType] = [*bench_machine.lines(machine, settings), ""]
+    parts: list[RenderableType] = [*map(Text, bench_machine.lines(machine, settings)), ""]
     if result.rows:
-        parts += [_table(result, earlier, loss_percent), ""]
+        parts += [_table(result, earlier, loss_percent, columns >= _WIDE), ""]
     for row in result.rows:
         if row.verdict in ("FAILED", "ERROR"):
             parts.append(Text(f"{row.verdict}: {row.id}: {row.reason}", style="red"))
@@ -47,41 +48,42 @@ def lost(row: Row, earlier: Result | None, loss_percent: float) -> bool:
     return change is not None and change < 1 - loss_percent / 100
 
 
-def _table(result: Result, earlier: Result | None, loss_percent: float) -> Table:
+def _table(result: Result, earlier: Result | None, loss_percent: float, wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("what", "rival"):
         table.add_column(name, overflow="fold")
-    for name in ("ours", "rival's", "rate", "ratio", "gate", *(("then", "now/then") if earlier else ())):
+    then = ("then", "now/then") if earlier else ()
+    for name in ("ours", "rival's", *(("rate",) if wide else ()), "ratio", "gate", *then):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold")
     before = _by_id(earlier)
     for row in result.rows:
-        ours, theirs = _pair(row)
-        then: list[str] = []
+        old, change = before.get(row.id), _change(row, before)
+        cells = [*_pair(row), *([_rate(row)] if wide else []), _times(row.ratio), _gate(row)]
         if earlier is not None:
-            old, change = before.get(row.id), _change(row, before)
-            then = [_times(old.ratio if old else None), "" if change is None else f"{change:.2f}"]
-        verdict = f"{row.verdict}: {_why(row)}" if row.verdict in ("skipped", "not run") else row.verdict
-        cell = Text(verdict.removesuffix(": "), style=_STYLES.get(row.verdict, ""))
-        if lost(row, earlier, loss_percent):
-            cell.append(f", lost more than {loss_percent:g} %", style="bold red")
-        table.add_row(
-            row.what, row.rival, ours, theirs, _rate(row), _times(row.ratio), _gate(row), *then, cell
-        )  # fmt: skip
+            cells += [_times(old.ratio if old else None), "" if change is None else f"{change:.2f}"]
+        verdict = Text(row.verdict, style=_STYLES.get(row.verdict, ""))
+        if row.verdict == "skipped" and (module := _missing(row)):
+            verdict.append(f": no {module}")
+        if change is not None and lost(row, earlier, loss_percent):
+            verdict.append(f", lost {1 - change:.0%}", style="bold red")
+        table.add_row(Text(row.what), Text(row.rival), *cells, verdict)  # brackets are no markup
     return table
 
 
-def _why(row: Row) -> str:
-    missing = _MISSING.match(row.reason)
-    return f"{missing[1].partition('.')[0]} is not installed" if missing else row.reason
+def _missing(row: Row) -> str:
+    """The module that a row was skipped for; "" when it was for something else."""
+    found = _MISSING.match(row.reason) if row.verdict == "skipped" else None
+    return found[1].partition(".")[0] if found else ""
 
 
 def _not_judged(result: Result) -> list[RenderableType]:
-    """What would let the skipped ones run."""
-    modules = {
-        m[1].partition(".")[0] for r in result.rows if r.verdict == "skipped" and (m := _MISSING.match(r.reason))
-    }
-    lines: list[RenderableType] = []
+    """Why rows were skipped, and what would let them run."""
+    modules = {_missing(row) for row in result.rows} - {""}
+    reasons = Counter(r.reason for r in result.rows if r.verdict in ("skipped", "not run") and not _missing(r))
+    lines = [f"{count} not judged: {reason}" for reason, count in reasons.items() if reason]
+    if any("FASTTRAIN_LAKE" in reason for reason in reasons):
+        lines.append("  tools/fetch_lake.py fetches a lake; FASTTRAIN_LAKE names its folder.")
     if modules - _SET_UP:
         wanted = Path(result.settings["folder"]) / "requirements.txt"
         wanted = wanted.relative_to(Path.cwd()) if wanted.is_relative_to(Path.cwd()) else wanted
@@ -89,11 +91,11 @@ def _not_judged(result: Result) -> list[RenderableType]:
         lines.append(f"  {sys.executable} -m pip install --no-deps -r {wanted}")
     if modules & _SET_UP:
         lines.append(f"Not installed: {', '.join(sorted(modules & _SET_UP))}; tools/setup.sh brings them.")
-    if any("FASTTRAIN_LAKE" in r.reason for r in result.rows if r.verdict == "skipped"):
-        lines.append("FASTTRAIN_LAKE must name the folder that tools/fetch_lake.py filled.")
     if result.left_out:
-        lines.append(f"{result.left_out} of more threads than {result.settings['threads']} were left out: --threads.")
-    return [Text(str(line)) for line in lines]
+        lines.append(
+            f"{result.left_out} of more threads than {result.settings['threads']} were left out; see --threads."
+        )
+    return [Text(line) for line in lines]
 
 
 def _compared(result: Result, earlier: Result, loss_percent: float) -> list[RenderableType]:
