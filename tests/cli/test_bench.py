@@ -181,6 +181,7 @@ def test_compared_with_an_earlier_run(first, folder, tmp_path):
     assert done.stderr.endswith("fasttrain: bench: lost against the earlier run: room/speed\n")
     shown = called.fasttrain("bench", "--show", first[1], "--compare", "last", "--loss", "90")
     assert "lost" not in shown.stdout
+    assert "None of its ratios" not in shown.stdout
     assert line_of(shown.stdout, "room/speed ").endswith(" passed")
     saved = list((folder.parent / ".benchmarks" / "fasttrain").glob("*.json"))
     assert [bench_result.load(path).rows[0].ratio for path in saved], "--save wrote what --compare last read"
@@ -322,6 +323,18 @@ def test_a_high_load_another_cpu_and_another_clock_are_said(first, capsys):
     assert "The earlier run was on another CPU, Z80" in said
     assert "The earlier run was timed otherwise: wall time, not CPU time" in said
     assert "in the earlier run: its ratios are good to 10 or 20 %" in said
+    assert "None of its ratios" not in said
+    Console(width=300).print(bench_table.show(busy, replace(other, rows=[]), loss_percent=15))
+    assert "None of its ratios is of a gate that was measured now." in capsys.readouterr().out
+
+
+def test_a_narrow_terminal_has_no_rates_and_brackets_are_text(first, capsys):
+    result = bench_result.load(first[1])
+    rows = [replace(row, what=f"{row.what} [bold]") for row in result.rows]
+    Console(width=100).print(bench_table.show(replace(result, rows=rows), None, loss_percent=15, columns=100))
+    said = capsys.readouterr().out
+    assert line_of(said, "what") == "what rival ours rival's ratio gate verdict"
+    assert "[bold]" in said
 
 
 @pytest.mark.parametrize(

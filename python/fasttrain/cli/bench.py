@@ -27,7 +27,7 @@ def bench(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ROOM or FILE]...",
+            metavar="ROOM or FILE",
             help="Rooms (dedup), ops (minhash) or files of benchmarks/, FILE::NAME for one; all when not given.",
         ),
     ] = None,

@@ -78,7 +78,8 @@ def lines(machine: dict[str, Any], settings: dict[str, Any]) -> list[str]:
     load = f"load {machine['load_before']:.1f} before" + (
         f", {machine['load_after']:.1f} after" if "load_after" in machine else ""
     )
-    cores = f"pinned to core {_list(settings['cores'])}" if settings["cores"] else "not pinned"
+    plural = "s" if len(settings["cores"]) > 1 else ""
+    cores = f"pinned to core{plural} {_list(settings['cores'])}" if settings["cores"] else "not pinned"
     threads = "one thread" if settings["threads"] == 1 else f"{settings['threads']} threads"
     impl = f", FASTTRAIN_IMPL={settings['impl']}" if settings.get("impl") else ""
     return [

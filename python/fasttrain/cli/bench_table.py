@@ -106,6 +106,8 @@ def _compared(result: Result, earlier: Result, loss_percent: float) -> list[Rend
         lines.append(f"The earlier run was timed otherwise: {then}, not {now}.")
     if (other := bench_machine.others_load(earlier.machine, earlier.settings["threads"])) is not None:
         lines.append(f"Load of other work was {other:.1f} in the earlier run: its ratios are good to 10 or 20 %.")
+    if not any(_change(row, _by_id(earlier)) for row in result.rows):
+        lines.append("None of its ratios is of a gate that was measured now.")
     if worse := [row.what for row in result.rows if lost(row, earlier, loss_percent)]:
         lines.append(f"Lost more than {loss_percent:g} %: {'; '.join(worse)}.")
     return [Text(line) for line in lines]
