@@ -69,6 +69,7 @@ def bench_linear_cross_entropy(benchmark, record, impl):
     record("GFLOP_per_s", 6 * N // 16 * C * V / 1e9)
 
 
+@pytest.mark.rival("torch")
 @pytest.mark.parametrize("rival", RIVALS)
 def bench_gate_linear_cross_entropy(gate, record, rival):
     torch.set_num_threads(1)
@@ -87,6 +88,7 @@ def bench_gate_linear_cross_entropy(gate, record, rival):
     record("GFLOP_per_s", 6 * num_tokens * C * V / 1e9)
 
 
+@pytest.mark.rival("torch, its three products")
 def bench_gate_products_alone(gate, record):
     torch.set_num_threads(1)
     keep_pages()
@@ -116,4 +118,5 @@ def bench_gate_memory(benchmark, note, x_dtype, weight_dtype):
             highest = max(highest, held)
     extra = (highest - x.nbytes - weight.nbytes) / 2**20
     note("extra_MiB", extra)
+    note("at_most", 64)
     assert extra <= 64
