@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch.utils import deterministic
 
-from fasttrain.core import backend
+from fasttrain.core import backend, malloc
 
 ARENA_BYTES = 64 << 10
 MAPPED_BYTES = 32 << 20
@@ -61,6 +61,13 @@ def empty_like(x: torch.Tensor) -> torch.Tensor:
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor:
     """`empty`, filled with 0."""
     return empty(shape, dtype, device).zero_()
+
+
+def give_back() -> None:
+    """Return to the system what the arena and the heap hold free, for whoever has done with work of other shapes."""
+    if _is_on and backend.is_native():
+        backend.native("arena_trim")(1 << 62)
+    malloc.give_back()
 
 
 @contextmanager
