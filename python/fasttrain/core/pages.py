@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch.utils import deterministic
 
-from fasttrain.core import backend
+from fasttrain.core import backend, malloc
 
 ARENA_BYTES = 64 << 10
 MAPPED_BYTES = 64 << 20  # below, the faults would cost an elementwise op of 32 MB tensors half again its time
@@ -68,6 +68,13 @@ def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str
     """`empty`, filled with 0."""
     tensor = mapped_zeros(shape, dtype, device)
     return empty(shape, dtype, device).zero_() if tensor is None else tensor
+
+
+def give_back() -> None:
+    """Return to the system what the arena and the heap hold free, for whoever has done with work of other shapes."""
+    if _is_on and backend.is_native():
+        backend.native("arena_trim")(1 << 62)
+    malloc.give_back()
 
 
 @contextmanager

@@ -206,6 +206,7 @@ class BucketReducer:
         if self.wire.size > 1:
             while len(self._started) < len(self.flat.buckets):
                 self._start_next()
+            self.wire.meet()  # until then the sums wait for the last rank, and not for bytes
             for reducing in self._started:
                 reducing.wait()
         self._started = []

@@ -19,14 +19,16 @@ from fasttrain.monitor.spans import Spans
 from fasttrain.nn.dropout import DropoutKey
 from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares, tensor_sums_squares
 from fasttrain.optim.config import OptimConfig
+from fasttrain.optim.muon_work import is_muons
 from fasttrain.parallel import pipeline
 from fasttrain.parallel.data import ALONE_BUCKET_BYTES, BUCKET_BYTES, BucketReducer, FlatParameters
 from fasttrain.parallel.loss_scale import make_scaler
 from fasttrain.parallel.plan import Plan
 from fasttrain.parallel.stage import MicroBatch, Stage
 from fasttrain.parallel.sums import Sums, Totals
-from fasttrain.parallel.update import Update, is_muons
-from fasttrain.parallel.wire import Clock, Wire
+from fasttrain.parallel.timed import timed_mesh
+from fasttrain.parallel.update import Update
+from fasttrain.parallel.wire import Wire
 
 _TIED = 3  # message tag
 
@@ -60,11 +62,12 @@ class Engine:
             recompute: every how many blocks one is computed again in backward, for memory; 0: none; the same bits.
         Raises: ConfigError: the model cannot be cut so.
         """
-        self.config, self.mesh, self.optim, self.seed = config, mesh, optim, seed
+        self.spans = Spans()
+        self.mesh = mesh = timed_mesh(mesh, self.spans)
+        self.config, self.optim, self.seed = config, optim, seed
         self.num_sources = num_sources
         self.device = device or torch.device("cpu")
-        self.clock, self.spans = Clock(), Spans()
-        self._tp, self._dp, self._pp = (Wire(group, self.clock) for group in (mesh.tp, mesh.dp, mesh.pp))
+        self._tp, self._dp, self._pp = (Wire(group, self.spans) for group in (mesh.tp, mesh.dp, mesh.pp))
         self.plan = Plan(config, mesh)
         self.stage = Stage(self.plan, wire=self._tp, device=self.device, precision=precision, recompute=recompute)
         self.scaler = make_scaler(precision)
@@ -75,7 +78,7 @@ class Engine:
             bucket_bytes=bucket_bytes or (BUCKET_BYTES if mesh.dp.size > 1 else ALONE_BUCKET_BYTES),
         )
         self._reducer = BucketReducer(self.flat, self._dp, overlap=overlap)
-        self._update = Update(self.flat, optim, plan=self.plan, precision=precision, seed=seed, clock=self.clock)
+        self._update = Update(self.flat, optim, plan=self.plan, precision=precision, seed=seed, spans=self.spans)
         self.stage.draw(seed)  # last: what it needs meanwhile is not held between buffers that stay
         self.ema_decay = ema_decay
         self._ema = self.flat.exact() if ema_decay else None
@@ -93,8 +96,7 @@ class Engine:
         """
         self.flat.drop_grads()
         local = sum(int((m.targets >= 0).sum()) for m in micro_batches)
-        with self.clock.running():
-            num_tokens = int(self.mesh.dp.reduce(local))
+        num_tokens = int(self.mesh.dp.reduce(local))
         scale = self.scaler.scale / max(num_tokens, 1)
         totals = Totals(self.num_sources)
 
@@ -120,7 +122,7 @@ class Engine:
         )
         self._reducer.finish()
         self._sum_shared_gradients()
-        return self._reduce(totals)
+        return totals.reduce(self.mesh.world)
 
     def _sum_shared_gradients(self) -> None:
         """Sum what several ranks hold a part of: the tied embedding of the outer stages, norms applied to own heads."""
@@ -146,10 +148,9 @@ class Engine:
                 counted += square
             else:
                 others += square
-        with self.clock.running():
-            total = np.array([counted if math.isfinite(others) else math.nan])
-            self.mesh.tp.allreduce_(total)
-            self.mesh.pp.allreduce_(total)
+        total = np.array([counted if math.isfinite(others) else math.nan])
+        self.mesh.tp.allreduce_(total)
+        self.mesh.pp.allreduce_(total)
         return math.sqrt(total[0]) / self.scaler.scale if math.isfinite(total[0]) else float(total[0])
 
     def has_finite_moments(self) -> bool:
@@ -211,11 +212,7 @@ class Engine:
             return y
 
         pipeline.run(micro_batches, self._pp, boundary=self.stage.boundary, forward=forward)
-        return self._reduce(totals)
-
-    def _reduce(self, totals: Totals) -> Sums:
-        with self.clock.running():
-            return totals.reduce(self.mesh.world)
+        return totals.reduce(self.mesh.world)
 
     # ---- state by global names
 
