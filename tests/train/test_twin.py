@@ -6,8 +6,8 @@ fp32 or bf16 puts rounding r_s into its step s, and to first order its weights e
     e_t = sum over s < t of J_(t-1) ... J_(s+1) r_s        J_s: the derivative of exact step s by the weights
 
 away from w_t. The J_s are the exact run's, the same for whoever trains this model on these batches: rounding k times as
-large ends k times as far away. For one op k is at most 2, plus one rounding of the result: tests/nn and tests/optim hold
-that against torch's own ops. What the J_s make of it is measured: D_t is the distance of torch's twin, in the same
+large ends k times as far away. For one op k is at most 2, plus one rounding of the result: tests/nn and tests/optim
+show it against torch's own ops. What the J_s make of it is measured: D_t is the distance of torch's twin, in the same
 precision, from float64, the largest up to step t. So what is asked for is
 
     |ours - exact| <= 2 D_t + eps |exact|       of the losses, root mean square over the tokens of a batch
