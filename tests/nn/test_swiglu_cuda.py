@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fasttrain.nn.swiglu import swiglu
-from fasttrain.nn.swiglu_cuda import swiglu_op
+from fasttrain.nn.swiglu_cuda import swiglu_backward_op, swiglu_op
 from made_card import ON_CARD, to_card
 from nn.made_error import assert_same_bits, hold_error, poisoned_memory
 from nn.test_swiglu import DTYPES, SHAPES, draw, run
@@ -42,3 +42,5 @@ def test_the_ends():
 def test_opcheck():
     gate, up = (torch.randn(3, 5, device="cuda", requires_grad=True) for _ in range(2))
     torch.library.opcheck(swiglu_op.overload, (gate, up))
+    dout = torch.randn(3, 5, device="cuda")
+    torch.library.opcheck(swiglu_backward_op.overload, (dout, gate.detach(), up.detach()))
