@@ -119,7 +119,8 @@ void bind_linear_cross_entropy(py::module_& m) {
       },
       "upper"_a.noconvert(), "lower"_a.noconvert(), "scale"_a, "threads"_a, "impl"_a, "upper = bf16(scale sum).");
   m.def("linear_loss_impls", [] { return runnable(nn::linear_loss_impls()); });
-  m.def("linear_loss_work", &nn::loss_work, "N"_a, "C"_a, "is_cast"_a, "Numbers of 32 bits.");
+  m.def("linear_loss_work", &nn::loss_work, "N"_a, "C"_a, "is_cast"_a, "threads"_a,
+        "Numbers of 32 bits.");
   m.def(
       "linear_loss",
       [](const Halves& x, const py::array& weight, const Targets& targets, const std::optional<Floats>& dnll,

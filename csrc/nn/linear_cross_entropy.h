@@ -141,8 +141,15 @@ constexpr LossWork loss_work_of(std::size_t N, std::size_t C, bool is_cast) {
   if (w.total < dweight) w.total = dweight;
   return w;
 }
-constexpr std::size_t loss_work(std::size_t N, std::size_t C, bool is_cast) {
-  return loss_work_of(N, C, is_cast).total;
+// Threads that take groups of their own through all words; 1 where there are more threads than groups to take.
+constexpr std::size_t loss_parts(std::size_t N, int threads) {
+  const std::size_t groups = (N + loss_group - 1) / loss_group, n = threads > 1 ? static_cast<std::size_t>(threads) : 1;
+  return n <= groups ? n : 1;
+}
+constexpr std::size_t loss_work(std::size_t N, std::size_t C, bool is_cast, int threads) {
+  const std::size_t parts = loss_parts(N, threads);
+  const LossWork w = loss_work_of(N, C, is_cast || parts > 1);
+  return w.total + (parts - 1) * (w.words + w.cast);
 }
 
 }  // namespace fasttrain::nn

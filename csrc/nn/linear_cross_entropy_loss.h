@@ -30,6 +30,7 @@ struct Chunk {
   Group* group;                         // (groups,)
   Part* part;                           // (groups, slices)
   Bf16* cast;                           // (WB, 2 pairs) where rows of the weight are no pairs of bf16
+  Pair* more = nullptr;                 // words and cast of each further thread
 };
 
 struct Rows {  // of the weight, in bf16
@@ -48,7 +49,7 @@ Chunk chunk_of(const LossArgs& p) noexcept {
   Chunk c{p, size.groups, size.pairs, size.channels, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
   c.x = take(size.x), c.words = take(size.words), c.dx = reinterpret_cast<float*>(take(size.dx));
   c.group = reinterpret_cast<Group*>(take(size.group)), c.part = reinterpret_cast<Part*>(take(size.parts));
-  c.cast = reinterpret_cast<Bf16*>(at);
+  c.cast = reinterpret_cast<Bf16*>(take(size.cast)), c.more = at;
   return c;
 }
 
@@ -242,6 +243,17 @@ FT_KERNEL void dx_tiles(const Chunk& c, const Rows& rows, std::size_t g, std::si
   }
 }
 
+// By one thread, groups [begin, end) of them: nobody waits for another, as after each step of a block.
+void block_alone(const Chunk& c, const Rows& rows, std::size_t begin, std::size_t end) noexcept {
+  for (std::size_t g = begin; g < end; ++g) {
+    for (std::size_t slice = 0; slice < slices; ++slice) logits_slice(c, rows, g, slice);
+    add_parts(c, g);
+  }
+  if (!c.p.dx) return;
+  for (std::size_t i = 0; i < c.channels; i += weight_channels) pack_weight(c, rows, i);
+  for (std::size_t g = begin; g < end; ++g) dx_tiles(c, rows, g, 0, c.channels);
+}
+
 void block(const Chunk& c, const Rows& rows) noexcept {
   const LossArgs& p = c.p;
   parallel_for(c.groups * slices, p.threads, [&](std::size_t item) {
@@ -322,8 +334,21 @@ void loss(const LossArgs& p) noexcept {
   for (bool again = true, first_time = true; again; first_time = false) {
     for (std::size_t g = 0; g < c.groups; ++g)
       for (std::size_t lane = 0; lane < NR; ++lane) c.group[g].top[lane] = -INFINITY, c.group[g].sum[lane] = 0.0f;
-    for (std::size_t word = 0; word < p.V; word += WB)
-      block(c, rows_of(c, word, 1, p.V - word < WB ? p.V - word : WB));
+    if (const std::size_t parts = loss_parts(p.N, p.threads); parts > 1)
+      parallel_for(parts, p.threads, [&](std::size_t part) {
+        LossArgs alone = p;
+        alone.threads = 1;
+        Chunk own{alone, c.groups, c.pairs, c.channels, c.x, c.words, c.dx, c.group, c.part, c.cast};
+        const LossWork size = loss_work_of(p.N, p.C, true);
+        if (part) own.words = c.more + (part - 1) * (size.words + size.cast);
+        if (part) own.cast = reinterpret_cast<Bf16*>(own.words + size.words);
+        for (std::size_t word = 0; word < p.V; word += WB)
+          block_alone(own, rows_of(own, word, 1, p.V - word < WB ? p.V - word : WB), part * c.groups / parts,
+                      (part + 1) * c.groups / parts);
+      });
+    else
+      for (std::size_t word = 0; word < p.V; word += WB)
+        block(c, rows_of(c, word, 1, p.V - word < WB ? p.V - word : WB));
     again = false;  // but where the sample was far off, all that it was for
     for (std::size_t g = 0; g < c.groups && first_time; ++g)
       if (is_far(c.group[g])) std::memcpy(c.group[g].ref, c.group[g].top, sizeof(c.group[g].ref)), again = true;

@@ -633,7 +633,10 @@ def linear_loss(
 
 def linear_loss_impls() -> list[str]: ...
 def linear_loss_work(
-    N: typing.SupportsInt | typing.SupportsIndex, C: typing.SupportsInt | typing.SupportsIndex, is_cast: bool
+    N: typing.SupportsInt | typing.SupportsIndex,
+    C: typing.SupportsInt | typing.SupportsIndex,
+    is_cast: bool,
+    threads: typing.SupportsInt | typing.SupportsIndex,
 ) -> int:
     """
     Numbers of 32 bits.

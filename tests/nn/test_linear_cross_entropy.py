@@ -290,7 +290,7 @@ def fused(how, threads, x, weight, targets, dnll, dz2, before):
     nll, z2, factors, dx = (torch.full(shape, nan) for shape in ((N,), (N,), (3, N), (N, C)))
     dx = dx.bfloat16()
     exps = torch.full((-(-N // 64), (V + 1) // 2, 64), 0xFFFFFFFF, dtype=torch.uint32)
-    size = backend.native("linear_loss_work")(N, C, weight.dtype != torch.bfloat16)
+    size = backend.native("linear_loss_work")(N, C, weight.dtype != torch.bfloat16, threads)
     work = torch.full((size,), 0xFFFFFFFF, dtype=torch.uint32)
     given = [array(t) for t in (x, weight, targets, dnll, dz2)]
     backend.native("linear_loss")(*given, *(array(t) for t in (nll, z2, factors, exps, dx, work)), 0.0, threads, how)

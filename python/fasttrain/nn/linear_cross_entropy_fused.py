@@ -38,7 +38,7 @@ def run_fused(
     grad_x, grad_weight = len(dx) > 0, len(dweight) > 0
     num_groups = -(-min(num_rows, N) // GROUP) if grad_x or grad_weight else 0
     exps = pages.empty((num_groups, (V + 1) // 2, GROUP), torch.int32).view(torch.uint32)
-    size = backend.native("linear_loss_work")(min(num_rows, N), C, weight.dtype != torch.bfloat16)
+    size = backend.native("linear_loss_work")(min(num_rows, N), C, weight.dtype != torch.bfloat16, threads)
     work = array(torch.empty(size, dtype=torch.uint32))
     halves = array(lower) if dweight.dtype == torch.bfloat16 else None
     for rows in slices(N, num_rows):
