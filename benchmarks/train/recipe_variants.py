@@ -30,7 +30,6 @@ from fasttrain.formats.shards import open_shards
 from fasttrain.mixture.plan import Mixture
 from fasttrain.tokenizer.tokenizer import Tokenizer
 from fasttrain.train import loop
-from fasttrain.train.feed import cut_probe
 
 # What only watches a run is not what is compared.
 ALWAYS = (
@@ -40,12 +39,28 @@ ALWAYS = (
 AS_IT_IS = "as it is"
 VARIANTS: dict[str, tuple[str, ...]] = {
     AS_IT_IS: (),
+    "embeddings at lr": ("optim.embed_lr_ratio=1.0",),
+    "embeddings at 2 lr": ("optim.embed_lr_ratio=2.0",),
+    "embeddings at 8 lr": ("optim.embed_lr_ratio=8.0",),
+    "betas 0.9, 0.99": ("optim.betas=[0.9, 0.99]",),
     "z-loss 1e-4": ("model.z_loss=1e-4",),
     "qk-norm": ("model.qk_norm=true",),
+    "dropout 0.05": ("model.dropout=0.05",),
+    "untied": ("model.tied_embeddings=false",),
+    "wsd 0.5": ("optim.schedule='wsd'", "optim.decay_fraction=0.5"),
+    "wsd 0.5, average 0.98": ("optim.schedule='wsd'", "optim.decay_fraction=0.5", "train.ema_decay=0.98"),
+    "average 0.98": ("train.ema_decay=0.98",),
+    "concat": ("batch.packing='concat'",),
+    # the same tokens as 300 steps of 8
+    "batch warm-up": ("batch.warmup=[{steps=66,global_batch=4}]", "train.num_steps=333"),
+    "sequence warm-up": ("batch.warmup=[{steps=33,seq_len=64},{steps=33,seq_len=128}]",),
+    "bf16_stochastic": ("train.precision='bf16_stochastic'",),
+    "fp32": ("train.precision='fp32'",),
 }
+"""Some are made for `demo` with `--set train.num_steps=300 --set optim.warmup_steps=35`."""
 
 
-def train(base: str, prepared: Path, out: Path, name: str, seed: int, changes: tuple[str, ...], tokens: int) -> None:
+def train(base: str, prepared: Path, out: Path, name: str, seed: int, changes: tuple[str, ...]) -> None:
     """Train and score one run into `out`, unless it is there."""
     if (out / "variant.json").exists():
         return
@@ -73,11 +88,11 @@ def train(base: str, prepared: Path, out: Path, name: str, seed: int, changes: t
     )
     found: dict[str, Any] = {"name": name, "seed": seed, "changes": changes, "tokens": done.tokens, "steps": done.step}
     found["cpu_s"] = time.process_time() - started
-    found["bpb"] = score(folder, recipe, tokens)
+    found["bpb"] = score(folder, recipe)
     atomic.write_json(out / "variant.json", found)
 
 
-def score(folder: RunFolder, recipe: Recipe, tokens: int) -> dict[str, float]:
+def score(folder: RunFolder, recipe: Recipe) -> dict[str, float]:
     """Bits per byte by source of the newest checkpoint, or of its averaged weights where the recipe keeps them."""
     torch.set_num_threads(1)
     model, _ = load_model(store.newest(folder.checkpoints))
@@ -88,7 +103,7 @@ def score(folder: RunFolder, recipe: Recipe, tokens: int) -> dict[str, float]:
                 parameter.copy_(averaged[name])
     eot_id = Tokenizer.load(folder.tokenizer).eot_id
     scores = {
-        source: score_shard(model, cut_probe(shard, tokens), eot_id=eot_id, context_tokens=recipe.batch.seq_len,
+        source: score_shard(model, shard, eot_id=eot_id, context_tokens=recipe.batch.seq_len,
                             document_mask=recipe.batch.document_mask)
         for source, shard in open_shards(folder.shards / "probe").items() if shard.num_docs
     }  # fmt: skip
@@ -124,14 +139,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[1])
     parser.add_argument("--set", action="append", default=[], help="of every variant, such as train.num_steps=300")
     parser.add_argument("--as", dest="as_", help="one variant of this name, of what --set says")
-    parser.add_argument("--probe-tokens", type=int, default=1 << 40, help="of each source; all by default")
     args = parser.parse_args()
     variants = {args.as_: ()} if args.as_ else {name: VARIANTS[name] for name in args.names or VARIANTS}
     for seed in args.seeds:
         for name, changes in variants.items():
             out = args.out / f"{name.replace(' ', '-').replace('/', '-')}.{seed}"
-            changed = (*args.set, *changes)
-            train(args.recipe, args.prepared, out, name, seed, changed, args.probe_tokens)
+            train(args.recipe, args.prepared, out, name, seed, (*args.set, *changes))
     table(args.out)
 
 
