@@ -15,6 +15,8 @@ class OptimConfig(Settings):
     """What updates the matrices of blocks; embeddings, the output matrix and norm weights are always AdamW's."""
     lr: float = Field(default=3e-4, gt=0.0)
     """Highest learning rate, reached at the end of the warm-up."""
+    embed_lr_ratio: float = Field(default=1.0, gt=0.0)
+    """Learning rate of embeddings (a tied output matrix is one) as a part of lr; rate times decay stays lr's."""
     min_lr_ratio: float = Field(default=0.1, ge=0.0, le=1.0)
     """Learning rate at the last step, as a part of lr."""
     warmup_steps: int = Field(default=0, ge=0)

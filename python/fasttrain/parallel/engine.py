@@ -14,7 +14,7 @@ from fasttrain.checkpoint.store import EMA
 from fasttrain.comm.mesh import Mesh
 from fasttrain.core.precision import Precision
 from fasttrain.model.config import ModelConfig
-from fasttrain.model.width import lr_scale
+from fasttrain.model.width import is_embedding, lr_scale
 from fasttrain.monitor.spans import Spans
 from fasttrain.nn.dropout import DropoutKey
 from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares, tensor_sums_squares
@@ -74,7 +74,7 @@ class Engine:
         self.flat = FlatParameters(
             self.stage.named.items(),
             self.device,
-            lr_scale=lambda name: lr_scale(config, name),
+            lr_scale=lambda name: lr_scale(config, name) * (optim.embed_lr_ratio if is_embedding(name) else 1.0),
             bucket_bytes=bucket_bytes or (BUCKET_BYTES if mesh.dp.size > 1 else ALONE_BUCKET_BYTES),
         )
         self._reducer = BucketReducer(self.flat, self._dp, overlap=overlap)

@@ -42,7 +42,9 @@ class Update:
 
         Raises ConfigError: Muon under width transfer.
         """
-        if optim.name == "muon" and any(group.lr_scale != 1.0 for group in flat.groups):
+        matrices = [n for n, span in flat.spans.items() if is_muons(optim, n, span.shape)]
+        scaled = [group.part for group in flat.groups if group.lr_scale != 1.0]
+        if any(part.start <= flat.spans[n].start < part.stop for n in matrices for part in scaled):
             raise ConfigError(
                 "optim.name: the rates of model.mup_base_dim are AdamW's, muon's scale with width is another; leave "
                 'model.mup_base_dim out or set optim.name = "adamw"'
@@ -50,7 +52,6 @@ class Update:
         self._flat, self._plan, self._seed = flat, plan, seed
         self.m = pages.zeros((flat.size,), torch.float32, flat.device)
         self._v: list[tuple[int, torch.Tensor]] = []  # where each piece starts in the flat buffer
-        matrices = [n for n, span in flat.spans.items() if is_muons(optim, n, span.shape)]
         self._optimizers: list[AdamW | SharedMuon] = [self._make_adamw(optim)]
         if matrices:
             wire = Wire(plan.mesh.stage, spans or Spans())
