@@ -108,9 +108,11 @@ def bench_gate_products_alone(gate, record):
     record("GFLOP_per_s", 6 * N * C * V / 1e9)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("x_dtype", "weight_dtype"), [("bfloat16", "bfloat16"), ("float32", "float32")])
-def bench_gate_memory(benchmark, note, x_dtype, weight_dtype):
+def bench_gate_memory(benchmark, note, x_dtype, weight_dtype, threads):
     """fp32 leaves are multiplied in bf16, by autocast."""
+    torch.set_num_threads(threads)
     x, weight, targets = draw()
     x, weight = (t.detach().to(getattr(torch, d)).requires_grad_() for t, d in ((x, x_dtype), (weight, weight_dtype)))
 

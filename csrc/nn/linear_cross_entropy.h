@@ -62,7 +62,7 @@ struct JoinArgs {              // upper = bf16(scale sum)
 
 constexpr std::size_t loss_group = 64;       // tokens side by side
 constexpr std::size_t loss_block = 256;      // tokens that dweight takes at a time
-constexpr std::size_t loss_words = 192;      // a block of words, in the cache while it is multiplied twice
+constexpr std::size_t loss_words = 96;        // a block of words, in the cache while it is multiplied twice
 constexpr std::size_t weight_channels = 48;  // of a block of words side by side: 18 KB
 
 struct LossArgs {
@@ -148,7 +148,7 @@ constexpr std::size_t loss_parts(std::size_t N, int threads) {
 }
 constexpr std::size_t loss_work(std::size_t N, std::size_t C, bool is_cast, int threads) {
   const std::size_t parts = loss_parts(N, threads);
-  const LossWork w = loss_work_of(N, C, is_cast || parts > 1);
+  const LossWork w = loss_work_of(N, C, is_cast);
   return w.total + (parts - 1) * (w.words + w.cast);
 }
 

@@ -39,7 +39,7 @@ struct Rows {  // of the weight, in bf16
 };
 
 Chunk chunk_of(const LossArgs& p) noexcept {
-  const LossWork size = loss_work_of(p.N, p.C, true);
+  const LossWork size = loss_work_of(p.N, p.C, !p.bf16);
   Pair* at = p.work;
   const auto take = [&](std::size_t n) {
     Pair* const here = at;
@@ -339,7 +339,7 @@ void loss(const LossArgs& p) noexcept {
         LossArgs alone = p;
         alone.threads = 1;
         Chunk own{alone, c.groups, c.pairs, c.channels, c.x, c.words, c.dx, c.group, c.part, c.cast};
-        const LossWork size = loss_work_of(p.N, p.C, true);
+        const LossWork size = loss_work_of(p.N, p.C, !p.bf16);
         if (part) own.words = c.more + (part - 1) * (size.words + size.cast);
         if (part) own.cast = reinterpret_cast<Bf16*>(own.words + size.words);
         for (std::size_t word = 0; word < p.V; word += WB)
