@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -228,7 +229,10 @@ def test_an_interrupted_run_shows_what_is_finished(tmp_path):
     text += "def bench_gate_b(gate):\n    open('begun', 'w').close()\n    time.sleep(60)\n"
     folder = made(tmp_path, slow=text)
     command = [sys.executable, "-m", "fasttrain", "bench", "--folder", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs begin with it ignored
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeds
+    ) as child:
         while not (tmp_path / "begun").exists() and child.poll() is None:
             time.sleep(0.05)
         child.send_signal(signal.SIGINT)

@@ -17,5 +17,5 @@ def test_a_job_that_fails_shows_the_ranks_output(run_job):
 
 
 def test_a_job_that_hangs_is_ended(run_job):
-    with pytest.raises(pytest.fail.Exception, match=r"(?s)hangs on 2 ranks: not finished after 3 s.*rank 0 waits"):
-        run_job(2, "hangs", timeout=3)
+    with pytest.raises(pytest.fail.Exception, match=r"(?s)hangs on 2 ranks: not finished after 6 s.*rank 0 waits"):
+        run_job(2, "hangs", timeout=6)
