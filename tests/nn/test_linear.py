@@ -32,7 +32,7 @@ def run(tensors, function, num, precision=torch.float32):
     t = {name: x.detach().to(exact) for name, x in tensors.items()}
     leaves = {name: x.requires_grad_() for name, x in t.items() if not name.startswith("dy")}
     weights, biases = ([t.get(f"{name}{i}") for i in range(num)] for name in ("weight", "bias"))
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+    with torch.autocast(t["x"].device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
         ys = function(t["x"], weights, biases)
     dys = [t[f"dy{i}"].to(y.dtype) for i, y in enumerate(ys)]
     gradients = torch.autograd.grad(ys, list(leaves.values()), dys)

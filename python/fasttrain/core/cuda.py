@@ -8,6 +8,7 @@ from torch import Tensor
 from fasttrain.core import backend
 
 _BUILT = backend.is_cuda_built()  # here, because torch.compile warns of a cached function inside
+_LEAVES_FP32 = hasattr(torch.ops.aten.mm, "dtype_out")
 
 
 def aligned(x: Tensor) -> Tensor:
@@ -27,6 +28,11 @@ def launch(op: str, device: torch.device, start: Callable[[int], int]) -> None:
         status = start(torch.cuda.current_stream().cuda_stream)
     if status:
         raise RuntimeError(f"{op}: the CUDA kernel must launch, got cudaError {status}")
+
+
+def mm_fp32(a: Tensor, b: Tensor) -> Tensor:
+    """The product of two bf16 matrices on a card, in fp32; a torch older than 2.8 rounds it to bf16 first."""
+    return torch.mm(a, b, out_dtype=torch.float32) if _LEAVES_FP32 else torch.mm(a, b).float()
 
 
 def is_built(x: Tensor) -> bool:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fasttrain.core import pages
+from fasttrain.core import cuda, pages
 from fasttrain.nn.elementwise import cast
 
 
@@ -115,11 +115,14 @@ def _stacked(weights: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
 
 def _split(dy: Tensor, rows: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
     """dy^T rows, cut into the weights' gradients, each in its weight's dtype."""
+    sizes = [len(w) for w in weights]
+    if dy.is_cuda and dy.dtype == torch.bfloat16 and all(w.dtype == torch.float32 for w in weights):
+        return list(torch.split(cuda.mm_fp32(dy.t(), rows), sizes))  # in fp32 from the product on, without a copy
     gradients = [pages.new_empty(w, w.shape) for w in weights]
     if len(weights) == 1 and weights[0].dtype == dy.dtype:
         return [torch.mm(dy.t(), rows, out=gradients[0])]
     dmatrix = torch.mm(dy.t(), rows, out=_scratch(dy, (dy.shape[1], rows.shape[1]), dy.dtype))
-    for gradient, part in zip(gradients, torch.split(dmatrix, [len(w) for w in weights])):
+    for gradient, part in zip(gradients, torch.split(dmatrix, sizes)):
         gradient.copy_(part)
     return gradients
 

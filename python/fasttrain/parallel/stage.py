@@ -10,6 +10,7 @@ from fasttrain.model.init import initial
 from fasttrain.model.recompute import run_blocks
 from fasttrain.model.transformer import Block, Transformer
 from fasttrain.nn.dropout import DropoutKey
+from fasttrain.nn.rms_norm import RMSNorm
 from fasttrain.parallel.plan import Plan
 from fasttrain.parallel.tensor import RowParallelLinear, VocabParallelEmbedding, copy_to_group, vocab_parallel_loss
 from fasttrain.parallel.wire import Wire
@@ -59,6 +60,8 @@ class Stage:
         self.blocks = [module for i in plan.layers if isinstance(module := self.model.blocks[i], Block)]
         if wire.size > 1:
             self._share_matrices()
+        elif device.type == "cuda" and precision in ("bf16", "bf16_stochastic"):
+            self._narrow_norms()
         if precision == "bf16_stochastic":  # the residual stream is fp32 whatever the weights are
             for embedding in (self.model.embed, self.model.positions):
                 if embedding is not None:
@@ -74,6 +77,12 @@ class Stage:
         self.named[name] = parameter
         module, _, attribute = name.rpartition(".")
         setattr(self.model.get_submodule(module), attribute, parameter)
+
+    def _narrow_norms(self) -> None:
+        """Let norms make what the products behind them would make of it, bf16; no sum over ranks lies between."""
+        for module in self.model.modules():
+            if isinstance(module, RMSNorm):
+                module.dtype = torch.bfloat16
 
     def _share_matrices(self) -> None:
         wire = self._wire
