@@ -1,6 +1,7 @@
 #include "core/cuda.h"
 #include "nn/attention.h"
 #include "nn/attention_cuda.h"
+#include "nn/dropout_cuda.h"
 #include "nn/rms_norm_cuda.h"
 #include "nn/swiglu_cuda.h"
 
@@ -10,6 +11,7 @@ int attention_mma_forward(const AttentionTensorArgs&, void*) noexcept { return c
 int attention_mma_backward(const AttentionTensorArgs&, void*) noexcept { return cuda_absent; }
 int attention_wgmma_forward(const AttentionTensorArgs&, void*) noexcept { return cuda_absent; }
 int attention_wgmma_backward(const AttentionTensorArgs&, void*) noexcept { return cuda_absent; }
+int dropout_cuda(const DropoutArgs&, void*) noexcept { return cuda_absent; }
 int rms_norm_cuda(const RmsNormArgs&, void*) noexcept { return cuda_absent; }
 int rms_norm_backward_cuda(const RmsNormArgs&, void*) noexcept { return cuda_absent; }
 int swiglu_cuda(const SwigluArgs&, void*) noexcept { return cuda_absent; }

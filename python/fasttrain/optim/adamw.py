@@ -9,9 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fasttrain.core import backend, check
+from fasttrain.core import backend, check, cuda
 from fasttrain.optim import adamw_ref
 from fasttrain.optim.adamw_cuda import adamw_cuda_
+from fasttrain.optim.adamw_torch import adamw_torch_
 from fasttrain.optim.clip import clip_coefficient, global_norm, torch_threads
 from fasttrain.optim.groups import add_param_group
 from fasttrain.optim.stochastic import check_alone, check_place, flat, gradient
@@ -210,7 +211,8 @@ class AdamW(torch.optim.Optimizer):
         exact, wide = state.get("master", p), grad.float()
         arrays = exact, wide, state["exp_avg"], state["exp_avg_sq"]
         keys = settings | place | {"seed": self._seed}
-        adamw_cuda_(*arrays, **keys, copy=None if exact is p else p, zero_grad=zero_grad)
+        run = adamw_cuda_ if cuda.is_built(p) else adamw_torch_
+        run(*arrays, **keys, copy=None if exact is p else p, zero_grad=zero_grad)
         if zero_grad and wide is not grad:
             grad.zero_()
 
