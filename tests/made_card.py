@@ -6,6 +6,7 @@ import torch
 from fasttrain.core import backend
 
 HAS_CARD = backend.is_cuda_built() and torch.cuda.is_available()
+CARD = torch.device("cuda")
 ON_CARD = [pytest.mark.gpu, pytest.mark.skipif(not HAS_CARD, reason="needs a card and a build with CUDA")]
 
 

@@ -3,6 +3,7 @@
 
 #include "bind/cuda.h"
 #include "nn/attention_cuda.h"
+#include "nn/dropout_cuda.h"
 #include "nn/gelu_cuda.h"
 #include "nn/linear_cross_entropy_cuda.h"
 #include "nn/rms_norm_cuda.h"
@@ -111,6 +112,31 @@ void bind_swiglu_cuda(py::module_& m) {
       "pointers"_a, "N"_a, "bf16"_a, "backward"_a, "stream"_a, "gate, up, out, dout, dgate, dup on the device.");
 }
 
+void bind_dropout_cuda(py::module_& m) {
+  m.def(
+      "dropout_cuda",
+      [](const bind::Pointers& p, const bind::Sizes& n, std::uint64_t seed, std::uint32_t step, std::uint32_t site,
+         std::uint32_t threshold, float scale, bool bf16, std::uintptr_t stream) {
+        bind::counted("dropout", p.size(), 3, n.size(), 2);
+        const nn::DropoutArgs args{pointer<const void>(p[0]),
+                                   pointer<const std::int64_t>(p[1]),
+                                   pointer<void>(p[2]),
+                                   n[0],
+                                   n[1],
+                                   seed,
+                                   step,
+                                   site,
+                                   threshold,
+                                   scale,
+                                   bf16,
+                                   0};
+        py::gil_scoped_release nogil;
+        return nn::dropout_cuda(args, pointer<void>(stream));
+      },
+      "pointers"_a, "sizes"_a, "seed"_a, "step"_a, "site"_a, "threshold"_a, "scale"_a, "bf16"_a, "stream"_a,
+      "x, rows, out on the device; B, E.");
+}
+
 void bind_gelu_cuda(py::module_& m) {
   m.def(
       "gelu_cuda",
@@ -163,6 +189,7 @@ void bind_linear_cross_entropy_cuda(py::module_& m) {
 
 void bind_nn_cuda(py::module_& m) {
   bind_attention_cuda(m);
+  bind_dropout_cuda(m);
   bind_gelu_cuda(m);
   bind_linear_cross_entropy_cuda(m);
   bind_rms_norm_cuda(m);

@@ -45,6 +45,7 @@ __all__: list[str] = [
     "cpu_isas",
     "cuda_built",
     "dropout",
+    "dropout_cuda",
     "dropout_impls",
     "embedding_backward",
     "embedding_impls",
@@ -463,6 +464,21 @@ def dropout(
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
+def dropout_cuda(
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    seed: typing.SupportsInt | typing.SupportsIndex,
+    step: typing.SupportsInt | typing.SupportsIndex,
+    site: typing.SupportsInt | typing.SupportsIndex,
+    threshold: typing.SupportsInt | typing.SupportsIndex,
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    bf16: bool,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    x, rows, out on the device; B, E.
+    """
+
 def dropout_impls() -> list[str]: ...
 def embedding_backward(
     dout: numpy.ndarray,

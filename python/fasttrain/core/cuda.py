@@ -40,6 +40,11 @@ def is_built(x: Tensor) -> bool:
     return _BUILT and x.is_cuda and _is_ampere(x.device.index)
 
 
+def is_built_for(device: torch.device) -> bool:
+    """Whether a device is such a card."""
+    return _BUILT and device.type == "cuda" and _is_ampere(device.index)
+
+
 def is_hopper(x: Tensor) -> bool:
     """Whether `x` is on a card that has Hopper's own instructions."""
     return x.is_cuda and _is_hopper(x.device.index)

@@ -56,6 +56,9 @@ def rms_norm_residual(
     Shapes: x, residual (..., C), weight (C,) -> (..., C) twice, in the dtype that x + residual has.
     Args and errors: those of `rms_norm`.
     """
+    stream = torch.promote_types(x.dtype, residual.dtype)
+    if x.dtype == torch.float16:  # the sum is fp32, and normed by what norms it again in backward (`RMSNorm.recipe`)
+        x = x.to(stream)
     impl = _choose(x, residual, weight, impl)
     if impl == "reference":
         y, r = rms_norm_ref.rms_norm(x, residual, weight, eps)
@@ -63,7 +66,6 @@ def rms_norm_residual(
     if impl == "torch":
         r = x + residual
         return _cast(_torch(r, weight, eps), dtype), r
-    stream = torch.promote_types(x.dtype, residual.dtype)
     if impl != "cuda" and not needs_operator(x, residual, weight):
         summands = x.contiguous(), residual.to(stream).contiguous()
         y, r = norm_residual(*summands, weight.float().contiguous(), eps, impl)

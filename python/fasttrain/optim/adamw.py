@@ -9,9 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fasttrain.core import backend, check
+from fasttrain.core import backend, check, cuda
 from fasttrain.optim import adamw_ref
 from fasttrain.optim.adamw_cuda import Arrays, adamw_cuda_, adamw_pieces_cuda_
+from fasttrain.optim.adamw_torch import adamw_torch_
 from fasttrain.optim.clip import clip_coefficient, global_norm, torch_threads
 from fasttrain.optim.groups import add_param_group
 from fasttrain.optim.stochastic import check_alone, check_place, flat, gradient
@@ -212,15 +213,17 @@ class AdamW(torch.optim.Optimizer):
         place: dict[str, int],
         zero_grad: bool,
     ) -> Arrays | None:
-        """Update a parameter that is rounded stochastically; return the arrays of another, to update with the rest."""
+        """Update a parameter that goes alone (stochastic rounding, no kernels); return the arrays of any other."""
         exact, wide = state.get("master", p), grad.float()
         arrays = exact, wide, state["exp_avg"], state["exp_avg_sq"]
-        is_alone = exact.dtype == torch.bfloat16
+        is_built, copy = cuda.is_built(p), None if exact is p else p
+        is_alone = not is_built or exact.dtype == torch.bfloat16
         if is_alone:
-            adamw_cuda_(*arrays, **settings | place | {"seed": self._seed}, zero_grad=zero_grad)
+            run = adamw_cuda_ if is_built else adamw_torch_
+            run(*arrays, **settings | place | {"seed": self._seed}, copy=copy, zero_grad=zero_grad)
         if zero_grad and wide is not grad:
             grad.zero_()
-        return None if is_alone else (*arrays, None if exact is p else p)
+        return None if is_alone else (*arrays, copy)
 
     def _state_of(self, p: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[p]

@@ -92,7 +92,7 @@ class Engine:
             step: what dropout masks depend on, beside the seed and the rows.
         """
         self.flat.drop_grads()
-        local = sum(int((m.targets >= 0).sum()) for m in micro_batches)
+        local = sum(int(m.is_target().sum()) for m in micro_batches)
         with self.clock.running():
             num_tokens = int(self.mesh.dp.reduce(local))
         scale = self.scaler.scale / max(num_tokens, 1)
@@ -104,8 +104,7 @@ class Engine:
 
         def backward(micro: MicroBatch, y: torch.Tensor) -> None:
             if not self.mesh.tp.rank:  # all tensor-parallel ranks know the same loss; one counts it
-                with self.spans("totals"):
-                    totals.add(micro, y)
+                totals.add(micro, y)
             loss = y[0].sum() + self.config.z_loss * y[1].sum() if self.config.z_loss else y[0].sum()
             (loss * scale).backward()  # type: ignore[no-untyped-call]
 
@@ -120,6 +119,10 @@ class Engine:
         )
         self._reducer.finish()
         self._sum_shared_gradients()
+        with self.spans("backward"):  # a card has still to do it
+            totals.fetch()
+        with self.spans("totals"):
+            totals.add_up()
         return self._reduce(totals)
 
     def _sum_shared_gradients(self) -> None:
@@ -157,7 +160,7 @@ class Engine:
 
         Cost: one pass over 8 bytes a parameter.
         """
-        return all(math.isfinite(tensor_sum_squares(moment)) for moment in self._update.moments())
+        return all(map(math.isfinite, tensor_sums_squares(self._update.moments())))
 
     def damaged(self) -> str | None:
         """Name of a weight or moment that is not finite on some rank; None when all are. Every rank must call it."""
@@ -214,6 +217,7 @@ class Engine:
         return self._reduce(totals)
 
     def _reduce(self, totals: Totals) -> Sums:
+        totals.add_up()
         with self.clock.running():
             return totals.reduce(self.mesh.world)
 

@@ -30,6 +30,12 @@ class MicroBatch:
     """(B, T) int64, index of each target's source; on the CPU."""
     rows: tuple[int, ...]
     """Index of each row in the global batch."""
+    counted: torch.Tensor | None = None
+    """(B, T) bool on the CPU, where there is a target; None: as `targets` say, for which a card is waited for."""
+
+    def is_target(self) -> torch.Tensor:
+        """(B, T) bool on the CPU."""
+        return (self.targets >= 0).cpu() if self.counted is None else self.counted
 
 
 class Stage:

@@ -20,7 +20,7 @@ class TrainConfig(Settings):
     """Sequences that go through the model together, on each replica; 0: all of the replica's share at once."""
     precision: Literal["auto", "fp32", "bf16", "bf16_stochastic", "fp16"] = "fp32"
     """Type of matrix products; weights, gradients and optimizer state are fp32. fp16 scales the loss.
-    bf16_stochastic (CPU): matrices are kept in bf16 alone and rounded stochastically at each step, for memory.
+    bf16_stochastic: matrices are kept in bf16 alone and rounded stochastically at each step, for memory.
     auto: bf16 where every rank's device computes it, else fp32; decided when a run starts, and kept when it resumes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: cuda where torch sees one, else cpu."""
