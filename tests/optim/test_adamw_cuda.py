@@ -161,7 +161,7 @@ def test_the_optimizer_gives_the_bits_of_the_cpu_and_leaves_gradients_where_they
     start, grads = torch.from_numpy(draw(1003)[0]).to(dtype), torch.from_numpy(draw(1003)[1]).to(dtype)
     results = []
     for device in ("cpu", "cuda"):
-        p, flat = torch.nn.Parameter(start.to(device)), torch.cat([grads, grads]).to(device)
+        p, flat = torch.nn.Parameter(start.to(device, copy=True)), torch.cat([grads, grads]).to(device)
         p.grad = flat[:1003]
         optimizer = AdamW([p], **SETTINGS, bf16=bf16, seed=9)
         for _ in range(3):

@@ -48,10 +48,10 @@ def test_the_optimizer_is_that_of_the_cpu_but_for_its_products(dtype, monkeypatc
     start, grads = (torch.randn(33, 70, generator=g).to(dtype) for _ in range(2))
     results = []
     for device in ("cpu", "cuda"):
-        p = torch.nn.Parameter(start.to(device))
+        p = torch.nn.Parameter(start.to(device, copy=True))
         optimizer = Muon([p], lr=1e-2, seed=9)
         for _ in range(3):
-            p.grad = grads.to(device)
+            p.grad = grads.to(device, copy=True)
             optimizer.step(grad_scale=0.5, zero_grad=True)
             assert not p.grad.any()
         results.append(p.detach().cpu())

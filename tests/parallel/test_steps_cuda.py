@@ -32,6 +32,10 @@ SUMS = 4 * 1.03 ** (SHAPE["num_layers"] + 1) + T
 by_family = pytest.mark.parametrize("family", FAMILIES)
 by_precision = pytest.mark.parametrize("precision", PRECISIONS)
 by_optimizer = pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+by_pairs = pytest.mark.parametrize(  # every two of the three together
+    ("family", "precision", "optimizer"),
+    [(f, p, ("adamw", "muon")[(i + j) % 2]) for i, f in enumerate(FAMILIES) for j, p in enumerate(PRECISIONS)],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -66,8 +70,8 @@ def weights(e):
     return {name: p.detach().float().cpu() for name, p in e.stage.named.items()}
 
 
-def step(e, family, number, device):
-    loss = e.forward_backward(batch(family, device, seed=number % 4), step=number).mean_loss
+def step(e, family, number, device, sizes=(1, 3)):
+    loss = e.forward_backward(batch(family, device, seed=number % 4, sizes=sizes), step=number).mean_loss
     e.update(lr=1e-3, grad_norm=e.grad_norm())
     return loss
 
@@ -91,9 +95,7 @@ def test_loss_and_gradients_are_as_near_to_exact_as_the_cpus(family, precision):
         assert off <= 2 * cpus_off + eps * (grad.norm() + largest), (name, off / grad.norm(), cpus_off / grad.norm())
 
 
-@by_family
-@by_precision
-@by_optimizer
+@by_pairs
 def test_an_update_has_the_bits_of_the_cpu_for_the_same_gradients(family, precision, optimizer, monkeypatch):
     """Clipping, momentum, moments, decay and stochastic rounding; of Muon all but its products (test_muon_cuda.py)."""
     monkeypatch.setattr("fasttrain.optim.muon.orthogonalize", lambda x, dtype: x.to(dtype))
@@ -120,17 +122,15 @@ def losses_on_cpu(family, precision, optimizer, nudged=False):
     if nudged:
         signs = torch.randint(2, e.flat.weights.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
         e.flat.weights.mul_(1 + EPS["fp32"] * signs)
-    return [step(e, family, number, CPU) for number in range(STEPS)]
+    return [step(e, family, number, CPU, sizes=[4]) for number in range(STEPS)]
 
 
-@by_family
-@by_precision
-@by_optimizer
+@by_pairs
 def test_twenty_steps_go_the_way_of_the_cpus(family, precision, optimizer):
     """As near to fp32 on the CPU as the CPU's own steps in that precision come; in fp32 those of weights that begin one
     rounding off, for each rounding by which a card may differ in a step."""
     e = make(family, precision, CARD, optimizer)
-    cards = [step(e, family, number, CARD) for number in range(STEPS)]
+    cards = [step(e, family, number, CARD, sizes=[4]) for number in range(STEPS)]
     exact = losses_on_cpu(family, "fp32", optimizer)
     theirs = losses_on_cpu(family, precision, optimizer, nudged=precision == "fp32")
     spread = max(abs(a - b) for a, b in zip(theirs, exact))
@@ -204,20 +204,18 @@ def test_a_state_goes_to_the_cpu_and_back(precision, optimizer):
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-@by_family
-@by_precision
-@by_optimizer
+@by_pairs
 def test_nobody_waits_for_the_card_between_the_batch_and_the_sums(family, precision, optimizer):
     """Nor in an update: the gradient's norm, by which the guard decides, is the one wait between the two."""
     e = make(family, precision, CARD, optimizer)
     micros = batch(family, CARD, sizes=[4])
-    e.forward_backward(micros, step=0)  # kernels are loaded
+    scale = e.scaler.scale / e.forward_backward(micros, step=0).num_tokens  # kernels are loaded
     e.update(lr=1e-3, grad_norm=1.0)
     key = DropoutKey(seed=e.seed, step=1, rows=micros[0].rows) if e.config.dropout else None
     torch.cuda.set_sync_debug_mode("error")
     try:
         y = e.stage.forward(micros[0], None, key)
-        (y[0].sum() * e.scaler.scale).backward()
+        (y[0].sum() * scale).backward()
         e.update(lr=1e-3, grad_norm=1.0)
     finally:
         torch.cuda.set_sync_debug_mode("default")
