@@ -95,21 +95,23 @@ void bind_rms_norm_cuda(py::module_& m) {
 void bind_swiglu_cuda(py::module_& m) {
   m.def(
       "swiglu_cuda",
-      [](const bind::Pointers& p, std::size_t N, bool bf16, bool backward, std::uintptr_t stream) {
-        bind::counted("swiglu", p.size(), 6, 0, 0);
+      [](const bind::Pointers& p, const bind::Sizes& n, bool bf16, bool backward, std::uintptr_t stream) {
+        bind::counted("swiglu", p.size(), 5, n.size(), 2);
         const nn::SwigluArgs args{pointer<const void>(p[0]),
                                   pointer<const void>(p[1]),
                                   pointer<void>(p[2]),
                                   pointer<const void>(p[3]),
                                   pointer<void>(p[4]),
-                                  pointer<void>(p[5]),
-                                  N,
+                                  nullptr,
+                                  n[0] * n[1],
                                   bf16,
                                   0};
         py::gil_scoped_release nogil;
-        return (backward ? nn::swiglu_backward_cuda : nn::swiglu_cuda)(args, pointer<void>(stream));
+        if (backward) return nn::swiglu_backward_cuda(args, n[1], pointer<void>(stream));
+        return nn::swiglu_cuda(args, pointer<void>(stream));
       },
-      "pointers"_a, "N"_a, "bf16"_a, "backward"_a, "stream"_a, "gate, up, out, dout, dgate, dup on the device.");
+      "pointers"_a, "sizes"_a, "bf16"_a, "backward"_a, "stream"_a,
+      "gate, up, out, dout, and dgate with dup at its side, on the device; sizes: rows, columns.");
 }
 
 void bind_dropout_cuda(py::module_& m) {

@@ -73,7 +73,8 @@ __global__ void __launch_bounds__(threads, 2) loss_kernel(LinearCrossEntropyArgs
     for (int chunk = thread; chunk < chunks; chunk += threads) store8<T>(row, static_cast<std::size_t>(chunk), zeros);
     return;
   }
-  const float picked = to_float(row[target]);  // before the barrier, behind which it is overwritten
+  const bool is_word = target >= 0 && target < V;                // nobody need have waited to see that
+  const float picked = is_word ? to_float(row[target]) : NAN;  // before the barrier, behind which it is overwritten
   float top = -FLT_MAX, sum = 0.0f;            // finite: a logit of -inf minus it is no NaN
   for (int first = thread; first < chunks; first += ahead * threads) {
     Raw8<T> raw[ahead];
@@ -103,7 +104,7 @@ __global__ void __launch_bounds__(threads, 2) loss_kernel(LinearCrossEntropyArgs
     p.z2[n] = lse * lse;
   }
   if (!p.gradient) return;
-  const float dnll = p.dnll ? p.dnll[n] : 1.0f, dz2 = p.dz2 ? p.dz2[n] : p.z_loss;
+  const float dnll = !is_word ? NAN : p.dnll ? p.dnll[n] : 1.0f, dz2 = p.dz2 ? p.dz2[n] : p.z_loss;
   const float scale = (dnll + 2.0f * lse * dz2) / row_sum;
   const int place = static_cast<int>(target) % 8, target_chunk = static_cast<int>(target) / 8;
   for (int first = thread; first < chunks; first += ahead * threads) {

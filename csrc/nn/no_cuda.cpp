@@ -22,5 +22,5 @@ int rms_norm_cuda(const RmsNormArgs&, bool, void*) noexcept { return cuda_absent
 int rms_norm_backward_cuda(const RmsNormArgs&, bool, void*) noexcept { return cuda_absent; }
 int rope_cuda(const RopeArgs&, void*) noexcept { return cuda_absent; }
 int swiglu_cuda(const SwigluArgs&, void*) noexcept { return cuda_absent; }
-int swiglu_backward_cuda(const SwigluArgs&, void*) noexcept { return cuda_absent; }
+int swiglu_backward_cuda(const SwigluArgs&, std::size_t, void*) noexcept { return cuda_absent; }
 }  // namespace fasttrain::nn

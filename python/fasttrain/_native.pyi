@@ -957,13 +957,13 @@ def swiglu_backward(
 ) -> None: ...
 def swiglu_cuda(
     pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
-    N: typing.SupportsInt | typing.SupportsIndex,
+    sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     bf16: bool,
     backward: bool,
     stream: typing.SupportsInt | typing.SupportsIndex,
 ) -> int:
     """
-    gate, up, out, dout, dgate, dup on the device.
+    gate, up, out, dout, and dgate with dup at its side, on the device; sizes: rows, columns.
     """
 
 def swiglu_impls() -> list[str]: ...

@@ -176,14 +176,55 @@ def test_a_target_that_is_no_word_is_refused(target):
         linear_token_loss(**t)
 
 
+@pytest.mark.parametrize("z_loss", [0.0, 1e-2])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_promise_spares_the_waits_and_changes_no_bit(dtype, z_loss):
+    t = to_card(draw(70, 33, 131, dtype))
+    leaves = [t[name].requires_grad_() for name in ("x", "weight")]
+
+    def gradients(even, factor=0.37):
+        nll, z2 = linear_token_loss(*leaves, t["targets"], z_loss=z_loss, even=even, impl="cuda")
+        return torch.autograd.grad((nll.sum() + z_loss * z2.sum()) * factor, leaves)
+
+    expected = gradients(False)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        got = gradients(True)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for a, b in zip(got, expected, strict=True):
+        assert torch.equal(a, b)
+        assert a.any()
+
+
+def test_a_broken_promise_gives_nan():
+    t = to_card(draw(70, 33, 131, torch.float32))
+    leaves = [t[name].requires_grad_() for name in ("x", "weight")]
+    for weights in (torch.rand(70, device="cuda"), torch.ones(70, device="cuda")):
+        nll, z2 = linear_token_loss(*leaves, t["targets"], z_loss=1e-2, even=True, impl="cuda")
+        loss = (nll * weights).sum() + (2e-2 if weights[0] == 1 else 1e-2) * z2.sum()  # another weight of z2
+        assert all(gradient.isnan().all() for gradient in torch.autograd.grad(loss, leaves))
+    for target in (-1, -(2**40), 131, 2**40):
+        t["targets"][1] = target
+        nll, z2 = linear_token_loss(*leaves, t["targets"], z_loss=1e-2, even=True, impl="cuda")
+        assert nll.isnan().nonzero().tolist() == [[1]]
+        dx, dweight = torch.autograd.grad(nll.sum() + 1e-2 * z2.sum(), leaves)
+        assert dx[1].isnan().all()
+        assert not dx[2:].isnan().any()
+        assert dweight.isnan().all()
+
+
 def test_opcheck():
     t = to_card(draw(5, 3, 70, torch.float32))
     x, weight = t["x"].requires_grad_(), t["weight"].requires_grad_()
-    torch.library.opcheck(op.linear_cross_entropy_op.overload, (x, weight, t["targets"], 0.1, True, True))
+    torch.library.opcheck(op.linear_cross_entropy_op.overload, (x, weight, t["targets"], 0.1, True, True, False))
     factors = [torch.rand(5, device="cuda") for _ in range(2)]
     gradients = torch.ones(5, 3, device="cuda"), torch.ones(70, 3, device="cuda")
     detached = x.detach(), weight.detach(), t["targets"]
-    torch.library.opcheck(op.linear_cross_entropy_backward_op.overload, (*factors, *detached, *gradients, 0.1))
+    torch.library.opcheck(op.linear_cross_entropy_backward_op.overload, (*factors, *detached, *gradients, 0.1, False))
+    even = factors[0][:1].expand(5).contiguous(), factors[0][:1].expand(5) * 0.1
+    torch.library.opcheck(op.linear_cross_entropy_backward_op.overload, (*even, *detached, *gradients, 0.1, True))
 
 
 def test_compiles_without_a_break():

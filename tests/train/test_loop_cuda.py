@@ -51,6 +51,14 @@ def test_two_runs_and_a_resumed_one_have_the_same_bits(kind, tmp_path):
 
 
 @by_kind
+def test_micro_batches_as_graphs_change_no_byte(kind, tmp_path):
+    graphs, usual = made_run.make(tmp_path / "graphs"), made_run.make(tmp_path / "usual")
+    run(graphs, model__dropout=0.0, **KINDS[kind])
+    run(usual, model__dropout=0.0, train__cuda_graph="off", **KINDS[kind])
+    assert_same(graphs, usual)
+
+
+@by_kind
 @pytest.mark.parametrize("what", ["gradient", "loss"])
 def test_what_is_not_finite_never_reaches_the_weights(kind, what, monkeypatch, tmp_path):
     forward_backward, seen = Engine.forward_backward, {}

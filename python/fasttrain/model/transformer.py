@@ -26,7 +26,7 @@ from fasttrain.nn.linear_cross_entropy import linear_token_loss
 from fasttrain.nn.loss import IGNORED
 from fasttrain.nn.rms_norm import RMSNorm
 from fasttrain.nn.rope import positions, rope, rope_tables
-from fasttrain.nn.segments import check_segments
+from fasttrain.nn.segments import check_segments, key_ranges
 from fasttrain.nn.swiglu import swiglu
 
 
@@ -58,7 +58,11 @@ class Attention(nn.Module):
             q, k = rope(q, context.cos, context.sin), rope(k, context.cos, context.sin)
         if context.cache is not None:
             k, v = context.cache.append(self.layer, k, v)
-        out = attention(q, k, v, causal=True, segments=context.segments, scale=self.scale, impl=context.impl)
+        seen = context.ranges
+        segments = context.segments if seen is None else None
+        out = attention(
+            q, k, v, causal=seen is None, segments=segments, ranges=seen, scale=self.scale, impl=context.impl
+        )
         y: Tensor = self.wo(out.flatten(-2))
         return y
 
@@ -103,6 +107,9 @@ class Block(nn.Module):
 class Head(nn.Module):
     """The output matrix (V, C), its own or the embedding's, and the loss of each token."""
 
+    even = False
+    """Promised of targets and losses (`linear_token_loss`). Whoever checks the one and makes the other may set it."""
+
     def __init__(self, config: ModelConfig, embed: nn.Embedding) -> None:
         super().__init__()
         self.z_loss, self.scale = config.z_loss, output_scale(config)
@@ -126,7 +133,7 @@ class Head(nn.Module):
 
     def forward(self, x_BTC: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (nll, z2), each (B, T) fp32: -log p(target) and logsumexp(logits)^2; 0 where target is -100."""
-        return linear_token_loss(self.scaled(x_BTC), self.matrix(), targets_BT, z_loss=self.z_loss)
+        return linear_token_loss(self.scaled(x_BTC), self.matrix(), targets_BT, z_loss=self.z_loss, even=self.even)
 
 
 class Transformer(nn.Module):
@@ -171,11 +178,15 @@ class Transformer(nn.Module):
                 f"context: learned positions hold at most max_seq_len = {config.max_seq_len} tokens, got "
                 f"{start + num_tokens}; use shorter sequences"
             )
+        ranges = None
+        if segments is not None and segments.is_cuda:  # once, for what it takes there is a launch for each small step
+            ranges = key_ranges(num_tokens, num_tokens, causal=True, segments=segments)
         return Context(
             positions=where,
             cos=cos,
             sin=sin,
             segments=segments,
+            ranges=ranges,
             dropout=dropout,
             cache=cache,
             recompute=recompute,

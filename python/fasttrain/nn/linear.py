@@ -47,9 +47,7 @@ class _Linear(torch.autograd.Function):
         saved = ctx.saved_tensors
         weights, kept = saved[: ctx.num], saved[ctx.num :]
         parts = [dy.reshape(-1, dy.shape[-1]) for dy in dys]
-        dy = parts[0].contiguous()
-        if len(parts) > 1:
-            dy = torch.cat(parts, 1, out=pages.new_empty(dy, (len(dy), sum(part.shape[1] for part in parts))))
+        dy = _side_by_side(parts)
         dx = dweights = dbiases = None
         if ctx.needs_input_grad[0]:
             dx = pages.new_empty(dy, (len(dy), weights[0].shape[1]))
@@ -65,6 +63,27 @@ class _Linear(torch.autograd.Function):
             ]
         nothing = [None] * ctx.num
         return dx, None, None, *(dweights or nothing), *(dbiases or nothing)
+
+
+def _side_by_side(parts: list[Tensor]) -> Tensor:
+    """[dy1, dy2, ..] (N, sum of O_i), contiguous; without a copy where it is what they are cut of."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first.contiguous()
+    shape = len(first), sum(part.shape[1] for part in parts)
+    if first.is_cuda and _are_cut(parts, shape):
+        return first.as_strided(shape, (shape[1], 1))
+    return torch.cat(parts, 1, out=pages.new_empty(first, shape))
+
+
+def _are_cut(parts: Sequence[Tensor], shape: tuple[int, int]) -> bool:
+    memory, at = parts[0].untyped_storage().data_ptr(), parts[0].storage_offset()
+    for part in parts:
+        is_next = part.storage_offset() == at and part.untyped_storage().data_ptr() == memory
+        if not is_next or part.stride() != (shape[1], 1) or part.dtype != parts[0].dtype:
+            return False
+        at += part.shape[1]
+    return True
 
 
 def product_dtype(x: Tensor) -> torch.dtype:

@@ -74,7 +74,7 @@ def linear_cross_entropy(
 
 
 def linear_token_loss(
-    x: Tensor, weight: Tensor, targets: Tensor, *, z_loss: float = 0.0, impl: str | None = None
+    x: Tensor, weight: Tensor, targets: Tensor, *, z_loss: float = 0.0, even: bool = False, impl: str | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return (nll, z2) of each token: -log softmax(logits)[target], logsumexp(logits)^2, logits = x weight^T.
 
@@ -84,6 +84,8 @@ def linear_token_loss(
     Shapes: x (..., C), weight (V, C), targets (...) int64 -> (...) fp32 twice, 0 where the target is -100.
     Args:
         z_loss: the weight that z2 will have in the loss.
+        even: whether the caller promises targets that are words, and a loss that is such a multiple, of every token's:
+            then "cuda" never waits for the card. A broken promise gives NaN there; others ask all the same.
         impl: "reference" (by definition), "torch" (F.linear and `token_loss`), a native name (CPU, fp32 and bf16) or
             "cuda" (the same on a card); when None, what FASTTRAIN_IMPL names, else the fastest that runs here.
     Raises: ValueError: a wrong shape, device or impl, a target that is no word. TypeError: targets of another dtype.
@@ -102,7 +104,7 @@ def linear_token_loss(
         operands = rows, weight.contiguous(), index, z_loss
         grads = [torch.is_grad_enabled() and t.requires_grad for t in (x, weight)]
         if impl == "cuda":
-            nll, z2, *_ = linear_cross_entropy_cuda.linear_cross_entropy_op(*operands, *grads)
+            nll, z2, *_ = linear_cross_entropy_cuda.linear_cross_entropy_op(*operands, *grads, even)
         else:
             in_place = not torch.compiler.is_compiling()
             nll, z2, *_ = linear_cross_entropy_op(*operands, *grads, in_place, impl)

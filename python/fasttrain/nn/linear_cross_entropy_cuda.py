@@ -5,6 +5,9 @@ gradient of nll + z_loss z2 (csrc/nn/linear_cross_entropy.cu), which is multipli
 logits are kept or made a second time. Backward only scales, when every token's gradient is the same multiple (a mean, a
 sum, an exact accumulation); other gradients are computed anew, exactly.
 
+Both ask something of the card and wait for it: whether every target is a word, and whether gradients are such
+multiples. Whoever knows (`even`) is spared that, and what is not so gives NaN.
+
 Products are torch's (cuBLAS), in x's dtype; dweight is added up in fp32. Memory beyond x, weight and their gradients: a
 chunk's logits, the weight in the products' dtype while they run, and dweight in fp32 where its own dtype is bf16.
 """
@@ -30,7 +33,7 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @operator("fasttrain::linear_cross_entropy_cuda", "cuda")
 def linear_cross_entropy_op(
-    x: Tensor, weight: Tensor, targets: Tensor, z_loss: float, grad_x: bool, grad_weight: bool
+    x: Tensor, weight: Tensor, targets: Tensor, z_loss: float, grad_x: bool, grad_weight: bool, even: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return (nll (N,), z2 (N,), dx, dweight): losses, and gradients of sum(nll + z_loss z2), dweight in fp32.
 
@@ -38,14 +41,15 @@ def linear_cross_entropy_op(
     bf16; targets (N,) int64; all contiguous.
     """
     outputs = _outputs(x, weight, grad_x, grad_weight)
-    check_targets(targets, len(weight))
+    if not even:
+        check_targets(targets, len(weight))
     _run(x, weight, targets, None, outputs, z_loss)
     return outputs
 
 
 @linear_cross_entropy_op.register_fake
 def _(
-    x: Tensor, weight: Tensor, targets: Tensor, z_loss: float, grad_x: bool, grad_weight: bool
+    x: Tensor, weight: Tensor, targets: Tensor, z_loss: float, grad_x: bool, grad_weight: bool, even: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _outputs(x, weight, grad_x, grad_weight)
 
@@ -60,8 +64,14 @@ def linear_cross_entropy_backward_op(
     dx: Tensor,
     sums: Tensor,
     z_loss: float,
+    even: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return gradients of sum(dnll nll + dz2 z2), given those of sum(nll + z_loss z2)."""
+    if even:
+        factor = _promised_factor(dnll, dz2, z_loss)
+        return torch.mul(dx, factor, out=torch.empty_like(dx)), torch.mul(
+            sums, factor, out=weight.new_empty(sums.shape)
+        )
     scale = _common_factor(dnll, dz2, targets, z_loss)
     if scale is None:
         outputs = torch.empty_like(dnll), torch.empty_like(dz2), torch.empty_like(dx), torch.empty_like(sums)
@@ -81,6 +91,7 @@ def _(
     dx: Tensor,
     sums: Tensor,
     z_loss: float,
+    even: bool,
 ) -> tuple[Tensor, Tensor]:
     return dx.new_empty(dx.shape), weight.new_empty(sums.shape)
 
@@ -104,6 +115,15 @@ def _common_factor(dnll: Tensor, dz2: Tensor, targets: Tensor, z_loss: float) ->
     # Whoever multiplies the factor and z_loss in another order gets another last bit.
     near = difference <= 2 * torch.finfo(torch.float32).eps * abs(high * z_loss)
     return high if high == low and near else None
+
+
+def _promised_factor(dnll: Tensor, dz2: Tensor, z_loss: float) -> Tensor:
+    """(1,) fp32: `_common_factor` where it is the same for all tokens, those that count for nothing too; else NaN."""
+    if not dnll.numel():
+        return dnll.new_ones(1)
+    first = dnll[:1]
+    off = (dz2 - first * z_loss).abs() > 2 * torch.finfo(torch.float32).eps * (first * z_loss).abs()
+    return first.masked_fill(((dnll != first) | off).any(), math.nan)
 
 
 def _run(
@@ -172,7 +192,7 @@ def _adds_in_fp32(device: int) -> bool:
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-    x, weight, targets, ctx.z_loss, ctx.grad_x, ctx.grad_weight = inputs
+    x, weight, targets, ctx.z_loss, ctx.grad_x, ctx.grad_weight, ctx.even = inputs
     ctx.save_for_backward(x, weight, targets, *output[2:])
     ctx.mark_non_differentiable(*output[2:])
     ctx.set_materialize_grads(False)  # zeros for dx and dweight, which lead nowhere, would be as large as they are
@@ -181,8 +201,8 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
 def _backward(ctx: Any, dnll: Tensor | None, dz2: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
     x, weight, targets, dx, sums = ctx.saved_tensors
     dnll, dz2 = (targets.new_zeros(targets.shape, dtype=torch.float32) if d is None else d for d in (dnll, dz2))
-    dx, dweight = linear_cross_entropy_backward_op(dnll, dz2, x, weight, targets, dx, sums, ctx.z_loss)
-    return dx if ctx.grad_x else None, dweight if ctx.grad_weight else None, None, None, None, None
+    dx, dweight = linear_cross_entropy_backward_op(dnll, dz2, x, weight, targets, dx, sums, ctx.z_loss, ctx.even)
+    return dx if ctx.grad_x else None, dweight if ctx.grad_weight else None, None, None, None, None, None
 
 
 linear_cross_entropy_op.register_autograd(_backward, setup_context=_setup)

@@ -21,6 +21,7 @@ from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares, tensor_su
 from fasttrain.optim.config import OptimConfig
 from fasttrain.parallel import pipeline
 from fasttrain.parallel.data import ALONE_BUCKET_BYTES, BUCKET_BYTES, BucketReducer, FlatParameters
+from fasttrain.parallel.graph import Graphs
 from fasttrain.parallel.loss_scale import make_scaler
 from fasttrain.parallel.plan import Plan
 from fasttrain.parallel.stage import MicroBatch, Stage
@@ -48,6 +49,7 @@ class Engine:
         overlap: bool = True,
         ema_decay: float = 0.0,
         recompute: int = 0,
+        cuda_graph: bool = False,
     ) -> None:
         """Cut the model and draw its initial weights, a pure function of (config, seed).
 
@@ -58,6 +60,7 @@ class Engine:
             overlap: whether gradients are reduced while backward still runs; the bits are the same.
             ema_decay: of a running average of the weights, a step; 0: none is kept.
             recompute: every how many blocks one is computed again in backward, for memory; 0: none; the same bits.
+            cuda_graph: whether micro-batches become CUDA graphs where that can be (graph.py); the same bits.
         Raises: ConfigError: the model cannot be cut so.
         """
         self.config, self.mesh, self.optim, self.seed = config, mesh, optim, seed
@@ -77,6 +80,8 @@ class Engine:
         self._reducer = BucketReducer(self.flat, self._dp, overlap=overlap)
         self._update = Update(self.flat, optim, plan=self.plan, precision=precision, seed=seed, clock=self.clock)
         self.stage.draw(seed)  # last: what it needs meanwhile is not held between buffers that stay
+        can_graph = cuda_graph and self.device.type == "cuda" and mesh.world.size == 1 and not config.dropout
+        self._graphs = Graphs(self.flat) if can_graph else None
         self.ema_decay = ema_decay
         self._ema = self.flat.exact() if ema_decay else None
 
@@ -99,14 +104,14 @@ class Engine:
         totals = Totals(self.num_sources)
 
         def forward(micro: MicroBatch, x: torch.Tensor | None) -> torch.Tensor:
-            key = DropoutKey(seed=self.seed, step=step, rows=micro.rows) if self.config.dropout else None
-            return self.stage.forward(micro, x, key)
+            y = self._graphs.run(micro, scale, self._forward, self._descend) if self._graphs is not None else None
+            return self._forward(micro, x, step) if y is None else y
 
         def backward(micro: MicroBatch, y: torch.Tensor) -> None:
             if not self.mesh.tp.rank:  # all tensor-parallel ranks know the same loss; one counts it
                 totals.add(micro, y)
-            loss = y[0].sum() + self.config.z_loss * y[1].sum() if self.config.z_loss else y[0].sum()
-            (loss * scale).backward()  # type: ignore[no-untyped-call]
+            if y.requires_grad:  # a graph has done its backward
+                self._descend(y, scale)
 
         pipeline.run(
             micro_batches,
@@ -124,6 +129,14 @@ class Engine:
         with self.spans("totals"):
             totals.add_up()
         return self._reduce(totals)
+
+    def _forward(self, micro: MicroBatch, x: torch.Tensor | None = None, step: int = 0) -> torch.Tensor:
+        key = DropoutKey(seed=self.seed, step=step, rows=micro.rows) if self.config.dropout else None
+        return self.stage.forward(micro, x, key)
+
+    def _descend(self, y: torch.Tensor, scale: float | torch.Tensor) -> None:
+        loss = y[0].sum() + self.config.z_loss * y[1].sum() if self.config.z_loss else y[0].sum()
+        (loss * scale).backward()  # type: ignore[no-untyped-call]
 
     def _sum_shared_gradients(self) -> None:
         """Sum what several ranks hold a part of: the tied embedding of the outer stages, norms applied to own heads."""

@@ -68,6 +68,7 @@ class Stage:
             self._share_matrices()
         elif device.type == "cuda" and precision in ("bf16", "bf16_stochastic"):
             self._narrow_norms()
+        self.model.head.even = True  # targets are checked where batches are made (train/feed.py); losses are added up
         if precision == "bf16_stochastic":  # the residual stream is fp32 whatever the weights are
             for embedding in (self.model.embed, self.model.positions):
                 if embedding is not None:

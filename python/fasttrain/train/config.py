@@ -41,6 +41,10 @@ class TrainConfig(Settings):
     recompute: Recompute = "none"
     """Blocks that keep only their input and are computed again in backward, for less memory and one more forward of
     each: none, block (all of them), or k for every k-th. The result has the same bits."""
+    cuda_graph: Literal["auto", "off"] = "auto"
+    """auto: a single rank on a card, without dropout, records forward and backward of a micro-batch once for each shape
+    and then starts all their kernels at once, so that a small model does not wait for Python. The same bits; gradients
+    keep their memory, 4 bytes a parameter, in forward too."""
     peak_flops: float | None = Field(None, gt=0.0)
     """Peak FLOP/s of one rank's device for MFU; absent: known for the card, or measured."""
     init_from: str = ""

@@ -143,6 +143,7 @@ class Loop:
             overlap=setup.train.overlap,
             ema_decay=setup.train.ema_decay,
             recompute=every(setup.train.recompute),
+            cuda_graph=setup.train.cuda_graph == "auto",
         )
         self.guard = Guard(setup.guard)
         self.state = State()
