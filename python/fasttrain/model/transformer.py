@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.context import Cache, Context
-from fasttrain.model.recompute import run_blocks
+from fasttrain.model.recompute import run_to_norm
 from fasttrain.model.width import attention_scale, output_scale
 from fasttrain.nn.attention import attention
 from fasttrain.nn.dropout import DropoutKey, dropout
@@ -97,11 +97,19 @@ class Block(nn.Module):
 
     def forward(self, x_BTC: Tensor, context: Context) -> Tensor:
         """Shapes: x (B, T, C) -> (B, T, C)."""
-        key = context.dropout
-        branch = self.attn(self.attn_norm(x_BTC), context, self.attn_norm.recipe(x_BTC))
-        normed, x = self.ffn_norm.of_sum(dropout(branch, self.dropout, key, self.layer, "attn"), x_BTC)
+        return add(*self.apart(x_BTC, None, context))
+
+    def apart(self, x_BTC: Tensor, branch_BTC: Tensor | None, context: Context) -> tuple[Tensor, Tensor]:
+        """Return the two summands of `forward(x + branch)`, so that the norm behind adds them in its own pass."""
+        key, x = context.dropout, x_BTC
+        if branch_BTC is None:
+            normed = self.attn_norm(x)
+        else:
+            normed, x = self.attn_norm.of_sum(branch_BTC, x)
+        branch = self.attn(normed, context, self.attn_norm.recipe(x))
+        normed, x = self.ffn_norm.of_sum(dropout(branch, self.dropout, key, self.layer, "attn"), x)
         branch = self.ffn(normed, self.ffn_norm.recipe(x))
-        return add(x, dropout(branch, self.dropout, key, self.layer, "ffn"))
+        return x, dropout(branch, self.dropout, key, self.layer, "ffn")
 
 
 class Head(nn.Module):
@@ -204,9 +212,7 @@ class Transformer(nn.Module):
 
     def hidden(self, tokens_BT: Tensor, context: Context) -> Tensor:
         """Shapes: tokens (B, T) -> (B, T, C), after the last norm."""
-        x = run_blocks(self.blocks, self.embed_tokens(tokens_BT, context), context)
-        y: Tensor = self.norm(x)
-        return y
+        return run_to_norm(self.blocks, self.embed_tokens(tokens_BT, context), context, self.norm)
 
     def forward(
         self,

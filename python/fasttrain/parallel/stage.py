@@ -7,7 +7,7 @@ from torch import nn
 
 from fasttrain.core.precision import Precision, autocast
 from fasttrain.model.init import initial
-from fasttrain.model.recompute import run_blocks
+from fasttrain.model.recompute import run_blocks, run_to_norm
 from fasttrain.model.transformer import Block, Transformer
 from fasttrain.nn.dropout import DropoutKey
 from fasttrain.nn.rms_norm import RMSNorm
@@ -118,10 +118,10 @@ class Stage:
             )
             if x is None:
                 x = self.model.embed_tokens(micro.tokens, context)
-            x = run_blocks(self.blocks, x, context)
             if not self.plan.mesh.is_last_stage:
-                return x.float()
-            return torch.stack(self._loss(self.model.norm(x), micro.targets))
+                return run_blocks(self.blocks, x, context).float()
+            x = run_to_norm(self.blocks, x, context, self.model.norm)
+            return torch.stack(self._loss(x, micro.targets))
 
     def _loss(self, x: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self._wire.size == 1:

@@ -44,7 +44,8 @@ class TrainConfig(Settings):
     cuda_graph: Literal["auto", "off"] = "auto"
     """auto: a single rank on a card, without dropout, records forward and backward of a micro-batch once for each shape
     and then starts all their kernels at once, so that a small model does not wait for Python. The same bits; gradients
-    keep their memory, 4 bytes a parameter, in forward too."""
+    keep their memory, 4 bytes a parameter, in forward too. off, and in a profiled run, whose kernels shall have names:
+    one by one."""
     peak_flops: float | None = Field(None, gt=0.0)
     """Peak FLOP/s of one rank's device for MFU; absent: known for the card, or measured."""
     init_from: str = ""

@@ -143,7 +143,7 @@ class Loop:
             overlap=setup.train.overlap,
             ema_decay=setup.train.ema_decay,
             recompute=every(setup.train.recompute),
-            cuda_graph=setup.train.cuda_graph == "auto",
+            cuda_graph=setup.train.cuda_graph == "auto" and not setup.profile,
         )
         self.guard = Guard(setup.guard)
         self.state = State()
