@@ -85,3 +85,24 @@ def test_gradients_that_lie_side_by_side_are_multiplied_where_they_are(shape):
         assert copies == (0 if dys[0].data_ptr() == both.data_ptr() else 1)
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(other, found[0], strict=True))
+
+
+def test_a_copy_in_bf16_is_made_once_and_kept():
+    """Forward's and backward's products take one copy; of weights that need none there is none."""
+    for dtype, copies in ((torch.float32, 2), (torch.bfloat16, 0)):
+        weights = [torch.randn(64, 96, device="cuda", dtype=dtype, requires_grad=True) for _ in range(2)]
+        x = torch.randn(40, 96, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+        kept = set()
+
+        def pack(tensor, kept=kept):
+            kept.add((tensor.dtype, tuple(tensor.shape)))
+            return tensor
+
+        with torch.autocast("cuda", torch.bfloat16), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            ys = linear(x, weights, [None, None])
+        assert ((torch.bfloat16, (128, 96)) in kept) == (copies > 0)
+        both = torch.randn(40, 128, device="cuda", dtype=torch.bfloat16)
+        with torch.profiler.profile() as profile:
+            torch.autograd.grad(ys, [x, *weights], both.chunk(2, -1))
+        made = sum(event.count for event in profile.key_averages() if event.key == "aten::copy_")
+        assert made == (0 if copies else 4), "stacked for dx, and each gradient out of the stacked one"

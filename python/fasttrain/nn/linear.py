@@ -3,7 +3,8 @@
 Under autocast torch keeps each weight's bf16 copy from forward to backward, 2 bytes a parameter, and each layer's input
 in bf16. Here the copy is made twice (6 bytes a weight of traffic, against 2 T flops for T tokens), and an input that is
 a cheap function of what is kept anyway, a norm or an activation, is a recipe: made again in backward, with the same
-bits. That is activation recomputation of what costs no product (Korthikanti et al. 2022, arXiv:2205.05198).
+bits. That is activation recomputation of what costs no product (Korthikanti et al. 2022, arXiv:2205.05198). A card
+keeps the copies: products are so fast there that the traffic and the launches show, and activations are larger.
 
 The gradient of an input that several layers share is one product, dx = [dy1, dy2] [W1; W2], which adds up in fp32
 before it is rounded.
@@ -37,21 +38,27 @@ class _Linear(torch.autograd.Function):
         weights, biases = parameters[:num], parameters[num:]
         ctx.dtype, ctx.num, ctx.make = product_dtype(x), num, recipe and recipe.make
         rows = _rows(x, ctx.dtype)
-        ctx.save_for_backward(*weights, *(recipe.tensors if recipe else (rows,)))
+        ctx.keeps_matrix = x.is_cuda and weights[0].dtype != ctx.dtype
+        matrix = _stacked(weights, ctx.dtype) if ctx.keeps_matrix else None
+        ctx.save_for_backward(*weights, *([] if matrix is None else [matrix]), *(recipe.tensors if recipe else (rows,)))
         ctx.shape, ctx.x_dtype = x.shape, x.dtype
         ctx.bias_dtypes = [None if bias is None else bias.dtype for bias in biases]
+        if matrix is not None:
+            weights = torch.split(matrix, [len(w) for w in weights])
         return tuple(_product(rows, w, b).view(*x.shape[:-1], len(w)) for w, b in zip(weights, biases))
 
     @staticmethod
     def backward(ctx: Any, *dys: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
-        weights, kept = saved[: ctx.num], saved[ctx.num :]
+        weights, kept, matrix = saved[: ctx.num], saved[ctx.num :], None
+        if ctx.keeps_matrix:
+            matrix, *kept = kept
         parts = [dy.reshape(-1, dy.shape[-1]) for dy in dys]
         dy = _side_by_side(parts)
         dx = dweights = dbiases = None
         if ctx.needs_input_grad[0]:
             dx = pages.new_empty(dy, (len(dy), weights[0].shape[1]))
-            dx = torch.mm(dy, _stacked(weights, ctx.dtype), out=dx).view(ctx.shape)
+            dx = torch.mm(dy, _stacked(weights, ctx.dtype) if matrix is None else matrix, out=dx).view(ctx.shape)
             dx = cast(dx, ctx.x_dtype)
         if any(ctx.needs_input_grad[3 : 3 + ctx.num]):
             rows = _rows(ctx.make(*kept), ctx.dtype) if ctx.make else kept[0]
