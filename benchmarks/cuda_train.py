@@ -134,7 +134,7 @@ def of_engine(case, first=None, *, document=None, cuda_graph=True):
     """Args: first: where its first weights are put."""
     engine, (tokens, targets) = new_engine(case, cuda_graph=cuda_graph), batches(case)
     if first is not None:
-        first.update({name: p.detach().cpu() for name, p in engine.stage.named.items()})
+        first.update({name: p.detach().to("cpu", copy=True) for name, p in engine.stage.named.items()})
     segments, shape = None, tokens.shape
     if document:
         segments = (torch.arange(case.tokens, device=DEVICE) // document).int().expand(shape).contiguous()
