@@ -48,6 +48,7 @@ def line_by_line(file):
         return documents(file)
 
 
+@pytest.mark.rival("itself, line by line")
 def bench_jsonl(gate, note, benchmark, lines):
     file, size = lines
     ours, theirs = documents(file), line_by_line(file)

@@ -4,6 +4,7 @@ Rival: a Python set of word tuples. decon (Allen Institute for AI), a Rust progr
 """
 
 import numpy as np
+import pytest
 
 from fasttrain.decontam.ngram_overlap import NgramIndex, ngram_overlap
 from fasttrain.text import columns
@@ -33,6 +34,7 @@ def words_in_set(grams):
     return sum(tuple(w[k : k + N]) in grams for w in (p.split() for p in PAGES) for k in range(len(w) - N + 1))
 
 
+@pytest.mark.rival("Python set of word tuples")
 def bench_gate_ngram_overlap(record, gate):
     grams = {tuple(w[k : k + N]) for w in (i.split() for i in ITEMS) for k in range(len(w) - N + 1)}
     assert words_in_set(grams) == len(ngram_overlap(COLUMN, INDEX).words)

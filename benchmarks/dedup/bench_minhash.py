@@ -118,6 +118,7 @@ def bench_rival_gaoya(benchmark, record):
     record("MB_per_s", FEW_BYTES / 1e6)
 
 
+@pytest.mark.rival("daft")
 def bench_gate_minhash(gate):
     """Ours folds and normalises; the rival is spared its normalize step."""
     rival = daft_minhash(normalized=False)
@@ -125,6 +126,7 @@ def bench_gate_minhash(gate):
     gate(rival, lambda: minhash(COLUMN, threads=1), at_least=3.5)
 
 
+@pytest.mark.rival("datatrove")
 def bench_gate_datatrove(gate):
     """Ours makes all documents in its turn, theirs the first few."""
     rival = datatrove_minhash()

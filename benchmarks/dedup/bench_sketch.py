@@ -31,6 +31,7 @@ def bench_rival_rensa(benchmark, record, num_hashes):
     record("M_shingles_per_s", N * LENGTH / 1e6)
 
 
+@pytest.mark.rival("numpy, its definition")
 def bench_gate_sketch(gate):
     """Against the definition in NumPy."""
     best, offsets = backend.implementations(OP)[0], OFFSETS[:51]

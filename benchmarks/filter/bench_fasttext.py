@@ -50,6 +50,7 @@ def bench_rival_fasttext(benchmark, record, heads, rival):
     record("MB_per_s", sum(len(text.encode()) for text in heads) / 1e6)
 
 
+@pytest.mark.rival("fasttext")
 def bench_gate(gate, heads, rival):
     column = columns.from_texts(heads)
     gate(lambda: rival(heads), lambda: fasttext.predict(language.model(), column, threads=1), at_least=6)

@@ -52,6 +52,7 @@ def _accepts(rival, text):
     return result[0] if isinstance(result, tuple) else result
 
 
+@pytest.mark.rival("datatrove, four filters")
 def bench_gate_text_stats(gate, monkeypatch, pages, column):
     rivals = _datatrove_filters()
     verdicts = rules.judge_all(text_stats(column), rules.RuleSet())

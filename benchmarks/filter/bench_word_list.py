@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pytest
 
 from fasttrain.filter import safety, word_list
 from fasttrain.text import columns
@@ -42,6 +43,7 @@ def bench_word_list(benchmark, record, impl):
     record("MB_per_s", column.num_bytes / 1e6)
 
 
+@pytest.mark.rival("pyarrow RE2")
 def bench_rival_re2(benchmark, gate):
     def rival():
         return pc.count_substring_regex(ARROW, pattern=RIVAL)

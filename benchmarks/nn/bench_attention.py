@@ -100,6 +100,7 @@ def compare(runs):
         assert (x - y).norm() <= limit * y.norm()
 
 
+@pytest.mark.rival("torch SDPA")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("way", ["forward", "backward"])
 @pytest.mark.parametrize("workload", WORKLOADS)
@@ -124,6 +125,7 @@ def bench_gate_attention(gate, record, workload, way, threads):
     record("GFLOP_per_s", flops * (1 if way == "forward" else 2.5) / 1e9)
 
 
+@pytest.mark.rival("torch SDPA")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("workload", DECODING)
 def bench_gate_decoding(gate, record, workload, threads):

@@ -44,6 +44,7 @@ def bench_dropout(benchmark, record, impl):
     record("GB_per_s", moved / 1e9)
 
 
+@pytest.mark.rival("torch F.dropout")
 @pytest.mark.parametrize("dtype", GATES)
 def bench_gate_dropout(gate, record, dtype):
     torch.set_num_threads(1)

@@ -36,6 +36,7 @@ def bench_embedding(benchmark, record, impl):
     record("GB_per_s", weight.nbytes / 1e9)
 
 
+@pytest.mark.rival("torch F.embedding")
 @pytest.mark.parametrize("dtype", GATES)
 def bench_gate_embedding(gate, record, dtype):
     torch.set_num_threads(1)

@@ -33,6 +33,7 @@ def bench_gelu(benchmark, record, impl):
     record("GB_per_s", moved / 1e9)
 
 
+@pytest.mark.rival("torch F.gelu")
 @pytest.mark.parametrize("dtype", GATES)
 def bench_gate_gelu(gate, record, dtype):
     torch.set_num_threads(1)

@@ -79,6 +79,7 @@ def compare(leaves, gradients, rival, norm):
         assert (x.double() - y.double()).norm() <= 4 * torch.finfo(torch.bfloat16).eps * y.double().norm()
 
 
+@pytest.mark.rival("torch")
 @pytest.mark.parametrize("rival", GATES)
 def bench_gate_rms_norm(gate, record, rival):
     torch.set_num_threads(1)

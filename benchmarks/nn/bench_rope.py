@@ -43,6 +43,7 @@ def bench_rope(benchmark, record, impl):
     record("GB_per_s", moved / 1e9)
 
 
+@pytest.mark.rival("torch")
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own, inside its compiler
 @pytest.mark.parametrize(("dtype", "rival"), GATES)
 def bench_gate_rope(gate, record, dtype, rival):

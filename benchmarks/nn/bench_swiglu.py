@@ -34,6 +34,7 @@ def bench_swiglu(benchmark, record, impl):
     record("GB_per_s", moved / 1e9)
 
 
+@pytest.mark.rival("torch F.silu")
 @pytest.mark.parametrize("dtype", GATES)
 def bench_gate_swiglu(gate, record, dtype):
     torch.set_num_threads(1)

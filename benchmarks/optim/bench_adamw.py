@@ -6,6 +6,7 @@ the pass reads 16 and writes 14; torch's three calls move 46).
 """
 
 import numpy as np
+import pytest
 import torch
 
 from fasttrain.core.malloc import keep_pages
@@ -37,6 +38,7 @@ def bench_rival_torch_fused(benchmark, record):
     record("GB_per_s", SIZE * BYTES / 1e9)
 
 
+@pytest.mark.rival("torch AdamW(fused=True)")
 def bench_gate_adamw(gate):
     """At memory speed there is little to win: the gate keeps ours from falling behind."""
     torch.set_num_threads(1)
@@ -70,6 +72,7 @@ def draw_step():
     return rivals_step, our_step, p, ours[0], copies
 
 
+@pytest.mark.rival("torch AdamW(fused=True), clip_grad_norm_, copy_")
 def bench_gate_clipped_step_with_a_bf16_copy(gate, record, note):
     torch.set_num_threads(1)
     keep_pages()

@@ -7,6 +7,7 @@ step of bf16 parameters by a bf16 update.
 """
 
 import numpy as np
+import pytest
 import torch
 
 from fasttrain.core.malloc import keep_pages
@@ -27,6 +28,7 @@ def make(optimizer, **keys):
     return parameters, optimizer(parameters, **SETTINGS, **keys)
 
 
+@pytest.mark.rival("torch Muon")
 def bench_gate_muon(gate, record):
     torch.set_num_threads(1)
     keep_pages()

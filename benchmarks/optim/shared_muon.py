@@ -46,11 +46,12 @@ def main():
         for name, engine in (("alone", alone), ("shared", shared)):
             draw_gradients(engine, step)
             everyone.barrier()
-            engine.clock.take()
+            engine.spans.take()
             start = time.process_time()
             engine.update(lr=1e-3, grad_norm=1.0)
             seconds[name].append(time.process_time() - start)
-        exchange.append(shared.clock.take())
+        taken = shared.spans.take()
+        exchange.append(taken["comm"] + taken["comm_wait"])
     for name in shared.plan.names:
         assert torch.equal(shared.flat.weight(name), shared.plan.cut(name).of(alone.flat.weight(name))), name
     mine = [statistics.median(x[1:]) for x in (*seconds.values(), exchange)]  # the first warms up

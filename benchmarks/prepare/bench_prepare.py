@@ -125,6 +125,7 @@ def same_answers(mine, theirs, some, items):
     return len(heads & ours_has), len(heads & theirs_has), alike
 
 
+@pytest.mark.rival("datatrove")
 def bench_gate_prepare(gate, note, texts, tmp_path):
     rival = pytest.importorskip("prepare.datatrove_pipeline")
     *few, wanted = planted(texts)

@@ -26,6 +26,7 @@ def bench_bpe_dropout(benchmark, documents, trained, speed, impl):
     speed(texts)
 
 
+@pytest.mark.rival("tokenizers")
 def bench_gate_bpe_dropout(gate, documents, trained, speed, tmp_path):
     hugging_face = pytest.importorskip("tokenizers").Tokenizer
     trained.save(tmp_path / "tokenizer.json")

@@ -40,6 +40,7 @@ def fresh(warm):
     return tokenizer
 
 
+@pytest.mark.rival("tokenizers")
 def bench_gate_bpe_encode(gate, documents, train, speed, tmp_path):
     """Ours cold; the rival keeps its cache from turn to turn."""
     hugging_face = pytest.importorskip("tokenizers").Tokenizer
@@ -57,6 +58,7 @@ def bench_gate_bpe_encode(gate, documents, train, speed, tmp_path):
     speed(texts)
 
 
+@pytest.mark.rival("gigatoken")
 def bench_gate_bpe_encode_gigatoken(gate, documents, train, speed, tmp_path):
     """Both cold, with special tokens looked for."""
     gigatoken = pytest.importorskip("gigatoken")

@@ -30,6 +30,7 @@ def bench_bpe_train(benchmark, documents, speed, impl):
     speed(texts)
 
 
+@pytest.mark.rival("tokenizers")
 def bench_gate_bpe_train(gate, documents, speed):
     hf = pytest.importorskip("tokenizers")
     texts = documents(8_000_000)
@@ -82,7 +83,7 @@ def _run(trainer, pattern, path, answer):
 
 @pytest.mark.skipif(not (LAKE / "gnome-help").is_dir(), reason="FASTTRAIN_LAKE names no fetched lake")
 @pytest.mark.parametrize(("pattern", "rival", "ours", "at_least", "memory"), RIVALS, ids=lambda v: str(v))
-def bench_rival_on_mixed_text(benchmark, note, tmp_path, pattern, rival, ours, at_least, memory):
+def bench_gate_on_mixed_text(benchmark, note, tmp_path, pattern, rival, ours, at_least, memory):
     """32,768 tokens of 50 MB, English, code, European languages, other scripts; CPU time and peak memory."""
     pytest.importorskip(rival)
     path = tmp_path / "text"
@@ -107,6 +108,7 @@ def bench_rival_on_mixed_text(benchmark, note, tmp_path, pattern, rival, ours, a
         note(f"rival_{key}", statistics.median(t[key] for t, _ in theirs))
     ratio = statistics.median(t["cpu_s"] / m["cpu_s"] for (t, _), (m, _) in zip(theirs, mine, strict=True))
     note("ratio", ratio)
+    note("gate", at_least)
     share = statistics.median(m["peak_mb"] / t["peak_mb"] for (t, _), (m, _) in zip(theirs, mine, strict=True))
     note("of_its_memory", share)
     if not benchmark.disabled:

@@ -64,6 +64,7 @@ def bench_gate_corpus_encode(benchmark, note, tmp_path, workload, rival, at_leas
     note("rival_MB_per_s", theirs)
     ratio = statistics.median(a["MB_per_s"] / b["MB_per_s"] for a, b in zip(told["fasttrain"], told[rival]))
     note("ratio", ratio)
+    note("gate", at_least)
     assert ratio >= at_least, f"{workload}: {ratio:.2f}x {rival}, the gate is {at_least}x"
 
 

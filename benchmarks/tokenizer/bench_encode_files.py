@@ -48,6 +48,7 @@ def read(kind, path):
         return [json.loads(line)["text"] for line in lines]
 
 
+@pytest.mark.rival("tokenizers")
 @pytest.mark.parametrize("kind", KINDS)
 def bench_gate_encode_files(gate, note, benchmark, documents, tmp_path, monkeypatch, kind):
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")

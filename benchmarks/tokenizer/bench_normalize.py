@@ -50,6 +50,7 @@ def bench_rival_unicodedata(benchmark, speed, form, given):
     speed(texts)
 
 
+@pytest.mark.rival("tokenizers")
 @pytest.mark.parametrize(("form", "given"), CASES)
 def bench_gate_tokenizers(gate, form, given):
     theirs = getattr(pytest.importorskip("tokenizers").normalizers, form)()
@@ -65,6 +66,7 @@ def bench_gate_tokenizers(gate, form, given):
     )
 
 
+@pytest.mark.rival("itself, an eighth of the marks")
 def bench_gate_long_runs_of_marks(gate):
     """Eight times the marks take eight times as long: four and not one, to leave room for noise and for caches."""
     rng = np.random.default_rng(0)

@@ -44,6 +44,7 @@ def same(theirs, ours, texts):
     assert [ids[a:b].tolist() for a, b in pairwise(offsets)] == [list(t) for t in theirs]
 
 
+@pytest.mark.rival("gigatoken")
 @pytest.mark.skipif(not MODEL.is_file(), reason="FASTTRAIN_MODEL names no .model file")
 @pytest.mark.parametrize("kind", lake_mix.KINDS)
 def bench_gate_bpe_gigatoken(gate, kind):
@@ -54,6 +55,7 @@ def bench_gate_bpe_gigatoken(gate, kind):
     gate(lambda: rival.encode_batch(texts, parallel=False), lambda: ours.encode_batch(column, threads=1), 0.9)
 
 
+@pytest.mark.rival("gigatoken")
 @pytest.mark.skipif(not MODEL.is_file(), reason="FASTTRAIN_MODEL names no .model file")
 @pytest.mark.parametrize("kind", lake_mix.KINDS)
 def bench_gate_bpe_gigatoken_first_pass(gate, kind):
@@ -70,6 +72,7 @@ def bench_gate_bpe_gigatoken_first_pass(gate, kind):
     gate(lambda r: r.encode_batch(texts, parallel=False), lambda o: o.encode_batch(column, threads=1), 1.2, setup=setup)
 
 
+@pytest.mark.rival("sentencepiece")
 @pytest.mark.parametrize("kind", lake_mix.KINDS)
 def bench_gate_unigram_sentencepiece(gate, kind):
     rival = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_proto=unigram_model())
@@ -80,6 +83,7 @@ def bench_gate_unigram_sentencepiece(gate, kind):
     gate(lambda: rival.encode(texts, num_threads=1), lambda: ours.encode_batch(column, threads=1), 1.5)
 
 
+@pytest.mark.rival("sentencepiece")
 @pytest.mark.parametrize("kind", lake_mix.KINDS)
 def bench_gate_unigram_sentencepiece_first_pass(gate, kind):
     rival = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_proto=unigram_model())

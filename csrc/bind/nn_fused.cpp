@@ -66,6 +66,7 @@ void bind_rms_norm(py::module_& m) {
 
 using Halves = bind::Array<std::uint16_t>;  // bf16, or half of the bits of fp32
 using Work = bind::Array<std::uint32_t>;
+using Targets = bind::Array<std::int64_t>;
 
 std::uint16_t* lower_half(const py::array& sum, std::optional<Halves>& lower) {
   if (bind::is_bf16(sum, "linear_cross_entropy") != lower.has_value())
@@ -73,19 +74,11 @@ std::uint16_t* lower_half(const py::array& sum, std::optional<Halves>& lower) {
   return lower ? lower->mutable_data() : nullptr;
 }
 
-nn::LogitsProductArgs logits_product(const Halves& dlogits, const py::array& other, py::array& sum, Work& work,
-                                     int threads) {
-  nn::LogitsProductArgs p{};
-  p.dlogits = dlogits.data(), p.other = other.data(), p.sum = sum.mutable_data(), p.work = work.mutable_data();
-  p.N = dim(dlogits, 0), p.V = dim(dlogits, 1), p.C = dim(other, 1), p.threads = threads;
-  return p;
-}
-
 void bind_linear_cross_entropy(py::module_& m) {
   m.def("linear_cross_entropy_impls", [] { return runnable(nn::linear_cross_entropy_impls()); });
   m.def(
       "linear_cross_entropy",
-      [](py::array& logits, const bind::Array<std::int64_t>& targets, const std::optional<Floats>& dnll,
+      [](py::array& logits, const Targets& targets, const std::optional<Floats>& dnll,
          const std::optional<Floats>& dz2, Floats& nll, Floats& z2, float z_loss, bool gradient, int threads,
          const std::string& impl) {
         const auto fn = pick(nn::linear_cross_entropy_impls(), "linear_cross_entropy", impl);
@@ -125,31 +118,42 @@ void bind_linear_cross_entropy(py::module_& m) {
         fn(p);
       },
       "upper"_a.noconvert(), "lower"_a.noconvert(), "scale"_a, "threads"_a, "impl"_a, "upper = bf16(scale sum).");
-  m.def("logits_product_impls", [] { return runnable(nn::logits_dx_impls()); });
-  m.def("logits_product_work", &nn::logits_product_work, "C"_a, "threads"_a);
+  m.def("linear_loss_impls", [] { return runnable(nn::linear_loss_impls()); });
+  m.def("linear_loss_work", &nn::loss_work, "N"_a, "C"_a, "is_cast"_a, "threads"_a,
+        "Numbers of 32 bits.");
   m.def(
-      "logits_dweight",
-      [](const Halves& dlogits, const Halves& x, py::array& sum, std::optional<Halves> lower, Work& work, bool keep,
-         int threads, const std::string& impl) {
-        const auto fn = pick(nn::logits_dweight_impls(), "linear_cross_entropy", impl);
-        nn::LogitsProductArgs p = logits_product(dlogits, x, sum, work, threads);
-        p.lower = lower_half(sum, lower), p.keep = keep;
+      "linear_loss",
+      [](const Halves& x, const py::array& weight, const Targets& targets, const std::optional<Floats>& dnll,
+         const std::optional<Floats>& dz2, Floats& nll, Floats& z2, Floats& factors, std::optional<Work> exps,
+         std::optional<Halves> dx, Work& work, float z_loss, int threads, const std::string& impl) {
+        const auto fn = pick(nn::linear_loss_impls(), "linear_cross_entropy", impl);
+        nn::LossArgs p{};
+        p.x = x.data(), p.weight = weight.data(), p.targets = targets.data();
+        p.dnll = dnll ? dnll->data() : nullptr, p.dz2 = dz2 ? dz2->data() : nullptr;
+        p.nll = nll.mutable_data(), p.z2 = z2.mutable_data(), p.factors = factors.mutable_data();
+        p.exps = exps ? exps->mutable_data() : nullptr, p.dx = dx ? dx->mutable_data() : nullptr;
+        p.work = work.mutable_data(), p.N = dim(x, 0), p.V = dim(weight, 0), p.C = dim(x, 1);
+        p.z_loss = z_loss, p.bf16 = bind::is_bf16(weight, "linear_cross_entropy"), p.threads = threads;
         py::gil_scoped_release nogil;
         fn(p);
       },
-      "dlogits"_a.noconvert(), "x"_a.noconvert(), "sum"_a.noconvert(), "lower"_a.noconvert(), "work"_a.noconvert(),
-      "keep"_a, "threads"_a, "impl"_a, "sum = or += dlogits^T x.");
+      "x"_a.noconvert(), "weight"_a.noconvert(), "targets"_a.noconvert(), "dnll"_a.noconvert(), "dz2"_a.noconvert(),
+      "nll"_a.noconvert(), "z2"_a.noconvert(), "factors"_a.noconvert(), "exps"_a.noconvert(), "dx"_a.noconvert(),
+      "work"_a.noconvert(), "z_loss"_a, "threads"_a, "impl"_a, "Losses, exponentials and dx of a chunk of tokens.");
   m.def(
-      "logits_dx",
-      [](const Halves& dlogits, const py::array& weight, Floats& dx, Work& work, int threads, const std::string& impl) {
-        const auto fn = pick(nn::logits_dx_impls(), "linear_cross_entropy", impl);
-        nn::LogitsProductArgs p = logits_product(dlogits, weight, dx, work, threads);
-        p.bf16 = bind::is_bf16(weight, "logits_dx");
+      "linear_dweight",
+      [](const Work& exps, const Floats& factors, const Halves& x, const Targets& targets, py::array& sum,
+         std::optional<Halves> lower, Work& work, bool keep, int threads, const std::string& impl) {
+        const auto fn = pick(nn::linear_dweight_impls(), "linear_cross_entropy", impl);
+        nn::DweightArgs p{};
+        p.exps = exps.data(), p.factors = factors.data(), p.x = x.data(), p.targets = targets.data();
+        p.sum = sum.mutable_data(), p.lower = lower_half(sum, lower), p.work = work.mutable_data();
+        p.N = dim(x, 0), p.V = dim(sum, 0), p.C = dim(x, 1), p.keep = keep, p.threads = threads;
         py::gil_scoped_release nogil;
         fn(p);
       },
-      "dlogits"_a.noconvert(), "weight"_a.noconvert(), "dx"_a.noconvert(), "work"_a.noconvert(), "threads"_a, "impl"_a,
-      "dx = dlogits weight.");
+      "exps"_a.noconvert(), "factors"_a.noconvert(), "x"_a.noconvert(), "targets"_a.noconvert(), "sum"_a.noconvert(),
+      "lower"_a.noconvert(), "work"_a.noconvert(), "keep"_a, "threads"_a, "impl"_a, "sum = or += dlogits^T x.");
 }
 
 void bind_swiglu(py::module_& m) {

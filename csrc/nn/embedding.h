@@ -2,7 +2,8 @@
 // Gradient of an embedding: dweight[v] = sum of dout[i] over i with ids[i] = v.     N tokens, V words, C channels.
 //
 // Tokens are ordered by word first (a counting sort, stable), then every row of dweight is written once: sums in fp32,
-// in the order of tokens, or zeros. So the bits do not depend on the threads, nor on the implementation.
+// in the order of tokens, or zeros, where there are none yet. So the bits do not depend on the threads, nor on the
+// implementation.
 // All arrays are fp32 or all bf16. There is no AVX512-BF16 form: its conversion takes denormals for zeros, which would
 // be other bits, and the pass waits for memory.
 //
@@ -23,7 +24,7 @@ struct EmbeddingArgs {
   std::int64_t* order;      // (N,)  scratch
   std::int64_t* starts;     // (V + 1,)  scratch
   std::size_t N, V, C;
-  bool bf16;
+  bool bf16, is_zeroed;  // is_zeroed: dweight holds zeros, and rows of words without a token are left alone
   int threads;
 };
 

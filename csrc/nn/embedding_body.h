@@ -36,7 +36,7 @@ void run_as(const EmbeddingArgs& p) noexcept {
       const auto first = static_cast<std::size_t>(p.starts[v]);
       std::size_t next = v;  // words without a token come in runs: one long memset is faster than one a word
       while (next < end && static_cast<std::size_t>(p.starts[next + 1]) == first) ++next;
-      if (next > v) std::memset(static_cast<void*>(dweight + v * p.C), 0, (next - v) * p.C * sizeof(T));
+      if (next > v && !p.is_zeroed) std::memset(static_cast<void*>(dweight + v * p.C), 0, (next - v) * p.C * sizeof(T));
       v = next;
       if (v == end) return;
       word(dout, p.order + first, static_cast<std::size_t>(p.starts[v + 1]) - first, dweight + v * p.C, p.C);

@@ -60,19 +60,18 @@ std::span<const Impl<JoinFn>> join_impls() {
 }
 
 #if defined(__x86_64__)
-std::span<const Impl<LogitsProductFn>> logits_dweight_impls() {
-  static constexpr std::array impls{
-      Impl<LogitsProductFn>{"avx512bf16", Isa::avx512bf16, logits_dweight_avx512bf16}};
+std::span<const Impl<LossFn>> linear_loss_impls() {
+  static constexpr std::array impls{Impl<LossFn>{"avx512bf16", Isa::avx512bf16, linear_loss_avx512bf16}};
   return impls;
 }
 
-std::span<const Impl<LogitsProductFn>> logits_dx_impls() {
-  static constexpr std::array impls{Impl<LogitsProductFn>{"avx512bf16", Isa::avx512bf16, logits_dx_avx512bf16}};
+std::span<const Impl<DweightFn>> linear_dweight_impls() {
+  static constexpr std::array impls{Impl<DweightFn>{"avx512bf16", Isa::avx512bf16, linear_dweight_avx512bf16}};
   return impls;
 }
 #else
-std::span<const Impl<LogitsProductFn>> logits_dweight_impls() { return {}; }
-std::span<const Impl<LogitsProductFn>> logits_dx_impls() { return {}; }
+std::span<const Impl<LossFn>> linear_loss_impls() { return {}; }
+std::span<const Impl<DweightFn>> linear_dweight_impls() { return {}; }
 #endif
 
 }  // namespace fasttrain::nn

@@ -18,14 +18,16 @@ namespace {
 #include "nn/linear_cross_entropy_body.h"
 #include "nn/linear_cross_entropy_sums.h"
 #include "nn/linear_cross_entropy_product.h"
+#include "nn/linear_cross_entropy_loss.h"
+#include "nn/linear_cross_entropy_dweight.h"
 
 }  // namespace
 
 void linear_cross_entropy_avx512bf16(const LinearCrossEntropyArgs& p) noexcept { rows(p); }
 void accumulate_avx512bf16(const AccumulateArgs& p) noexcept { accumulate(p); }
 void join_avx512bf16(const JoinArgs& p) noexcept { join(p); }
-void logits_dweight_avx512bf16(const LogitsProductArgs& p) noexcept { dweight(p); }
-void logits_dx_avx512bf16(const LogitsProductArgs& p) noexcept { dx(p); }
+void linear_loss_avx512bf16(const LossArgs& p) noexcept { loss(p); }
+void linear_dweight_avx512bf16(const DweightArgs& p) noexcept { dweight(p); }
 
 }  // namespace fasttrain::nn
 #endif

@@ -25,12 +25,13 @@ BpeModel::BpeModel(const BpeModelArgs& a)
       added_(a.added_data, a.added_offsets, a.added_ids, a.A),
       pattern_(a.pattern),
       cache_bytes_(a.cache_bytes),
-      merge_bytes_(a.merge_bytes) {
+      merge_bytes_(a.merge_bytes),
+      first_buckets_(a.first_buckets) {
   if (a.M > 0) first_id_ = id_of_rank_[a.ranks[0]] - a.ranks[0];  // may wrap
   for (std::size_t m = 0; m < a.M; ++m) is_in_order_ &= id_of_rank_[a.ranks[m]] == a.ranks[m] + first_id_;
   for (std::size_t x = 0; x < 256; ++x)
     for (std::size_t y = 0; y < 256; ++y) byte_pair_rank_[x << 8 | y] = table_.rank(byte_ids_[x], byte_ids_[y]);
-  Worker w(0);
+  Worker w(0, 1);
   std::vector<std::uint32_t> ids;
   std::unordered_set<std::string_view> seen;
   decltype(whole_) whole;
@@ -77,7 +78,7 @@ void BpeModel::add_cuts(const BpeModelArgs& a) {
 
 void BpeModel::add_digits() {
   const int digits = Pattern::number(pattern_).max_digits;
-  Worker w(0);
+  Worker w(0, 1);
   for (std::uint32_t n = 0, num = digits == 3 ? 1000 : digits == 1 ? 10 : 0; n < num; ++n) {
     std::uint8_t group[3];
     for (std::uint32_t i = static_cast<std::uint32_t>(digits), rest = n; i-- > 0; rest /= 10)
@@ -106,7 +107,7 @@ std::unique_ptr<BpeModel::Worker> BpeModel::take_worker() {
       return worker;
     }
   }
-  auto worker = std::make_unique<Worker>(cache_bytes_);
+  auto worker = std::make_unique<Worker>(cache_bytes_, first_buckets_);
   seed(worker->cache);
   return worker;
 }

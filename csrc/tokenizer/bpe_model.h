@@ -35,12 +35,13 @@ struct BpeModelArgs {
   std::size_t cache_bytes;  // of each worker, at most
   // Of long pieces that a worker merges by the heap, some 0.2 us a byte, before backtracking's tables are built.
   std::size_t merge_bytes = 1 << 16;
+  std::size_t first_buckets = 1 << 12;  // of a worker's cache, a power of two
 };
 
 class BpeModel {
  public:
   struct Worker {
-    explicit Worker(std::size_t cache_bytes) : cache(cache_bytes) {}
+    Worker(std::size_t cache_bytes, std::size_t first_buckets) : cache(cache_bytes, first_buckets) {}
     PieceCache cache;
     std::vector<std::uint32_t> ids, ranks, prev, next;  // of long pieces
     std::vector<std::uint64_t> heap;
@@ -108,7 +109,7 @@ class BpeModel {
   mutable std::once_flag built_;
   mutable std::unique_ptr<const BpeBacktrack> backtrack_;
   int pattern_;
-  std::size_t cache_bytes_, merge_bytes_;
+  std::size_t cache_bytes_, merge_bytes_, first_buckets_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Worker>> idle_;
 };

@@ -28,7 +28,9 @@ SentencePieceModel::SentencePieceModel(const SentencePieceModelArgs& a)
       splits_words(a.splits_words),
       data_(a.piece_data, a.piece_data + a.piece_offsets[a.V]),
       offsets_(a.piece_offsets, a.piece_offsets + a.V + 1),
-      wide_min_(a.wide_min) {
+      wide_min_(a.wide_min),
+      cache_bytes_(a.cache_bytes),
+      first_buckets_(a.first_buckets) {
   if (a.byte_ids != nullptr) byte_ids.assign(a.byte_ids, a.byte_ids + 256);
   if (a.wide_scores != nullptr) wide_scores_.assign(a.wide_scores, a.wide_scores + a.V);
   if (has_list) {
@@ -128,7 +130,7 @@ const SentencePieceMerges* SentencePieceModel::merges() const {
 
 std::unique_ptr<SentencePieceModel::Worker> SentencePieceModel::take() {
   const std::lock_guard lock(mutex_);
-  if (idle_.empty()) return std::make_unique<Worker>();
+  if (idle_.empty()) return std::make_unique<Worker>(cache_bytes_, first_buckets_);
   auto worker = std::move(idle_.back());
   idle_.pop_back();
   return worker;

@@ -29,6 +29,10 @@ struct SentencePieceModelArgs {
   bool splits_words;             // U+2581 always begins a word, and sums count from zero in each
   std::size_t V, M;
   std::uint32_t unk_id;  // none: of byte fallback that no piece stands for
+  std::size_t cache_bytes = std::size_t{1} << 27;  // of each worker, at most
+  // 8 MB: growing to them costs a tenth of a pass over as much text, and with half as many the words of 4 MB of English
+  // push each other out. A power of two.
+  std::size_t first_buckets = 1 << 17;
 };
 
 class SentencePieceModel {
@@ -144,6 +148,7 @@ class SentencePieceModel {
   std::vector<float> unigram_scores_;
   std::vector<double> wide_scores_;
   double wide_min_;
+  std::size_t cache_bytes_, first_buckets_;
   CjkCuts cuts_;
   std::array<std::uint64_t, 1024> edges_;
   mutable std::once_flag merges_made_;

@@ -42,10 +42,11 @@ inline Marks marks_of(const std::uint8_t* p, std::size_t n, const std::uint8_t* 
   Marks found{0, 0, 0};
   const auto is_lower = [](std::uint8_t b) { return b >= 'a' && b <= 'z'; };
   for (std::size_t i = 0; i < n; ++i) {
-    const bool is_in_word = is_lower(p[i]) && (is_lower(p[i - 1]) || p[i - 1] == 0x81);
-    found.inner |= std::uint64_t{is_in_word || (p[i] & 0xC0) == 0x80} << i;
-    found.spaces |= std::uint64_t{is_escaped_space(p + i, end)} << i;
-    found.wide |= std::uint64_t{p[i] >= 0xE3} << i;
+    const std::uint8_t* at = p + i;
+    const bool is_in_word = is_lower(at[0]) && (is_lower(at[-1]) || at[-1] == 0x81);
+    found.inner |= std::uint64_t{is_in_word || (at[0] & 0xC0) == 0x80} << i;
+    found.spaces |= std::uint64_t{is_escaped_space(at, end)} << i;
+    found.wide |= std::uint64_t{at[0] >= 0xE3} << i;
   }
   return found;
 }

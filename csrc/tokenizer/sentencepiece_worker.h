@@ -14,6 +14,8 @@
 namespace fasttrain::tokenizer {
 
 struct SentencePieceModel::Worker {
+  Worker(std::size_t cache_bytes, std::size_t first_buckets) : cache_bytes_(cache_bytes), first_buckets_(first_buckets) {}
+
   // BPE: the symbols of a stretch, a list of what is left of them, and the pairs that may merge.
   struct Symbol {
     const std::uint8_t* bytes;
@@ -46,15 +48,12 @@ struct SentencePieceModel::Worker {
 
   // Of stretches met before: BPE's ids; Unigram's ids, and the margin as the tag.
   PieceCache& cache() {
-    if (!cache_) cache_ = std::make_unique<PieceCache>(cache_bytes, first_buckets);
+    if (!cache_) cache_ = std::make_unique<PieceCache>(cache_bytes_, first_buckets_);
     return *cache_;
   }
 
  private:
-  static constexpr std::size_t cache_bytes = std::size_t{1} << 27;
-  // 8 MB: growing to them costs a tenth of a pass over as much text, and with half as many the words of 4 MB of English
-  // push each other out.
-  static constexpr std::size_t first_buckets = 1 << 17;
+  std::size_t cache_bytes_, first_buckets_;
   std::unique_ptr<PieceCache> cache_;
 };
 

@@ -71,10 +71,10 @@ __all__: list[str] = [
     "linear_cross_entropy",
     "linear_cross_entropy_cuda",
     "linear_cross_entropy_impls",
-    "logits_dweight",
-    "logits_dx",
-    "logits_product_impls",
-    "logits_product_work",
+    "linear_dweight",
+    "linear_loss",
+    "linear_loss_impls",
+    "linear_loss_work",
     "minhash",
     "minhash_impls",
     "muon_impls",
@@ -486,6 +486,7 @@ def embedding_backward(
     dweight: numpy.ndarray,
     order: numpy.typing.NDArray[numpy.int64],
     starts: numpy.typing.NDArray[numpy.int64],
+    is_zeroed: bool,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
@@ -648,9 +649,11 @@ def linear_cross_entropy_cuda(
     """
 
 def linear_cross_entropy_impls() -> list[str]: ...
-def logits_dweight(
-    dlogits: numpy.typing.NDArray[numpy.uint16],
+def linear_dweight(
+    exps: numpy.typing.NDArray[numpy.uint32],
+    factors: numpy.typing.NDArray[numpy.float32],
     x: numpy.typing.NDArray[numpy.uint16],
+    targets: numpy.typing.NDArray[numpy.int64],
     sum: numpy.ndarray,
     lower: numpy.typing.NDArray[numpy.uint16] | None,
     work: numpy.typing.NDArray[numpy.uint32],
@@ -662,22 +665,37 @@ def logits_dweight(
     sum = or += dlogits^T x.
     """
 
-def logits_dx(
-    dlogits: numpy.typing.NDArray[numpy.uint16],
+def linear_loss(
+    x: numpy.typing.NDArray[numpy.uint16],
     weight: numpy.ndarray,
-    dx: numpy.typing.NDArray[numpy.float32],
+    targets: numpy.typing.NDArray[numpy.int64],
+    dnll: numpy.typing.NDArray[numpy.float32] | None,
+    dz2: numpy.typing.NDArray[numpy.float32] | None,
+    nll: numpy.typing.NDArray[numpy.float32],
+    z2: numpy.typing.NDArray[numpy.float32],
+    factors: numpy.typing.NDArray[numpy.float32],
+    exps: numpy.typing.NDArray[numpy.uint32] | None,
+    dx: numpy.typing.NDArray[numpy.uint16] | None,
     work: numpy.typing.NDArray[numpy.uint32],
+    z_loss: typing.SupportsFloat | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None:
     """
-    dx = dlogits weight.
+    Losses, exponentials and dx of a chunk of tokens.
     """
 
-def logits_product_impls() -> list[str]: ...
-def logits_product_work(
-    C: typing.SupportsInt | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex
-) -> int: ...
+def linear_loss_impls() -> list[str]: ...
+def linear_loss_work(
+    N: typing.SupportsInt | typing.SupportsIndex,
+    C: typing.SupportsInt | typing.SupportsIndex,
+    is_cast: bool,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    Numbers of 32 bits.
+    """
+
 def minhash(
     data: numpy.typing.NDArray[numpy.uint8],
     offsets: numpy.typing.NDArray[numpy.int64],

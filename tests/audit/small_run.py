@@ -136,7 +136,9 @@ def write_metrics(run, steps=40):
             {"step": step, "tokens": step * 512, "loss": loss,
              "loss_by_source": {"books": loss + 0.2, "code": loss - 0.4, "web": loss + 0.1},
              "grad_norm": float(abs(rng.normal(1, 0.2))), "lr": 3e-4 * min(1, step / 10), "step_s": 0.25,
-             "tokens_per_s": 2048 + 10 * step, "mfu": 0.31, "comm_s": 0.004, "memory_bytes": 123 << 20,
+             "tokens_per_s": 2048 + 10 * step, "mfu": 0.31, "comm_s": 0.004, "comm_wait_s": 0.003,
+             "comm_wait_max_s": 0.01, "slowest_rank": int(step % 4 != 0), "data_s": 0.0005, "outside_s": 0.006,
+             "host_s": 0.002, "memory_bytes": 123 << 20,
              "epochs": {"books": step / 30, "code": step / 90}, "guard": "skipped" if step == 25 else "ok"}
         )  # fmt: skip
         if step % 10 == 0:

@@ -74,7 +74,7 @@ def test_neighbours_are_joined():
 @pytest.mark.skipif(not pages._has_huge_pages(), reason="the system has no huge pages")
 def test_what_is_mapped_is_given_back():
     before = resident()
-    tensor = pages.zeros((MAPPED // 4 * 4,), torch.float32)
+    tensor = pages.empty((MAPPED // 4 * 4,), torch.float32).fill_(1)
     assert resident() - before > 3 * MAPPED
     assert backend.native("arena_bytes")()[0] < MAPPED
     del tensor
@@ -88,12 +88,23 @@ def test_for_a_mapping_the_arena_gives_up_what_it_has_free():
     kept = blocks.pop()
     blocks.clear()
     before = resident()
-    tensor = pages.zeros((MAPPED // 4,), torch.float32)
+    tensor = pages.empty((MAPPED // 4,), torch.float32).fill_(1)
     assert resident() - before < MAPPED // 4
     assert bool((kept == 1).all())
     again = block(MAPPED // 2)
     assert not again.fill_(2).eq(1).any()
     del tensor
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not pages._has_huge_pages(), reason="the system has no huge pages")
+def test_mapped_zeros_are_not_written():
+    before = resident()
+    tensor = pages.zeros((MAPPED,), torch.float32)
+    assert resident() - before < MAPPED
+    assert not tensor.any()
+    del tensor
+    assert pages.mapped_zeros((MAPPED - 1,), torch.uint8) is None
 
 
 @pytest.mark.parametrize("num_bytes", [ARENA // 2, ARENA, MAPPED])

@@ -1,10 +1,13 @@
 import io
+import math
 
 import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode
 
+from fasttrain.batch.config import BatchWarmup
 from fasttrain.comm.group import SoloGroup
 from fasttrain.comm.mesh import LayoutConfig
 from fasttrain.core import pages
@@ -15,12 +18,19 @@ from fasttrain.estimate.estimate import Estimate, contexts, error, estimate, kv_
 from fasttrain.estimate.table import format_error, format_estimate
 from fasttrain.formats.run_folder import RunFolder
 from fasttrain.model.config import ModelConfig
+from fasttrain.model.cost import flops_per_token
 from fasttrain.model.init import init_
 from fasttrain.model.transformer import Transformer
+from fasttrain.monitor.spans import Spans
+from fasttrain.optim.config import OptimConfig
+from fasttrain.optim.muon import orthogonalize
 from fasttrain.parallel.tensor import vocab_parallel_loss
-from fasttrain.parallel.wire import Clock, Wire
+from fasttrain.parallel.wire import Wire
+from parallel import made_mesh
 
 SMALL = ModelConfig(vocab_size=500, num_layers=4, dim=64, num_heads=4, num_kv_heads=2, ffn_dim=192)
+MUON = OptimConfig(name="muon")
+RATE = 1e9  # FLOP/s of its products
 RUN = {"seq_len": 32, "batch_rows": 8, "micro_rows": 2, "num_steps": 10}
 
 
@@ -120,7 +130,7 @@ def test_the_head_under_tensor_parallelism_needs_what_is_allocated(precision):
     activities = [torch.profiler.ProfilerActivity.CPU]
     with pages.torchs(), torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         with autocast(precision, torch.device("cpu")):
-            nll, _ = vocab_parallel_loss(x, weight, targets, 0, Wire(SoloGroup(), Clock()))
+            nll, _ = vocab_parallel_loss(x, weight, targets, 0, Wire(SoloGroup(), Spans()))
         nll.sum().backward()
     events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
     peak = np.cumsum([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]).max()
@@ -151,6 +161,16 @@ def test_weights_by_precision():
     assert held["bf16_stochastic"].activations == held["bf16"].activations
 
 
+@pytest.mark.parametrize("optim", [OptimConfig(), MUON], ids=["adamw", "muon"])
+def test_moments_are_those_that_the_engine_keeps(optim):
+    held = memory.rank_memory(SMALL, LayoutConfig(dp=1), micro_tokens=64, num_micro=1, precision="fp32", optim=optim)
+    engine = made_mesh.engine(SMALL, optim)
+    assert held.optimizer == sum(moment.nbytes for moment in engine._update.moments())
+    names = [name.removeprefix("optim.m.").removeprefix("optim.v.") for name in engine.state_names()]
+    state = sum(math.prod(engine.plan.shapes[name]) for name in names)
+    assert held.checkpoint == 3 * 4 * state, "what is written"
+
+
 def test_gradients_of_one_micro_batch_move_in_where_activations_were():
     def held(num_micro, tokens):
         return memory.rank_memory(SMALL, LayoutConfig(dp=1), micro_tokens=tokens, num_micro=num_micro, precision="fp32")
@@ -160,6 +180,17 @@ def test_gradients_of_one_micro_batch_move_in_where_activations_were():
     assert 0 < few.gradients == 4 * params - few.activations - few.head
     assert many.gradients == 0
     assert two.gradients == 4 * params, "those of the first lie beside the activations of the second"
+
+
+def test_sums_over_replicas_take_room_that_a_checkpoints_files_do_not_leave(monkeypatch):
+    def held(dp):
+        return memory.rank_memory(SMALL, LayoutConfig(dp=dp), micro_tokens=64, num_micro=1, precision="fp32").exchange
+
+    params, _ = memory.rank_params(SMALL, LayoutConfig(dp=1))
+    assert held(2) == 0, "a file of weights and moments, twice, is larger"
+    monkeypatch.setattr(memory, "FILE_BYTES", params)
+    assert held(2) == 4 * params - 2 * params
+    assert held(1) == 0
 
 
 def test_a_checkpoint_beside_the_training_by_hand():
@@ -218,7 +249,7 @@ def test_calibration_predicts_a_step():
 
 def test_time_by_hand(monkeypatch):
     times = calibrate.Calibration(first_layer_s=1.0, layer_s=0.5, tokens=64, optimizer_s=1e-6,
-                                  allreduce_bytes_per_s=1e6, method="")  # fmt: skip
+                                  allreduce_bytes_per_s=1e6, num_ranks=2, method="")  # fmt: skip
     monkeypatch.setattr("fasttrain.estimate.estimate.calibrate", lambda *a, **k: times)
     micro = 1.0 + 3 * 0.5
     params = memory.rank_params(SMALL, LayoutConfig(dp=1))[0]
@@ -229,6 +260,101 @@ def test_time_by_hand(monkeypatch):
     pipe = estimate(SMALL, **RUN, layout=LayoutConfig(pp=2), num_ranks=2)
     held = memory.rank_params(SMALL, LayoutConfig(dp=1, pp=2))[0]
     assert pipe.step_s == pytest.approx((4 + 1) * micro / 2 + 1e-6 * held)
+
+
+def muons_times(monkeypatch, **changes):
+    """A calibration of which each figure can be told from the others."""
+    rates = dict.fromkeys(("32x64", "64x64", "64x192"), RATE)
+    times = {"first_layer_s": 1.0, "layer_s": 0.5, "tokens": 64, "optimizer_s": 1e-6, "norm_s": 1e-7, "num_ranks": 2,
+             "muon_passes_s": 2e-6, "muon_flops_per_s": rates, "allreduce_bytes_per_s": 1e6, "method": ""}  # fmt: skip
+    found = calibrate.Calibration(**times | changes)
+    monkeypatch.setattr("fasttrain.estimate.estimate.calibrate", lambda *a, **k: found)
+
+
+def counted_products(model):
+    """FLOPs of all of Muon's products of a step, counted as they run, and the parameters that are multiplied."""
+    matrices = [p for name, p in Transformer(model).named_parameters() if name.startswith("blocks.") and p.ndim == 2]
+    with FlopCounterMode(display=False) as counter:
+        for p in matrices:
+            orthogonalize(p.detach(), dtype=torch.float32)
+    return counter.get_total_flops(), sum(p.numel() for p in matrices)
+
+
+def test_muons_step_by_hand(monkeypatch):
+    """Every term of it: none can be left out or counted twice."""
+    muons_times(monkeypatch)
+    flops, muons = counted_products(SMALL)
+    params = memory.rank_params(SMALL, LayoutConfig(dp=1))[0]
+    passes = 1e-7 * (3 * params - muons) + 1e-6 * (params - muons) + 2e-6 * muons
+    compute = 1.0 + 3 * 0.5
+    one = estimate(SMALL, **RUN, optim=MUON)
+    assert one.step_s == pytest.approx(4 * compute + passes + flops / RATE)  # a rank by itself has nothing to exchange
+    two = estimate(SMALL, **RUN, optim=MUON, layout=LayoutConfig(dp=2), num_ranks=2)
+    exchange = 4 * params / 1e6 + 4 * muons / 2 / 1e6  # half of the updates are made elsewhere
+    assert two.step_s == pytest.approx(2 * compute + passes + flops / RATE / 2 + exchange)
+    assert sum(two.step_parts.values()) == pytest.approx(two.step_s)
+    assert two.step_parts["Muon's products"] == pytest.approx(flops / RATE / 2)
+    assert "Muon's products" in printed(format_estimate(two))
+    bf16 = estimate(SMALL, **RUN, optim=MUON, layout=LayoutConfig(dp=2), num_ranks=2, precision="bf16")
+    assert two.step_s - bf16.step_s == pytest.approx(2 * muons / 2 / 1e6), "updates travel as products leave them"
+
+
+def test_muon_under_tensor_and_pipeline_parallelism_by_hand(monkeypatch):
+    muons_times(monkeypatch, first_layer_s=0.0, layer_s=0.0, optimizer_s=0.0, norm_s=0.0)
+    flops, muons = counted_products(SMALL)
+    tp = estimate(SMALL, **RUN, optim=MUON, layout=LayoutConfig(tp=2), num_ranks=2)
+    mine = muons / 2
+    exchange = (mine * 4 / 2 + mine * 4 / 2) / 1e6  # updates from the other one, and slices to it
+    assert tp.step_s == pytest.approx(2e-6 * mine + flops / RATE / 2 + exchange)
+    pp = estimate(SMALL, **RUN, optim=MUON, layout=LayoutConfig(pp=2), num_ranks=2)
+    assert pp.step_s == pytest.approx(2e-6 * muons / 2 + flops / RATE / 2), "half of the layers, nothing to exchange"
+
+
+def test_a_shape_counts_at_its_own_rate(monkeypatch):
+    muons_times(monkeypatch)
+    before = estimate(SMALL, **RUN, optim=MUON).step_s
+    muons_times(monkeypatch, muon_flops_per_s={"32x64": RATE, "64x64": RATE, "64x192": RATE / 2})
+    slower = 4 * 3 * 2 * 5 * (2 * 64 * 64 * 192 + 64**3) / RATE  # layers, matrices, FLOPs, steps
+    assert estimate(SMALL, **RUN, optim=MUON).step_s - before == pytest.approx(slower)
+
+
+def test_what_the_calibration_has_loaded_counts_as_the_process(monkeypatch):
+    muons_times(monkeypatch)
+    seen = iter([100, 130, 100, 90, 100])
+    monkeypatch.setattr("fasttrain.estimate.estimate.memory_bytes", lambda device: next(seen))
+    assert [estimate(SMALL, **RUN).memory["process"] for _ in range(2)] == [130, 100]
+    assert estimate(SMALL, **RUN, run_calibration=False).memory["process"] == 100
+
+
+def test_muons_rates_are_measured_here():
+    found = estimate(SMALL, **RUN, optim=MUON)
+    assert found.calibration["muon_flops_per_s"].keys() == {"32x64", "64x64", "64x192"}
+    assert min(found.calibration["muon_flops_per_s"].values()) > 0
+    assert min(found.calibration["muon_passes_s"], found.calibration["norm_s"]) > 0
+    assert "Muon's products" in found.calibration["method"]
+    assert estimate(SMALL, **RUN).calibration["muon_flops_per_s"] == {}
+
+
+def test_a_large_matrix_is_measured_by_a_smaller_one(monkeypatch):
+    seen = []
+    monkeypatch.setattr(calibrate, "MUON_FLOPS", 10 * (2 * 32 * 32 * 96 + 32**3))
+    monkeypatch.setattr(calibrate, "orthogonalize", lambda x, dtype: seen.append((tuple(x.shape), dtype)))
+    estimate(SMALL, **RUN, optim=MUON)
+    assert {shape for shape, _ in seen} == {(32, 64), (32, 32), (32, 96)}
+    assert {dtype for _, dtype in seen} == {torch.float32}
+
+
+def test_a_warm_up_of_batches_counts_in_the_whole_run(monkeypatch):
+    muons_times(monkeypatch, norm_s=0.0, optimizer_s=0.0)
+    warmup = (BatchWarmup(steps=3, global_batch=4), BatchWarmup(steps=4, seq_len=8))
+    found = estimate(SMALL, **RUN, warmup=warmup)
+    assert found.total_tokens == (3 * 4 + 4 * 8 + 3 * 8) * 32
+    shorter = flops_per_token(SMALL, 8) / flops_per_token(SMALL, 32)
+    assert found.step_s == pytest.approx(4 * 2.5)
+    assert found.total_s == pytest.approx((3 * 2 + 4 * 4 * shorter + 3 * 4) * 2.5)
+    assert found.total_flops == pytest.approx(flops_per_token(SMALL, 32) * 32 * (12 + 32 * shorter + 24))
+    cut = estimate(SMALL, **RUN | {"num_steps": 2}, warmup=warmup)
+    assert (cut.total_tokens, cut.total_s) == (2 * 4 * 32, pytest.approx(2 * 2 * 2.5))
 
 
 def test_recomputing_costs_a_forward(monkeypatch):
@@ -242,8 +368,8 @@ def test_recomputing_costs_a_forward(monkeypatch):
 
 
 def test_what_recomputing_costs_is_measured_of_two_layers(monkeypatch):
-    measured = iter([1.0, 0.5, 3.0, 3.8])  # one layer, the optimizer, two layers, two layers recomputed
-    monkeypatch.setattr("fasttrain.estimate.calibrate._median", lambda work, *rest: work() or next(measured))
+    measured = iter([1.0, 0.5, 0.1, 3.0, 3.8])  # one layer, the optimizer, a norm, two layers, two layers recomputed
+    monkeypatch.setattr("fasttrain.estimate.calibrate._median", lambda work, *rest: (work(), next(measured))[1])
     found = estimate(SMALL, **RUN, recompute=2).calibration
     assert (found["first_layer_s"], found["layer_s"]) == (1.0, 2.0)
     assert found["recompute_s"] == pytest.approx(0.4)

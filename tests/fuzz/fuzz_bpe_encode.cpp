@@ -125,7 +125,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   const BpeModelArgs args{token_data.data(), token_offsets.data(), v.pairs.data(), ranks.data(), v.ids.data(),
                           byte_ids.data(), added_data.data(), added_offsets.data(), added_ids.data(), v.tokens.size(), ranks.size(),
                           ranks.size(), added.size(), pattern, ignore_merges, cache_bytes,
-                          choice & 1 ? std::size_t{1} << 16 : 0};  // 0: long pieces go by backtracking at once
+                          choice & 1 ? std::size_t{1} << 16 : 0,  // 0: long pieces go by backtracking at once
+                          choice & 2 ? std::size_t{1} : std::size_t{1} << 12};  // 1: the cache grows from the vocabulary on
   const std::vector<std::uint32_t> wanted_added = find_added(texts, added, static_cast<std::uint32_t>(v.tokens.size()));
   fuzz::Agree<std::vector<std::uint32_t>> plain_answers, added_answers;
   fuzz::each(bpe_encode_impls(), [&](BpeEncodeFn fn) {

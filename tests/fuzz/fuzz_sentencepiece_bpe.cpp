@@ -119,7 +119,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   data.shrink_to_fit();
   const SentencePieceModelArgs args{data.data(), offsets.data(), p.scores.data(), p.kinds.data(),
                                     p.byte_ids.empty() ? nullptr : p.byte_ids.data(), nullptr, nullptr,
-                                    nullptr, 0.0, false, p.texts.size(), 0, 0};
+                                    nullptr, 0.0, false, p.texts.size(), 0, 0,
+                                    std::size_t{1} << (choice & 8 ? 12 : 20), std::size_t{1} << (choice >> 4)};
   bool are_valid = std::all_of(p.texts.begin(), p.texts.end(), is_utf8);
   for (std::size_t n = 0; n < texts.N(); ++n)
     are_valid = are_valid && is_utf8(std::string(texts.data.begin() + texts.offsets[n], texts.data.begin() + texts.offsets[n + 1]));

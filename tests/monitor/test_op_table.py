@@ -114,6 +114,28 @@ def test_an_optimizers_mark_is_part_of_its_span():
     assert row.gbytes == pytest.approx(2.0), "its bytes over all of its time"
 
 
+def test_communication_belongs_to_its_phase_and_stands_in_the_first_line():
+    events = [
+        event("forward", 0, 400, "user_annotation"),
+        event("comm_wait", 100, 50, "user_annotation"),
+        event("comm", 150, 100, "user_annotation"),
+        event("optimizer", 400, 400, "user_annotation"),
+        event("aten::mm", 450, 200, dims=[[100, 100]] * 2, types=["float"] * 2),
+        event("comm_wait", 900, 30, "user_annotation"),
+    ]
+    found = rows(events, 1)
+    times = {(row.name, row.phase): row.seconds for row in found}
+    assert times[("comm_wait", "forward")] == pytest.approx(50e-6)
+    assert times[("comm", "forward")] == pytest.approx(100e-6)
+    assert times[("comm_wait", "outside")] == pytest.approx(30e-6)
+    assert times[("forward", "forward")] == pytest.approx(250e-6)
+    peaks = Peaks(gflops=10, gbytes=4)
+    lines = text(found, step_s=1e-3, peaks=peaks, outside=0.2, unprofiled_s=1e-3, model_flops=1e6).splitlines()
+    assert "forward 40.0%, backward 0.0%, optimizer 40.0%" in lines[0]
+    assert lines[0].endswith("; communication, in these: 18.0%, of it 8.0% waiting for other ranks")
+    assert "0% of the model's formula and 0.0 G of the optimizer's, 10.0 GFLOP/s" in lines[1], "2 M in 200 us"
+
+
 def test_attention_counts_what_documents_leave():
     call = event("fasttrain::attention", 0, 1000, dims=[[2, 8, 6, 16]] * 2, types=["float"] * 2)
     whole, half = (rows([call], 1, attention_share=share)[0] for share in (1.0, 0.5))

@@ -11,3 +11,7 @@ def test_every_layout_equals_one_process(run_job, models):
 
 def test_overlap_changes_no_bit(run_job):
     run_job(2, "overlap")
+
+
+def test_waiting_for_a_rank_is_told_from_moving_bytes(run_job):
+    run_job(2, "waits")

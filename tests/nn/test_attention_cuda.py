@@ -169,9 +169,12 @@ def test_compiles_without_a_break():
 
 @pytest.mark.parametrize("how", KERNELS)
 def test_opcheck(how):
-    (q, k, v, _), ranges = draw("tail of every tile")
+    (q, k, v, dout), ranges = draw("tail of every tile")
     leaves = [x.requires_grad_() for x in (q, k, v)]
     torch.library.opcheck(attention_tensor_op.overload, (*leaves, *ranges, 0.1, KERNELS[how]))
+    given = [x.detach() for x in leaves]
+    results = attention_tensor_op(*given, *ranges, 0.1, KERNELS[how])
+    torch.library.opcheck(attention_tensor_backward_op.overload, (dout, *given, *ranges, *results, 0.1, KERNELS[how]))
 
 
 def test_a_gradient_that_no_kernel_gives_is_refused():

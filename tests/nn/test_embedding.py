@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasttrain.core import backend
+from fasttrain.core import backend, pages
 from fasttrain.nn.embedding import Embedding, embedding
 from fasttrain.nn.embedding_op import embedding_backward_op, embedding_op
 from nn.made_error import assert_same_bits, hold_error, hold_the_same_bits, on_threads, poisoned_memory
@@ -43,6 +43,24 @@ def test_every_implementation_gives_the_bits_of_the_reference(how, dtype, shape,
     ids, tensors = draw(shape, V, C, dtype)
     dweight = embedding_backward_op(tensors["dout"], ids, V, "reference")
     assert_same_bits(run(ids, tensors, how), {"out": tensors["weight"][ids], "dweight": dweight})
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not pages._has_huge_pages(), reason="the system has no huge pages")
+@pytest.mark.parametrize("how", NATIVE)
+def test_a_large_gradient_starts_from_mapped_zeros(how):
+    C = 64
+    V = pages.MAPPED_BYTES // (4 * C) + 1
+    assert pages.mapped_zeros((V, C), torch.float32) is not None
+    ids = torch.tensor([0, V - 1, 5, 0])
+    dout = torch.randn(4, C, generator=torch.Generator().manual_seed(3))
+    with poisoned_memory():
+        dweight = embedding_backward_op(dout, ids, V, how)
+    expected = {0: dout[0] + dout[3], 5: dout[2], V - 1: dout[1]}
+    for v, row in expected.items():
+        assert torch.equal(dweight[v], row)
+        dweight[v] = 0
+    assert not dweight.any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

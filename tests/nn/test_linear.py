@@ -6,7 +6,7 @@ from fasttrain.nn.elementwise import add
 from fasttrain.nn.gelu import gelu
 from fasttrain.nn.linear import Linear, Recipe, linear, project
 from fasttrain.nn.rms_norm import RMSNorm
-from nn.made_error import assert_same_bits, hold_error, poisoned_memory
+from nn.made_error import assert_same_bits, hold_error, hold_the_same_bits, poisoned_memory
 
 SHAPES = [(1, 1), (3, 7), (0, 5), (2, 3, 64), (40, 96)]
 
@@ -70,6 +70,13 @@ def test_strides_broadcasts_and_scratch_change_no_bit(precision):
     wide = {name: x[:1].expand(2, -1, -1) if x.ndim == 3 else x for name, x in tensors.items()}
     again = {name: x.contiguous() for name, x in wide.items()}
     assert_same_bits(run(wide, linear, 2, precision), run(again, linear, 2, precision))
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_same_bits_200_times_under_load(precision):
+    tensors = draw((3, 67, 96), (64, 33), True)
+    hold_the_same_bits(lambda: run(tensors, linear, 2, precision))
 
 
 def kept_bytes(run):

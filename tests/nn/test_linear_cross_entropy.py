@@ -16,7 +16,7 @@ from nn.made_error import assert_same_bits, hold_error, hold_the_same_bits, on_t
 OP = "linear_cross_entropy"
 EVERY = [*backend.implementations(OP), "torch"]
 NATIVE = backend.implementations(OP)[:-1]
-OWN_PRODUCTS = backend.native("logits_product_impls")() if NATIVE else []
+FUSED = backend.native("linear_loss_impls")() if NATIVE else []
 DTYPES = [torch.float32, torch.bfloat16]
 SHAPES = [(0, 4, 7), (1, 1, 1), (3, 0, 5), (5, 3, 70), (70, 33, 131), (64, 48, 1000)]  # N, C, V
 LOSSES = {  # dnll, dz2 for z_loss 1e-2: of a mean, of tokens with weights of their own
@@ -142,9 +142,10 @@ def test_the_same_bits_200_times_under_load(how):
     hold_the_same_bits(lambda: run(tensors, "weighted", how))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("how", EVERY)
-def test_what_is_not_finite_shows_in_its_token(how):
-    t = draw(5, 3, 70, torch.float32)
+def test_what_is_not_finite_shows_in_its_token(how, dtype):
+    t = draw(5, 3, 70, dtype)
     t["x"][0, 1] = math.nan
     got = run(t, "even", how)
     assert got["nll"][0].isnan()
@@ -153,9 +154,10 @@ def test_what_is_not_finite_shows_in_its_token(how):
     assert got["dx"][1:].isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("how", NATIVE)
-def test_large_logits_stay_finite(how):
-    t = draw(70, 33, 131, torch.float32)
+def test_large_logits_stay_finite(how, dtype):
+    t = draw(70, 33, 131, dtype)
     t["x"] *= 1e4
     assert all(x.isfinite().all() for x in run(t, "weighted", how).values())
 
@@ -281,39 +283,73 @@ def test_sums_in_halves_are_fp32_bit_for_bit(how, keep, dtype):
     assert torch.equal(gradient, (expected * torch.tensor(0.3)).bfloat16())
 
 
-@pytest.mark.parametrize("threads", [1, 3, 40])
-@pytest.mark.parametrize("shape", [(1, 1, 1), (13, 200, 97), (517, 64, 515), (258, 131, 1024)])
-@pytest.mark.parametrize("how", OWN_PRODUCTS)
-def test_own_products_are_added_up_in_fp32(how, shape, threads):
-    """Several blocks of tokens and of words, odd ends of each; the same bits for any number of threads."""
+def fused(how, threads, x, weight, targets, dnll, dz2, before):
+    """linear_loss and linear_dweight of one chunk, all that they write poisoned; dweight's sums begin with `before`."""
+    (N, C), V = x.shape, len(weight)
+    nan, bits = math.nan, before.view(torch.int32)
+    nll, z2, factors, dx = (torch.full(shape, nan) for shape in ((N,), (N,), (3, N), (N, C)))
+    dx = dx.bfloat16()
+    exps = torch.full((-(-N // 64), (V + 1) // 2, 64), 0xFFFFFFFF, dtype=torch.uint32)
+    size = backend.native("linear_loss_work")(N, C, weight.dtype != torch.bfloat16, threads)
+    work = torch.full((size,), 0xFFFFFFFF, dtype=torch.uint32)
+    given = [array(t) for t in (x, weight, targets, dnll, dz2)]
+    backend.native("linear_loss")(*given, *(array(t) for t in (nll, z2, factors, exps, dx, work)), 0.0, threads, how)
+    whole, upper, lower = before.clone(), (bits >> 16 & 0xFFFF).to(torch.uint16), (bits & 0xFFFF).to(torch.uint16)
+    for sums, half in ((whole, None), (upper, array(lower))):
+        arrays = (array(t) for t in (exps, factors, x, targets, sums))
+        backend.native("linear_dweight")(*arrays, half, array(work), True, threads, how)
+    assert torch.equal((upper.int() << 16 | lower.int()).view(torch.float32), whole)
+    return {"nll": nll, "z2": z2, "dx": dx, "dweight": whole}
+
+
+@pytest.mark.parametrize("far", [0.0, 25.0, 200.0])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (13, 200, 97), (70, 17, 191), (517, 64, 515), (258, 131, 1024)])
+@pytest.mark.parametrize("how", FUSED)
+def test_fused_errors_are_roundings_of_softmax_and_x(how, shape, far):
+    """By element, against float64: bf16(e), bf16(scale x), bf16(dx) and fp32 sums; nothing of the target's own term.
+
+    `far`: how much one word's logit, for some tokens, is above what the others, and a sample of them, lead to expect.
+    """
     N, C, V = shape
     g = torch.Generator().manual_seed(11)
-    dlogits, x = torch.randn(N, V, generator=g).bfloat16(), torch.randn(N, C, generator=g).bfloat16()
-    weight, before = torch.randn(V, C, generator=g), torch.randn(V, C, generator=g)
-    scratch = torch.full((backend.native("logits_product_work")(C, threads),), 0xFFFFFFFF, dtype=torch.uint32)
-
-    def dweight(number):
-        sums, bits = before.clone(), before.view(torch.int32)
-        upper, lower = (bits >> 16 & 0xFFFF).to(torch.uint16), (bits & 0xFFFF).to(torch.uint16)
-        for sum_, half in ((sums, None), (upper, array(lower))):
-            backend.native("logits_dweight")(
-                array(dlogits), array(x), array(sum_), half, array(scratch), True, number, how
-            )
-        assert torch.equal((upper.int() << 16 | lower.int()).view(torch.float32), sums)
-        return sums
-
-    def dx(number, matrix):
-        out = torch.full((N, C), torch.nan)
-        backend.native("logits_dx")(array(dlogits), array(matrix), array(out), array(scratch), number, how)
-        return out
-
+    x, before = torch.randn(N, C, generator=g).bfloat16(), torch.randn(V, C, generator=g)
+    weight = torch.randn(V, C, generator=g) / C**0.5
+    if far:
+        weight[V // 2 + 1 :: V] = far / C * x[0].float().sign()
+    targets = torch.randint(0, V, (N,), generator=g)
+    targets[2:4] = -100
+    dnll, dz2 = torch.rand(N, generator=g), torch.rand(N, generator=g) * 1e-2
+    got = fused(how, 1, x, weight, targets, dnll, dz2, before)
     cast = weight.bfloat16()
-    near = {"rtol": 0, "atol": 3e-7 * (V + N)}  # a sum of n terms of size 1, roundings of 2^-24 each
-    torch.testing.assert_close(dweight(threads).double(), before.double() + dlogits.double().T @ x.double(), **near)
-    torch.testing.assert_close(dx(threads, cast).double(), dlogits.double() @ cast.double(), **near)
-    assert torch.equal(dx(threads, weight), dx(threads, cast))
-    assert torch.equal(dx(threads, cast), dx(1, cast))
-    assert torch.equal(dweight(threads), dweight(1))
+    for threads, matrix in ((1, cast), (3, cast), (40, weight)):
+        assert_same_bits(fused(how, threads, x, matrix, targets, dnll, dz2, before), got)
+
+    X, matrix, kept = x.double(), cast.double(), (targets >= 0).double()
+    logits = X @ matrix.T
+    lse = logits.logsumexp(1)
+    nll = (lse - logits.gather(1, targets.clamp(min=0)[:, None])[:, 0]) * kept
+    softmax = (logits - lse[:, None]).exp() * ((dnll + 2 * lse * dz2) * kept)[:, None]
+    onehot = F.one_hot(targets.clamp(min=0), V) * (dnll * kept)[:, None]
+    u16, u32 = 2.0**-8, 2.0**-24
+    logit = (C + 4) * u32 * (X.abs() @ matrix.T.abs()).amax(1)  # of each: C products and additions
+    loss = 3 * logit + u32 * (V + 100 + 4 * logits.abs().amax(1))  # and of sums, their logarithm, differences
+    assert ((got["nll"] - nll).abs() <= loss).all()
+    assert ((got["z2"] - lse.square() * kept).abs() <= 3 * (lse.abs() + 1) * loss).all()
+    fp32 = 4 * loss[:, None] + (V + N) * u32
+    dlogits, size = softmax - onehot, softmax.abs() * (u16 + fp32) + onehot * fp32
+    dx = dlogits @ matrix
+    assert ((got["dx"] - dx).abs() <= u16 * dx.abs() + 1.01 * size @ matrix.abs()).all()
+    size = softmax.abs() * (2 * u16 + fp32) + onehot * fp32
+    error = (got["dweight"] - before - dlogits.T @ X).abs()
+    assert (error <= N * u32 * before.abs() + 1.01 * size.T @ X.abs()).all()
+
+
+@pytest.mark.parametrize("how", FUSED)
+def test_an_ignored_token_that_is_not_finite_reaches_nothing(how):
+    t = draw(70, 33, 131, torch.bfloat16)
+    expected = run(t, "weighted", how)
+    t["x"][2] = math.nan
+    assert_same_bits(run(t, "weighted", how), expected)
 
 
 @pytest.mark.parametrize("how", EVERY)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fasttrain.nn.rms_norm import rms_norm, rms_norm_residual
-from fasttrain.nn.rms_norm_cuda import rms_norm_op, rms_norm_residual_op
+from fasttrain.nn.rms_norm_cuda import rms_norm_backward_op, rms_norm_op, rms_norm_residual_op
 from made_card import ON_CARD, to_card
 from nn.made_error import assert_same_bits, hold_error, poisoned_memory
 from nn.test_rms_norm import BF16, DTYPES, F32, draw, run
@@ -82,3 +82,6 @@ def test_opcheck():
     weight = torch.randn(16, device="cuda", requires_grad=True)
     torch.library.opcheck(rms_norm_op.overload, (x, weight, 1e-5, BF16))
     torch.library.opcheck(rms_norm_residual_op.overload, (x, residual, weight, 1e-5, BF16))
+    gradients = torch.randn(5, 16, dtype=BF16, device="cuda"), None
+    kept = x.detach(), weight.detach(), torch.rand(5, device="cuda"), BF16
+    torch.library.opcheck(rms_norm_backward_op.overload, (*gradients, *kept))

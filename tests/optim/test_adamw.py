@@ -9,6 +9,7 @@ from fasttrain.optim import adamw_ref
 from fasttrain.optim.adamw import AdamW, adamw_, decay_groups
 from fasttrain.optim.adamw_torch import adamw_torch_
 from made_card import HAS_CARD
+from nn.made_error import assert_same_bits, poisoned_memory
 
 OP = "adamw"
 SETTINGS = {"lr": 3e-3, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
@@ -110,6 +111,25 @@ def test_expanded_gradients_are_read_as_what_they_are():
     optimizer.step()
     torch.testing.assert_close(p.detach(), torch.full((3, 5), -0.1))
     assert optimizer.state[p]["step"] == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bits_do_not_depend_on_the_gradients_strides_or_scratch(dtype):
+    g = torch.Generator().manual_seed(6)
+    start, grad, row = (torch.randn(shape, generator=g).to(dtype) for shape in ((33, 70), (33, 70), (70,)))
+
+    def step(grad):
+        p = torch.nn.Parameter(start.clone())
+        p.grad = grad
+        optimizer = AdamW([p], lr=0.1, clip_norm=1.0, bf16="stochastic")
+        optimizer.step()
+        return {"p": p.detach(), "m": optimizer.state[p]["exp_avg"], "v": optimizer.state[p]["exp_avg_sq"]}
+
+    first = step(grad)
+    assert_same_bits(step(grad.T.contiguous().T), first)
+    assert_same_bits(step(row.expand(33, 70)), step(row.expand(33, 70).contiguous()))
+    with poisoned_memory():
+        assert_same_bits(step(grad), first)
 
 
 def test_state_survives_a_round_trip():

@@ -11,7 +11,8 @@ import torch
 
 from fasttrain.optim import adamw_ref, muon_ref
 from fasttrain.optim.adamw import adamw_
-from fasttrain.optim.muon import Muon, muon_momentum_, muon_step_
+from fasttrain.optim.muon import Muon, muon_momentum_, muon_step_, orthogonalize
+from nn.made_error import assert_same_bits, hold_the_same_bits, poisoned_memory
 
 OP = "muon"
 SIZES = [0, 1, 7, 17, 63, 129, 4099, 100_003]
@@ -162,6 +163,37 @@ def test_gradients_are_left_alone_or_set_to_0(zero_grad):
     Muon([p]).step(zero_grad=True)
     assert not p.grad.any()
     p.grad += 1  # it is memory of its own
+
+
+def one_step(grad, dtype):
+    p = matrix(dtype=dtype)
+    p.grad = grad
+    optimizer = Muon([p], lr=1e-2, seed=4)
+    optimizer.step()
+    return {"p": p.detach(), "m": optimizer.state[p]["momentum_buffer"]}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bits_do_not_depend_on_the_gradients_strides_or_scratch(dtype):
+    grad, row = matrix(dtype=dtype, seed=2).detach(), matrix((40,), dtype, seed=3).detach()
+    first = one_step(grad, dtype)
+    assert_same_bits(one_step(grad.T.contiguous().T, dtype), first)
+    assert_same_bits(one_step(row.expand(16, 40), dtype), one_step(row.expand(16, 40).contiguous(), dtype))
+    with poisoned_memory():
+        assert_same_bits(one_step(grad, dtype), first)
+
+
+@pytest.mark.once
+def test_the_same_bits_200_times_under_load():
+    given, momentum = arrays(70_001, (True, True)), (draw(70_001), draw(70_001, 38))
+    x = matrix((130, 70)).detach()
+
+    def run():
+        grad, m = with_momentum(*momentum, threads=3)
+        results = {"param": stepped(given, threads=3), "grad": grad, "m": m}
+        return {name: torch.from_numpy(a) for name, a in results.items()} | {"update": orthogonalize(x)}
+
+    hold_the_same_bits(run)
 
 
 def test_a_loaded_state_goes_on_with_the_same_bits_in_bf16():

@@ -141,8 +141,9 @@ def test_state_goes_round_by_global_names():
 MUON = OptimConfig(name="muon", lr=1e-2, weight_decay=0.1, momentum=0.9)
 
 
-def test_one_update_by_muon_is_muon_on_the_blocks_matrices_and_adamw_elsewhere():
-    e, micro = engine(optim=MUON), rows(4, RAGGED)
+@pytest.mark.parametrize("ratio", [1.0, 4.0, 0.25])
+def test_one_update_by_muon_is_muon_on_the_blocks_matrices_and_adamw_elsewhere(ratio):
+    e, micro = engine(optim=MUON.model_copy(update={"embed_lr_ratio": ratio})), rows(4, RAGGED)
     before = {name: p.detach().clone() for name, p in e.stage.named.items()}
     e.forward_backward([micro], step=0)
     norm = e.grad_norm()
@@ -152,7 +153,9 @@ def test_one_update_by_muon_is_muon_on_the_blocks_matrices_and_adamw_elsewhere()
         by_muon = name.startswith("blocks.") and p.ndim == 2
         keys = {"momentum": 0.9, "dtype": torch.float32} if by_muon else {}
         optimizer = (Muon if by_muon else AdamW)([q := torch.nn.Parameter(p)], weight_decay=0.1 * (p.ndim == 2), **keys)
-        optimizer.param_groups[0]["lr"] = 1e-2
+        scale = ratio if name == "embed.weight" else 1.0
+        optimizer.param_groups[0]["lr"] = 1e-2 * scale
+        optimizer.param_groups[0]["weight_decay"] /= scale
         q.grad = grads[name]
         optimizer.step()
         torch.testing.assert_close(e.stage.named[name].detach(), q.detach(), rtol=1e-5, atol=1e-6)

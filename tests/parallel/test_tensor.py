@@ -7,11 +7,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from fasttrain.comm.group import SoloGroup
 from fasttrain.core import pages
+from fasttrain.monitor.spans import Spans
 from fasttrain.nn.loss import token_loss
 from fasttrain.parallel.tensor import RowParallelLinear, VocabParallelEmbedding, vocab_parallel_loss
-from fasttrain.parallel.wire import Clock, Wire
+from fasttrain.parallel.wire import Wire
 
-WIRE = Wire(SoloGroup(), Clock())
+WIRE = Wire(SoloGroup(), Spans())
 
 
 def test_equal_logits_cost_log_v():
@@ -97,7 +98,7 @@ def test_a_bias_is_added_once_after_the_sum():
             return x.mul_(2)
 
     weight, bias = torch.nn.Parameter(torch.eye(3)), torch.nn.Parameter(torch.tensor([10.0, 20.0, 30.0]))
-    linear = RowParallelLinear(weight, bias, Two(SoloGroup(), Clock()))
+    linear = RowParallelLinear(weight, bias, Two(SoloGroup(), Spans()))
     x = torch.tensor([[1.0, 2.0, 3.0]])
     assert linear(x).tolist() == [[12.0, 24.0, 36.0]]
     linear(x).sum().backward()

@@ -161,6 +161,15 @@ def test_damaged_parts_are_named(tmp_path):
     assert "Not evaluated yet" in text
 
 
+def test_the_seconds_of_a_step_are_told(page):
+    text = re.sub(r"<[^>]+>", " ", body(page))
+    assert "the others wait for rank 1 in 75% of steps" in text
+    for name, ms, share in (("outside forward, backward and optimizer", "6.00", "2.40%"),
+                            ("waiting for ranks that came later", "3.00", "1.20%"),
+                            ("own work: batches, totals, guard, metrics", "2.00", "0.80%")):  # fmt: skip
+        assert re.search(rf"{name}\s+{ms}\s+{share}", text), name
+
+
 def test_a_long_run_stays_small(tmp_path):
     short, long = full_run.build(tmp_path / "a", steps=60), full_run.build(tmp_path / "b", steps=6000)
     sizes = [build(r).stat().st_size for r in (short, long)]

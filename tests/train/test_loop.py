@@ -23,7 +23,7 @@ from fasttrain.train.config import TrainConfig
 from fasttrain.train.state import Keeper
 from train import made_run
 
-TIMES = {"step_s", "tokens_per_s", "mfu", "comm_s", "data_s", "outside_s", "memory_bytes"}
+TIMES = {"step_s", "tokens_per_s", "mfu", "comm_s", "comm_wait_s", "data_s", "outside_s", "host_s", "memory_bytes"}
 ASIDE_TIMES = {"checkpoint_s", "evaluation_s"}  # of the steps that have them
 
 

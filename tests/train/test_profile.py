@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from fasttrain.model.cost import flops_per_token
+from fasttrain.model.init import param_shapes
 from fasttrain.monitor.spans import ASIDE
+from fasttrain.optim.config import OptimConfig
+from fasttrain.optim.muon_work import flops, is_muons
 from fasttrain.train.profile import _pairs
 from train import made_run
 from train.test_loop import assert_same
@@ -44,6 +47,19 @@ def test_a_profiled_run_writes_a_trace_and_a_table_and_trains_alike(precision, t
     assert attention == pytest.approx(7 * 2 * model.num_layers * model.num_heads * width * pairs)
     assert 0.5 < table["attention_share"] < 1, "documents are masked"
     assert "fasttrain::attention" in (folder / "table.txt").read_text()
+
+
+def test_a_profile_has_muons_products(tmp_path):
+    folder = made_run.make(tmp_path)
+    made_run.run(folder, profile=2, optim__name="muon")
+    model = made_run.settings()["model"]
+    shapes = [s for n, s in param_shapes(model).items() if is_muons(OptimConfig(name="muon"), n, s)]
+    table = json.loads((folder.train / "profile" / "table.json").read_text())
+    rows = {row["name"]: row for row in table["rows"] if row["phase"] == "optimizer"}
+    products = [rows[name] for name in ("aten::mm", "aten::addmm")]
+    assert sum(row["gflops"] * row["seconds"] * 1e9 for row in products) == pytest.approx(sum(map(flops, shapes)))
+    assert [row["calls"] for row in products] == [5 * len(shapes), 5 * 2 * len(shapes)]
+    assert "of the optimizer's" in (folder.train / "profile" / "table.txt").read_text()
 
 
 def test_a_run_that_ends_early_is_profiled_for_what_it_had(tmp_path):

@@ -29,6 +29,7 @@ _COMMANDS = (
     "export",
     "estimate",
     "report",
+    "bench",
     "audit",
     "tokenizer",
     "classifier",

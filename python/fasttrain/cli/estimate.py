@@ -63,6 +63,8 @@ def estimate_recipe(
         layout=recipe.layout,
         num_ranks=ranks,
         precision=choose_precision(recipe.train.precision, device, group),
+        optim=recipe.optim,
+        warmup=recipe.batch.warmup,
         recompute=every(recipe.train.recompute),
         async_write=recipe.checkpoint.async_write,
         device=str(device),

@@ -86,6 +86,10 @@ class Group(ABC):
         """Start sending; the array is not to be changed until it is complete."""
 
     @abstractmethod
+    def probe(self, src: int, tag: int = 0) -> None:
+        """Return when a message from `src` has come, at least its head; it is still to be received."""
+
+    @abstractmethod
     def recv_(self, array: Array, src: int, tag: int = 0) -> None:
         """Receive into `array`."""
 
@@ -135,6 +139,9 @@ class SoloGroup(Group):
 
     def isend(self, array: Array, dst: int, tag: int = 0) -> Pending:
         raise CommError(f"send: rank {dst} is not in a group of one")
+
+    def probe(self, src: int, tag: int = 0) -> None:
+        raise CommError(f"probe: rank {src} is not in a group of one")
 
     def recv_(self, array: Array, src: int, tag: int = 0) -> None:
         raise CommError(f"receive: rank {src} is not in a group of one")
@@ -196,6 +203,9 @@ class MpiGroup(Group):
 
     def isend(self, array: Array, dst: int, tag: int = 0) -> Pending:
         return _MpiPending(self._comm.Isend(_contiguous(array), dest=dst, tag=tag))
+
+    def probe(self, src: int, tag: int = 0) -> None:
+        self._comm.Probe(source=src, tag=tag)
 
     def recv_(self, array: Array, src: int, tag: int = 0) -> None:
         self._comm.Recv(_contiguous(array), source=src, tag=tag)

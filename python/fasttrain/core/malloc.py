@@ -10,6 +10,14 @@ import sys
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4  # <malloc.h>
 
 
+def give_back() -> None:
+    """Return to the kernel what glibc holds free, where there is glibc: behind work whose holes nothing will fill."""
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(ctypes.c_size_t(0))
+
+
 def keep_pages() -> bool:
     """Tell glibc to serve large blocks from the heap and keep what is freed. Returns False where there is no mallopt.
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch.utils import deterministic
 
-from fasttrain.core import backend
+from fasttrain.core import backend, malloc
 
 ARENA_BYTES = 64 << 10
-MAPPED_BYTES = 32 << 20
+MAPPED_BYTES = 64 << 20  # below, the faults would cost an elementwise op of 32 MB tensors half again its time
 _is_on = os.environ.get("FASTTRAIN_ARENA") != "0"  # where it is off a sanitizer sees where each tensor ends
 
 
@@ -29,18 +29,10 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str
     num_bytes = math.prod(shape) * dtype.itemsize
     if num_bytes < ARENA_BYTES or not _is_on or torch.device(device).type != "cpu":
         return torch.empty(shape, dtype=dtype, device=device)
-    memory: torch.Tensor | None = None
-    if num_bytes < MAPPED_BYTES:
-        block = backend.native("arena_empty")(num_bytes)
-        memory = None if block is None else torch.from_numpy(block)
-    elif _has_huge_pages():
-        backend.native("arena_trim")(num_bytes)
-        mapping = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        mapping.madvise(mmap.MADV_HUGEPAGE)
-        memory = torch.frombuffer(mapping, dtype=torch.uint8)
-    if memory is None:
-        return torch.empty(shape, dtype=dtype)
-    tensor = memory.view(dtype).view(shape)
+    tensor = mapped_zeros(shape, dtype)
+    if tensor is None:
+        block = backend.native("arena_empty")(num_bytes) if num_bytes < MAPPED_BYTES else None
+        tensor = torch.empty(shape, dtype=dtype) if block is None else torch.from_numpy(block).view(dtype).view(shape)
     if torch.are_deterministic_algorithms_enabled() and deterministic.fill_uninitialized_memory:  # type: ignore[attr-defined]
         tensor.fill_(math.nan if dtype.is_floating_point else torch.iinfo(dtype).max)  # as torch does
     return tensor
@@ -58,9 +50,31 @@ def empty_like(x: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(x) if x.nbytes < ARENA_BYTES else new_empty(x, x.shape)  # the first is the faster one
 
 
+def mapped_zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor | None:
+    """Zeros that no pass has written: a mapping of its own, which the system fills where it is touched.
+
+    None below MAPPED_BYTES, on a card, and where `empty` makes no mappings.
+    """
+    num_bytes = math.prod(shape) * dtype.itemsize
+    if num_bytes < MAPPED_BYTES or not _is_on or torch.device(device).type != "cpu" or not _has_huge_pages():
+        return None
+    backend.native("arena_trim")(num_bytes)
+    mapping = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    mapping.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(mapping, dtype=torch.uint8).view(dtype).view(shape)
+
+
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor:
     """`empty`, filled with 0."""
-    return empty(shape, dtype, device).zero_()
+    tensor = mapped_zeros(shape, dtype, device)
+    return empty(shape, dtype, device).zero_() if tensor is None else tensor
+
+
+def give_back() -> None:
+    """Return to the system what the arena and the heap hold free, for whoever has done with work of other shapes."""
+    if _is_on and backend.is_native():
+        backend.native("arena_trim")(1 << 62)
+    malloc.give_back()
 
 
 @contextmanager

@@ -1,9 +1,6 @@
 """What a run will cost, before it is spent: parameters, FLOPs, memory of a rank, time, money, KV cache.
 
-step_s = (m + pp - 1) * micro_s / (tp * pp) + optimizer_s * parameters of a rank + gradient bytes / all-reduce rate
-
-m micro-batches a data-parallel rank, the rate measured over the ranks that calibrate; tensor- and pipeline-parallel
-traffic is not counted, and nothing is taken to overlap.
+What a step's seconds are made of is in step_time.py, a rank's bytes in memory.py.
 """
 
 import statistics
@@ -14,17 +11,22 @@ from typing import Any
 
 import torch
 
+from fasttrain.batch.config import BatchWarmup
 from fasttrain.comm.group import Group, SoloGroup
 from fasttrain.comm.mesh import LayoutConfig
+from fasttrain.core import pages
 from fasttrain.core.errors import ConfigError
 from fasttrain.core.precision import DTYPES, Precision
 from fasttrain.estimate.calibrate import Calibration, calibrate
-from fasttrain.estimate.memory import FP32, Memory, rank_memory, rank_params
+from fasttrain.estimate.memory import Memory, rank_memory
+from fasttrain.estimate.step_time import Work, stretches
 from fasttrain.formats import atomic
 from fasttrain.formats.run_folder import RunFolder
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import FLOPS_FORMULA, flops_per_token, num_params
 from fasttrain.monitor.throughput import memory_bytes
+from fasttrain.optim.config import OptimConfig
+from fasttrain.optim.muon import muon_dtype
 
 FILE = "estimate.json"
 
@@ -45,7 +47,8 @@ class Estimate:
     memory: dict[str, int]  # bytes of the fullest rank, by part
     kv_cache: dict[str, int]  # bytes a token of context in 16 bits: this model, and with all heads or one
     contexts: list[dict[str, float]]  # what longer sequences cost
-    step_s: float | None = None  # None without a calibration
+    step_s: float | None = None  # behind a warm-up of batches; None without a calibration
+    step_parts: dict[str, float] = field(default_factory=dict)  # seconds by what they go into; they sum to step_s
     tokens_per_s: float | None = None
     total_s: float | None = None
     price: float | None = None  # of the whole run, in the currency of price_per_rank_hour
@@ -66,6 +69,8 @@ def estimate(
     layout: LayoutConfig | None = None,
     num_ranks: int = 1,
     precision: Precision = "fp32",
+    optim: OptimConfig | None = None,
+    warmup: Sequence[BatchWarmup] = (),
     recompute: int = 0,
     async_write: bool = True,
     device: str = "cpu",
@@ -80,6 +85,8 @@ def estimate(
         seq_len: tokens of a sequence (T).
         batch_rows: sequences of a global batch, over all ranks.
         micro_rows: sequences of one forward pass of one rank.
+        optim: AdamW when None.
+        warmup: stretches of smaller batches or shorter sequences, which the whole run's figures count.
         recompute: every how many blocks one is computed again in backward; 0: none.
         async_write: whether training goes on while a checkpoint is written.
         layout, num_ranks: of the run that is estimated, which need not be the one that estimates.
@@ -95,34 +102,43 @@ def estimate(
             f"batch: {batch_rows} sequences of a global batch must be a multiple of layout.dp * micro-batch = "
             f"{mesh.dp} * {micro_rows}"
         )
-    num_micro = batch_rows // (mesh.dp * micro_rows)
-    tokens_per_step = batch_rows * seq_len
-    flops = flops_per_token(model, seq_len)
+    num_micro, tokens_per_step = batch_rows // (mesh.dp * micro_rows), batch_rows * seq_len
+    optim = optim or OptimConfig()
     process = _process_bytes(torch.device(device), precision)  # before the calibration makes a model
-    step_s = None
+    parts = stretches(num_steps, batch_rows, seq_len, warmup)
+    step_s: float | None = None
+    total_s: float | None = None
+    step_parts: dict[str, float] = {}
     found: Calibration | None = None
     if run_calibration:
         found = calibrate(model, seq_len=seq_len, micro_rows=micro_rows, precision=precision, device=device,
-                          recompute=recompute > 0, world=world or SoloGroup())  # fmt: skip
-        step_s = _step_s(model, mesh, found, num_micro, micro_rows * seq_len, recompute)
-    total_s = None if step_s is None else step_s * num_steps
+                          optim=optim, recompute=recompute > 0, world=world or SoloGroup())  # fmt: skip
+        if device == "cpu":  # what its products have loaded stays; what its models took is given back
+            process = max(process, memory_bytes(torch.device(device)))
+        work = Work(model=model, layout=mesh, optim=optim, seq_len=seq_len, micro_rows=micro_rows, recompute=recompute,
+                    product_bytes=muon_dtype(precision).itemsize)  # fmt: skip
+        step_parts = work.parts(found, parts[-1])
+        step_s = sum(step_parts.values())
+        total_s = sum(part.steps * work.step_s(found, part) for part in parts)
     priced = total_s is not None and price_per_rank_hour is not None
     memory = rank_memory(model, mesh, micro_tokens=micro_rows * seq_len, num_micro=num_micro, precision=precision,
-                         recompute=recompute, async_write=async_write, process=process, device=device)  # fmt: skip
+                         recompute=recompute, async_write=async_write, optim=optim, process=process,
+                         device=device)  # fmt: skip
     return Estimate(
         params=asdict(num_params(model)),
         flops_formula=FLOPS_FORMULA,
-        flops_per_token=flops,
+        flops_per_token=flops_per_token(model, seq_len),
         tokens_per_step=tokens_per_step,
         num_steps=num_steps,
-        total_tokens=num_steps * tokens_per_step,
-        total_flops=float(flops) * num_steps * tokens_per_step,
+        total_tokens=sum(part.steps * part.rows for part in parts) * seq_len,
+        total_flops=float(sum(p.steps * p.rows * seq_len * flops_per_token(model, p.piece_len) for p in parts)),
         layout={"dp": mesh.dp, "tp": mesh.tp, "pp": mesh.pp},
         precision=precision,
         memory=memory.to_dict(),
         kv_cache=kv_cache(model),
         contexts=contexts(model, [seq_len * k for k in (1, 2, 4, 8, 16)], precision, recompute),
         step_s=step_s,
+        step_parts=step_parts,
         tokens_per_s=None if step_s is None else tokens_per_step / step_s,
         total_s=total_s,
         price=(total_s or 0.0) / 3600 * num_ranks * (price_per_rank_hour or 0.0) if priced else None,
@@ -181,7 +197,8 @@ def error(found: Estimate, step_s: Sequence[float], memory_bytes: float | None =
     out: dict[str, dict[str, float]] = {}
     if found.step_s is not None and step_s:
         out["step_s"] = _compare(found.step_s, statistics.median(step_s))
-        out["total_s"] = _compare(found.step_s * len(step_s), sum(step_s))
+        whole = found.total_s or found.step_s * found.num_steps
+        out["total_s"] = _compare(whole * len(step_s) / found.num_steps, sum(step_s))
     if memory_bytes:
         out["memory_bytes"] = _compare(float(found.memory["total"]), memory_bytes)
     return out
@@ -189,6 +206,7 @@ def error(found: Estimate, step_s: Sequence[float], memory_bytes: float | None =
 
 def _process_bytes(device: torch.device, precision: Precision) -> int:
     """What a process holds that has computed, without a model: kernels, autograd."""
+    pages.give_back()  # of the data stages before
     x = torch.ones(256, 256, dtype=DTYPES[precision], device=device, requires_grad=True)
     torch.mm(x, x).sum().backward()  # type: ignore[no-untyped-call]
     return memory_bytes(device)
@@ -196,17 +214,6 @@ def _process_bytes(device: torch.device, precision: Precision) -> int:
 
 def _compare(predicted: float, measured: float) -> dict[str, float]:
     return {"predicted": predicted, "measured": measured, "error": predicted / measured - 1 if measured else 0.0}
-
-
-def _step_s(
-    model: ModelConfig, mesh: LayoutConfig, found: Calibration, num_micro: int, micro_tokens: int, recompute: int
-) -> float:
-    compute = found.micro_s(model.num_layers, micro_tokens, recompute) * (num_micro + mesh.pp - 1) / (mesh.tp * mesh.pp)
-    params, _ = rank_params(model, mesh)
-    seconds = compute + found.optimizer_s * params
-    if mesh.dp > 1 and found.allreduce_bytes_per_s:
-        seconds += params * FP32 / found.allreduce_bytes_per_s
-    return seconds
 
 
 __all__ = ["Estimate", "Memory", "contexts", "error", "estimate", "kv_cache", "load", "save"]

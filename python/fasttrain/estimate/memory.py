@@ -1,7 +1,8 @@
 """Memory of one rank, by closed form: what each rank of a layout holds at its fullest moment.
 
-weights, m, v               4 bytes each a parameter of the rank (nothing is sharded over dp; Muon keeps no v of blocks'
-                            matrices, which is not taken off). bf16_stochastic: matrix weights take 2 bytes
+weights, m, v               4 bytes each a parameter of the rank (nothing is sharded over dp); Muon keeps no v of
+                            blocks' matrices. bf16_stochastic: matrix weights take 2 bytes. What a matrix takes while
+                            Muon makes it orthogonal lies where activations were
 gradients                   4 bytes a parameter, which have memory from backward to the optimizer's step: with one
                             micro-batch a step they move in where its activations were, and only what finds no room
                             there counts
@@ -15,11 +16,15 @@ activations                 a token and layer, w = 4 bytes in fp32, else 2: 8 C 
                             the first stage). A layer that is recomputed keeps 4 C (its input), and all of one such
                             layer is there while backward is in it
 process                     what Python, torch and MPI hold before a model is made, measured in this process behind a
-                            first product and its gradient, which load kernels
+                            first product and its gradient, which load kernels, and on a CPU again behind the
+                            calibration, which loads the others
 checkpoint                  while one is written beside the training (async_write), a copy of weights and both moments,
                             and a file of them at a time, of at most FILE_BYTES, twice (safetensors makes it in its own
                             memory and in Python's); else a file's tensors and it twice. Counted as if no page that
                             activations left were free for it, which is so when training goes on
+exchange                    where dp > 1, 4 bytes a parameter: MPI sums each bucket in a buffer as large, and all of
+                            them are under way at the end of backward. They lie where the files of a checkpoint do, so
+                            that only what finds no room there counts
 head                        12 C a token: input and output of the last norm, in half precision their copy, and a
                             gradient; and with the fused loss (CPU, tp = 1, fp32 and bf16) a chunk of logits, a tile of
                             the weight's gradient (bf16) and 4 V C, that gradient (bf16_stochastic: 2 V C more);
@@ -36,6 +41,7 @@ from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import block_vectors, num_ffn_matrices
 from fasttrain.nn.linear_cross_entropy_op import LOGITS_BYTES
 from fasttrain.nn.linear_cross_entropy_products import TILE_BYTES
+from fasttrain.optim.config import OptimConfig
 
 FP32 = 4
 
@@ -49,6 +55,7 @@ class Memory:
     optimizer: int
     activations: int
     head: int
+    exchange: int
     checkpoint: int
     process: int
 
@@ -64,15 +71,27 @@ class Memory:
 
 def rank_params(model: ModelConfig, layout: LayoutConfig) -> tuple[int, int]:
     """(parameters, of which matrix weights) of the rank that holds the most."""
-    C, D, tp, pp = model.dim, model.D, layout.tp, layout.pp
-    layers = -(-model.num_layers // pp)
-    matrices = (C * D * (2 * model.num_heads + 2 * model.Hkv) + num_ffn_matrices(model) * C * model.F) // tp
+    C, tp, pp = model.dim, layout.tp, layout.pp
+    layers, matrices = _layers(model, layout)
     table = -(-model.vocab_size // tp) * C
     tables = table * (1 if model.tied_embeddings or pp > 1 else 2)
     if model.positions == "learned":
         tables += model.max_seq_len * C
     norm = C * (2 if model.norm == "layer" else 1)
     return layers * (matrices + block_vectors(model)) + tables + norm, layers * matrices + tables
+
+
+def muon_params(model: ModelConfig, layout: LayoutConfig, optim: OptimConfig) -> int:
+    """Those of them that Muon updates: matrices of blocks."""
+    layers, matrices = _layers(model, layout)
+    return layers * matrices if optim.name == "muon" else 0
+
+
+def _layers(model: ModelConfig, layout: LayoutConfig) -> tuple[int, int]:
+    """(layers of the rank that holds the most, parameters of a layer's matrices there)."""
+    C, D = model.dim, model.D
+    matrices = C * D * (2 * model.num_heads + 2 * model.Hkv) + num_ffn_matrices(model) * C * model.F
+    return -(-model.num_layers // layout.pp), matrices // layout.tp
 
 
 def activation_bytes(model: ModelConfig, tokens: int, precision: str, tp: int = 1) -> int:
@@ -133,6 +152,7 @@ def rank_memory(
     precision: str,
     recompute: int = 0,
     async_write: bool = True,
+    optim: OptimConfig | None = None,
     process: int = 0,
     device: str = "cpu",
 ) -> Memory:
@@ -141,6 +161,7 @@ def rank_memory(
     Args:
         recompute: every how many layers one is computed again in backward; 0: none.
         async_write: whether training goes on while a checkpoint is written.
+        optim: AdamW when None.
     """
     params, matrices = rank_params(model, layout)
     layers = -(-model.num_layers // layout.pp)
@@ -152,12 +173,14 @@ def rank_memory(
     activations = in_flight * kept + (layer if again else 0)
     room = activations + head if num_micro == 1 else 0
     weights = FP32 * params - (2 * matrices if precision == "bf16_stochastic" else 0)
+    moments = FP32 * (2 * params - muon_params(model, layout, optim or OptimConfig()))
     return Memory(
         weights=weights,
         gradients=max(0, FP32 * params - room),
-        optimizer=2 * FP32 * params,
+        optimizer=moments,
         activations=activations,
         head=head,
-        checkpoint=checkpoint_bytes(weights, 2 * FP32 * params, async_write=async_write),
+        exchange=max(0, FP32 * params - 2 * min(weights + moments, FILE_BYTES)) if layout.dp > 1 else 0,
+        checkpoint=checkpoint_bytes(weights, moments, async_write=async_write),
         process=process,
     )

@@ -21,7 +21,8 @@ def format_estimate(found: Estimate) -> RenderableType:
             f"{k} {gigabytes(v)}" for k, v in found.memory.items() if k != "total")),
     ]  # fmt: skip
     if found.step_s is not None and found.tokens_per_s is not None and found.total_s is not None:
-        lines.append(("step", f"{found.step_s:.3f} s, {found.tokens_per_s:,.0f} tokens/s"))
+        parts = ", ".join(f"{name} {seconds:.3f}" for name, seconds in found.step_parts.items() if seconds)
+        lines.append(("step", f"{found.step_s:.3f} s, {found.tokens_per_s:,.0f} tokens/s: {parts}"))
         lines.append(("whole run", f"{found.total_s / 3600:.2f} hours"))
         lines.append(("method", str(found.calibration.get("method", ""))))
     else:

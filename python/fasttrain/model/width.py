@@ -34,6 +34,11 @@ def is_hidden(name: str) -> bool:
     return _HIDDEN.fullmatch(name) is not None
 
 
+def is_embedding(name: str) -> bool:
+    """Whether a parameter is an embedding: its gradient touches few rows. A tied output matrix is one."""
+    return name in ("embed.weight", "positions.weight")
+
+
 def lr_scale(config: ModelConfig, name: str) -> float:
     """What the learning rate of a parameter is multiplied by; its decay is divided by it."""
     return 1.0 / width_ratio(config) if is_hidden(name) else 1.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fasttrain.monitor.op_cost import cost, is_counted
-from fasttrain.monitor.spans import ASIDE, COMPUTE
+from fasttrain.monitor.spans import ASIDE, COMM, COMPUTE, WAITING
 
 SMALL_CALL_S = 1e-4  # a call as short as this is mostly dispatch: 10 to 20 us of Python and torch an op
 SHOWN = 0.002  # of a step
@@ -17,7 +17,7 @@ class Row:
 
     name: str
     phase: str
-    """Span that it ran in: forward, backward, optimizer, or outside of the three."""
+    """Span that it ran in: forward, backward, optimizer, or outside of the three; communication is in the same."""
     calls: float
     """A step."""
     seconds: float
@@ -108,8 +108,8 @@ def _add(events: Sequence[Mapping[str, Any]], sums: dict[tuple[str, str], _Sum],
             sums[outer].seconds -= seconds
         key = outer
         if name:
-            is_span = event.get("cat") == "user_annotation"
-            key = (name, (name if name in COMPUTE else "outside") if is_span else outer[1])
+            is_phase = event.get("cat") == "user_annotation" and name not in COMM
+            key = (name, (name if name in COMPUTE else "outside") if is_phase else outer[1])
         entry = sums.setdefault(key, _Sum())
         entry.seconds += seconds
         if name:
@@ -156,12 +156,20 @@ def text(
     shown = [row for row in found if row.seconds >= SHOWN * step_s]
     phases = {phase: sum(row.seconds for row in found if row.phase == phase) / step_s for phase in COMPUTE}
     flops = sum(row.gflops * row.seconds for row in found)
+    products = [row for row in found if row.phase == "optimizer" and row.gflops]
+    extra = sum(row.gflops * row.seconds for row in products)
     lines = [
         f"step {step_s * 1e3:.1f} ms, {unprofiled_s * 1e3:.1f} without the profiler: "
         + ", ".join(f"{phase} {share:.1%}" for phase, share in phases.items())
-        + f"; outside forward, backward and optimizer: {outside:.1%}",
-        f"FLOPs of these ops: {flops:,.1f} G a step, {flops * 1e9 / model_flops:.0%} of the model's formula; at "
-        f"{unprofiled_s * 1e3:.1f} ms {flops / unprofiled_s:,.1f} GFLOP/s",
+        + f"; outside forward, backward and optimizer: {outside:.1%}"
+        + _communication(found, step_s),
+        f"FLOPs of these ops: {flops:,.1f} G a step, {(flops - extra) * 1e9 / model_flops:.0%} of the model's formula"
+        + (
+            f" and {extra:,.1f} G of the optimizer's, {extra / sum(p.seconds for p in products):,.1f} GFLOP/s"
+            if extra
+            else ""
+        )
+        + f"; at {unprofiled_s * 1e3:.1f} ms {flops / unprofiled_s:,.1f} GFLOP/s",
         f"peak, measured here: {peaks.gflops:.1f} GFLOP/s (matrix product), {peaks.gbytes:.1f} GB/s (copy, both ways)",
         f"{'op':<36} {'in':<9} {'calls':>6} {'ms':>8} {'% step':>7} {'GFLOP/s':>8} {'GB/s':>7} {'% peak':>7}  bound by",
     ]
@@ -169,6 +177,12 @@ def text(
     rest = step_s - sum(row.seconds for row in shown)
     lines.append(f"{'others, and outside of all':<36} {'':<9} {'':>6} {rest * 1e3:>8.2f} {rest / step_s:>7.1%}")
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _communication(found: Sequence[Row], step_s: float) -> str:
+    """What part of a step it is, wherever it lies; nothing on one rank."""
+    waited, all_ = (sum(row.seconds for row in found if row.name in names) / step_s for names in ((WAITING,), COMM))
+    return f"; communication, in these: {all_:.1%}, of it {waited:.1%} waiting for other ranks" if all_ else ""
 
 
 def _line(row: Row, step_s: float, part: float, by: str) -> str:

@@ -75,7 +75,7 @@ def measured_copy(device: torch.device, *, num_bytes: int = 256 << 20, seconds: 
 
 
 def memory_bytes(device: torch.device) -> int:
-    """What this rank holds: resident memory of the process, or the card's peak allocation."""
+    """What this rank holds now: resident memory of the process, or the card's peak allocation."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return int(psutil.Process(os.getpid()).memory_info().rss)

@@ -1,7 +1,8 @@
 """An embedding as torch operators with fake kernels and a gradient, so that torch.compile sees through them.
 
 The forward pass is torch's, which copies rows; the gradient is native: sums in fp32 in the order of tokens, each row of
-dweight written once. (torch adds in the weight's dtype, behind a pass of zeros.)
+dweight written once: where it is a mapping, zeros come with its pages. (torch adds in the weight's dtype, behind a pass
+of zeros.)
 """
 
 from typing import Any
@@ -38,10 +39,12 @@ def embedding_backward_op(dout: Tensor, ids: Tensor, num_words: int, impl: str) 
         raise IndexError(f"embedding: ids must lie in [0, {num_words}), got {int(index.min())} to {int(index.max())}")
     if impl == "reference":
         return embedding_ref.embedding_backward(rows, index, num_words)
-    dweight = pages.empty((num_words, rows.shape[1]), rows.dtype)
+    shape = num_words, rows.shape[1]
+    zeros = pages.mapped_zeros(shape, rows.dtype)
+    dweight = pages.empty(shape, rows.dtype) if zeros is None else zeros
     scratch = index.new_empty(index.numel()), index.new_empty(num_words + 1)
     arrays = (array(x) for x in (rows, index, dweight, *scratch))
-    backend.native("embedding_backward")(*arrays, torch.get_num_threads(), impl)
+    backend.native("embedding_backward")(*arrays, zeros is not None, torch.get_num_threads(), impl)
     return dweight
 
 

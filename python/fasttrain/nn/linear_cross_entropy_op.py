@@ -1,16 +1,18 @@
 """Native linear + cross-entropy as torch operators with fake kernels and a gradient.
 
-Tokens go through in chunks whose logits take LOGITS_BYTES. A chunk's logits become its loss and, in place, the gradient
-of nll + z_loss z2, which is multiplied into dx and dweight at once: no logits are kept or made a second time. Backward
+Tokens go through in chunks of LOGITS_BYTES: of exponentials in bf16 on a CPU that multiplies it, where logits are in no
+memory (linear_cross_entropy_fused.py); else of logits, which become loss and, in place, the gradient of nll + z_loss z2
+(linear_cross_entropy_products.py). Both make dx and dweight at once: nothing is kept or made a second time. Backward
 only scales, when every token's gradient is the same multiple (a mean, a sum, an exact accumulation); other gradients
 are computed anew, exactly. Outside torch.compile it scales in place and gives the tensors away, to hold one dweight and
 not two: a second backward through the same loss (`retain_graph`) computes its gradients anew.
 
-Memory beyond x, weight and their gradients, each in its own dtype: a chunk's logits, a tile of words where a weight is
-cast, and the lower halves of the sums where dweight is bf16, for which chunks are shorter (EXTRA_BYTES).
+Memory beyond x, weight and their gradients, each in its own dtype: a chunk; the lower halves of the sums where dweight
+is bf16, for which chunks are shorter (EXTRA_BYTES); a tile of words or, fused, x of a chunk, its dx in fp32 and a block
+of words.
 
-The bits do not depend on the number of threads where those of torch's products do not: in bf16 (oneDNN); in fp32 (MKL)
-they do.
+The bits do not depend on the number of threads where those of torch's products do not: in bf16 (oneDNN, and fused);
+in fp32 (MKL) they do.
 """
 
 from typing import Any
@@ -21,12 +23,13 @@ from torch import Tensor
 from fasttrain.core import backend, pages
 from fasttrain.core.operator import operator
 from fasttrain.nn.arrays import array
+from fasttrain.nn.linear_cross_entropy_fused import GROUP, is_fused, run_fused
 from fasttrain.nn.linear_cross_entropy_products import Products, finish, new_sums, slices
 from fasttrain.nn.loss import IGNORED
 
-LOGITS_BYTES = 32 << 20  # with more, products are no faster
+LOGITS_BYTES = 32 << 20  # of a chunk; with more, products are no faster
 FEWEST_BYTES = 12 << 20  # with fewer, the weight is read and packed for too few tokens
-EXTRA_BYTES = 60 << 20  # of logits and lower halves, where that leaves logits FEWEST_BYTES
+EXTRA_BYTES = 63 << 20  # of a chunk and lower halves, where that leaves the chunk FEWEST_BYTES
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -50,7 +53,7 @@ def linear_cross_entropy_op(
     """
     outputs = _outputs(x, weight, grad_x, grad_weight)
     check_targets(targets, len(weight))
-    _run(x, weight, targets, None, outputs, grad_x, grad_weight, z_loss, impl)
+    _run(x, weight, targets, None, outputs, z_loss, impl)
     return outputs
 
 
@@ -121,7 +124,7 @@ def _change(
     if not _is_multiple(dnll[kept], dz2[kept], scale, z_loss):
         scale, losses = 1.0, (torch.empty_like(dnll), torch.empty_like(dnll))
         outputs = (*losses, dx, dweight, lower)
-        _run(x, weight, targets, (dnll, dz2), outputs, dx.numel() > 0, dweight.numel() > 0, z_loss, impl)
+        _run(x, weight, targets, (dnll, dz2), outputs, z_loss, impl)
     if scale != 1.0:
         dx.mul_(scale)
     finish(dweight, lower, scale, impl)
@@ -148,14 +151,32 @@ def _run(
     targets: Tensor,
     factors: tuple[Tensor, Tensor] | None,
     outputs: Outputs,
-    grad_x: bool,
-    grad_weight: bool,
+    z_loss: float,
+    impl: str,
+) -> None:
+    *_, dweight, lower = outputs
+    if len(x) == 0:
+        dweight.zero_()
+        lower.zero_()
+    elif is_fused(x.dtype, impl):
+        run_fused(x, weight, targets, factors, outputs, z_loss, max(GROUP, _chunk_rows(x, weight, lower, GROUP)), impl)
+    else:
+        _run_products(x, weight, targets, factors, outputs, z_loss, impl)
+
+
+def _run_products(
+    x: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    factors: tuple[Tensor, Tensor] | None,
+    outputs: Outputs,
     z_loss: float,
     impl: str,
 ) -> None:
     nll, z2, dx, dweight, lower = outputs
+    grad_x, grad_weight = len(dx) > 0, len(dweight) > 0
     halves = lower if dweight.dtype == torch.bfloat16 else None
-    buffer = pages.empty((_chunk_rows(x, weight, lower), len(weight)), x.dtype)
+    buffer = pages.empty((_chunk_rows(x, weight, lower, 32), len(weight)), x.dtype)
     products = Products(x, weight, impl)
     for rows in slices(len(x), len(buffer)):
         chunk, logits = x[rows], buffer[: rows.stop - rows.start]
@@ -176,15 +197,12 @@ def _run(
             products.dx(logits, dx[rows])
         if grad_weight:
             products.add_dweight(logits, chunk, dweight, halves, keep=rows.start > 0)
-    if len(x) == 0:
-        dweight.zero_()
-        lower.zero_()
 
 
-def _chunk_rows(x: Tensor, weight: Tensor, lower: Tensor) -> int:
+def _chunk_rows(x: Tensor, weight: Tensor, lower: Tensor, step: int) -> int:
     room = max(FEWEST_BYTES, EXTRA_BYTES - lower.nbytes)
     rows = min(LOGITS_BYTES, room) // (len(weight) * x.element_size())
-    return max(1, min(len(x), rows if rows < 32 else rows // 32 * 32))
+    return max(1, min(len(x), rows if rows < step else rows // step * step))
 
 
 def _outputs(x: Tensor, weight: Tensor, grad_x: bool, grad_weight: bool) -> Outputs:
@@ -205,7 +223,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
 def _made_again(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of sum(nll + z_loss z2), for another backward than the first."""
     outputs = _outputs(x, weight, ctx.grad_x, ctx.grad_weight)
-    _run(x, weight, targets, None, outputs, ctx.grad_x, ctx.grad_weight, ctx.z_loss, ctx.impl)
+    _run(x, weight, targets, None, outputs, ctx.z_loss, ctx.impl)
     return outputs[2:]
 
 

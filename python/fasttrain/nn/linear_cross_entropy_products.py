@@ -1,4 +1,4 @@
-"""The three matrix products of linear + cross-entropy, for a chunk of tokens at a time.
+"""The three matrix products of linear + cross-entropy by torch, for a chunk of tokens at a time.
 
     logits (N,V) = x weight^T          dx (N,C) = dlogits weight          dweight (V,C) += dlogits^T x
 
@@ -6,8 +6,7 @@ Products run in x's dtype. A weight of another dtype (autocast: fp32 under bf16)
 is cast when it is multiplied. dweight is added up in fp32. Where its own dtype is bf16, the upper 16 bits of each sum
 lie in the gradient and the lower 16 beside it, until `finish` rounds them: exact sums, and no second array of fp32.
 
-On a CPU that multiplies bf16 the last two are fasttrain's own (linear_cross_entropy_product.h): fp32 from the first
-product to the last sum. Elsewhere they are torch's, whose bf16 results are rounded once a chunk, or once a tile.
+Products in bf16 are rounded once a chunk, or once a tile, before they are added up.
 """
 
 from collections.abc import Iterator
@@ -28,13 +27,9 @@ class Products:
         """x (.., C) names the dtype of the products; weight (V, C); impl: a native name of linear_cross_entropy."""
         self._weight, self._impl, self._threads = weight, impl, torch.get_num_threads()
         C, self._is_bf16 = weight.shape[1], x.dtype == torch.bfloat16
-        self._is_native = self._is_bf16 and impl in backend.native("logits_product_impls")()
         self._is_cast = weight.dtype != x.dtype
         height = min(len(weight), max(1, TILE_BYTES // max(1, C * x.element_size())))
-        needs_tile = self._is_cast or (self._is_bf16 and not self._is_native)
-        self._tile = pages.new_empty(x, (height if needs_tile else 0, C))
-        work = backend.native("logits_product_work")(C, self._threads) if self._is_native else 0
-        self._work = torch.empty(work, dtype=torch.uint32)
+        self._tile = pages.new_empty(x, (height if self._is_cast or self._is_bf16 else 0, C))
 
     def logits(self, chunk: Tensor, out: Tensor) -> None:
         """out (N,V) = chunk weight^T."""
@@ -46,28 +41,19 @@ class Products:
 
     def dx(self, dlogits: Tensor, out: Tensor) -> None:
         """out (N,C) = dlogits weight."""
-        if not self._is_cast and not self._is_native:
+        if not self._is_cast:
             torch.mm(dlogits, self._weight, out=out)
             return
         sums = torch.empty_like(out, dtype=torch.float32) if self._is_bf16 else out
-        if self._is_native:
-            arrays = (array(t) for t in (dlogits, self._weight, sums, self._work))
-            backend.native("logits_dx")(*arrays, self._threads, self._impl)
-        else:
-            part = torch.empty_like(out)
-            for words in slices(len(self._weight), len(self._tile)):
-                torch.mm(dlogits[:, words], self._words(words), out=part)
-                self._accumulate(part, sums, None, words.start > 0)
+        part = torch.empty_like(out)
+        for words in slices(len(self._weight), len(self._tile)):
+            torch.mm(dlogits[:, words], self._words(words), out=part)
+            self._accumulate(part, sums, None, words.start > 0)
         if self._is_bf16:
             out.copy_(sums)
 
     def add_dweight(self, dlogits: Tensor, chunk: Tensor, sums: Tensor, lower: Tensor | None, keep: bool) -> None:
         """sums (V,C) = or (keep) += dlogits^T chunk; lower (V,C): the lower halves where sums hold the upper ones."""
-        if self._is_native:
-            halves = None if lower is None else array(lower)
-            arrays = (array(dlogits), array(chunk), array(sums), halves, array(self._work))
-            backend.native("logits_dweight")(*arrays, keep, self._threads, self._impl)
-            return
         if not self._is_bf16 and lower is None:
             torch.addmm(sums, dlogits.t(), chunk, beta=1 if keep else 0, out=sums)
             return

@@ -13,28 +13,30 @@ class OptimConfig(Settings):
 
     name: Literal["adamw", "muon"] = "adamw"
     """What updates the matrices of blocks; embeddings, the output matrix and norm weights are always AdamW's."""
-    lr: float = Field(3e-4, gt=0.0)
+    lr: float = Field(default=3e-4, gt=0.0)
     """Highest learning rate, reached at the end of the warm-up."""
-    min_lr_ratio: float = Field(0.1, ge=0.0, le=1.0)
+    embed_lr_ratio: float = Field(default=1.0, gt=0.0)
+    """Learning rate of embeddings (a tied output matrix is one) as a part of lr; rate times decay stays lr's."""
+    min_lr_ratio: float = Field(default=0.1, ge=0.0, le=1.0)
     """Learning rate at the last step, as a part of lr."""
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
     """Steps over which the rate rises in a straight line from lr / warmup_steps to lr."""
     schedule: Literal["cosine", "linear", "wsd", "inverse_sqrt", "constant"] = "cosine"
     """Shape after the warm-up; wsd stays at lr and falls in a straight line at the end; inverse_sqrt falls as
     sqrt(warmup_steps / step), and not below lr * min_lr_ratio."""
-    decay_fraction: float = Field(0.2, gt=0.0, le=1.0)
+    decay_fraction: float = Field(default=0.2, gt=0.0, le=1.0)
     """Part of all steps over which wsd decays; 1 for a branch that only decays (train.init_optimizer)."""
-    decay_steps: int = Field(0, ge=0)
+    decay_steps: int = Field(default=0, ge=0)
     """Steps over which wsd decays, instead of decay_fraction; 0: decay_fraction counts."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay of the gradient's running mean and of its square's."""
-    eps: float = Field(1e-8, gt=0.0)
+    eps: float = Field(default=1e-8, gt=0.0)
     """Added to the root of the running square (OLMo 2: 1e-8, steadier than 1e-5)."""
-    momentum: float = Field(0.95, ge=0.0, lt=1.0)
+    momentum: float = Field(default=0.95, ge=0.0, lt=1.0)
     """Muon's; its updates have AdamW's size, so that lr and weight_decay mean the same under both (Moonlight)."""
-    weight_decay: float = Field(0.1, ge=0.0)
+    weight_decay: float = Field(default=0.1, ge=0.0)
     """Decoupled decay of matrices, embeddings included; norm weights are not decayed."""
-    clip_norm: float = Field(1.0, ge=0.0)
+    clip_norm: float = Field(default=1.0, ge=0.0)
     """Largest global gradient norm; larger gradients are scaled down to it; 0: no clipping."""
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fasttrain.core import backend, check, cuda
+from fasttrain.core.precision import Precision
 from fasttrain.optim import adamw_ref, muon_ref
 from fasttrain.optim.adamw_cuda import clip_cuda
 from fasttrain.optim.clip import global_norm, torch_threads
@@ -93,6 +94,11 @@ def muon_step_(
     if param_half:
         random = adamw_ref.random_halves(len(param), offset, seed, step, stream, width, pitch)
         param[...] = adamw_ref.stochastic(exact, random)
+
+
+def muon_dtype(precision: Precision) -> torch.dtype:
+    """What a run multiplies its updates in: bf16 is enough (Jordan 2024), also where the model's products are fp16."""
+    return torch.float32 if precision == "fp32" else torch.bfloat16
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ Flat layout, from the end of the model to its start, because that is the order i
 
     [ matrices, last layer first | vectors (norms), last layer first ]      decayed | not decayed by AdamW
 
-Where parameters learn at several rates (muP), matrices of one rate lie together, the lowest rate first.
+Where parameters learn at several rates (muP, embeddings), matrices of one rate lie together, the lowest rate first.
 
 Matrices that are bf16 stay so, in a buffer of their own, and have no fp32 form; vectors are fp32 always (they are few,
 and a norm's weight near 1 would walk at random in steps of 2^-8, many times those of AdamW).
@@ -224,6 +224,7 @@ class BucketReducer:
         if self.wire.size > 1:
             while len(self._started) < len(self.flat.buckets):
                 self._start_next()
+            self.wire.meet()  # until then the sums wait for the last rank, and not for bytes
             for reducing in self._started:
                 reducing.wait()
         self._started = []

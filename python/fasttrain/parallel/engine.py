@@ -14,11 +14,12 @@ from fasttrain.checkpoint.store import EMA
 from fasttrain.comm.mesh import Mesh
 from fasttrain.core.precision import Precision
 from fasttrain.model.config import ModelConfig
-from fasttrain.model.width import lr_scale
+from fasttrain.model.width import is_embedding, lr_scale
 from fasttrain.monitor.spans import Spans
 from fasttrain.nn.dropout import DropoutKey
 from fasttrain.optim.clip import clip_coefficient, tensor_sum_squares, tensor_sums_squares
 from fasttrain.optim.config import OptimConfig
+from fasttrain.optim.muon_work import is_muons
 from fasttrain.parallel import pipeline
 from fasttrain.parallel.data import ALONE_BUCKET_BYTES, BUCKET_BYTES, BucketReducer, FlatParameters
 from fasttrain.parallel.graph import Graphs
@@ -26,8 +27,9 @@ from fasttrain.parallel.loss_scale import make_scaler
 from fasttrain.parallel.plan import Plan
 from fasttrain.parallel.stage import MicroBatch, Stage
 from fasttrain.parallel.sums import Sums, Totals
-from fasttrain.parallel.update import Update, is_muons
-from fasttrain.parallel.wire import Clock, Wire
+from fasttrain.parallel.timed import timed_mesh
+from fasttrain.parallel.update import Update
+from fasttrain.parallel.wire import Wire
 
 _TIED = 3  # message tag
 
@@ -63,22 +65,23 @@ class Engine:
             cuda_graph: whether micro-batches become CUDA graphs where that can be (graph.py); the same bits.
         Raises: ConfigError: the model cannot be cut so.
         """
-        self.config, self.mesh, self.optim, self.seed = config, mesh, optim, seed
+        self.spans = Spans()
+        self.mesh = mesh = timed_mesh(mesh, self.spans)
+        self.config, self.optim, self.seed = config, optim, seed
         self.num_sources = num_sources
         self.device = device or torch.device("cpu")
-        self.clock, self.spans = Clock(), Spans()
-        self._tp, self._dp, self._pp = (Wire(group, self.clock) for group in (mesh.tp, mesh.dp, mesh.pp))
+        self._tp, self._dp, self._pp = (Wire(group, self.spans) for group in (mesh.tp, mesh.dp, mesh.pp))
         self.plan = Plan(config, mesh)
         self.stage = Stage(self.plan, wire=self._tp, device=self.device, precision=precision, recompute=recompute)
         self.scaler = make_scaler(precision)
         self.flat = FlatParameters(
             self.stage.named.items(),
             self.device,
-            lr_scale=lambda name: lr_scale(config, name),
+            lr_scale=lambda name: lr_scale(config, name) * (optim.embed_lr_ratio if is_embedding(name) else 1.0),
             bucket_bytes=bucket_bytes or (BUCKET_BYTES if mesh.dp.size > 1 else ALONE_BUCKET_BYTES),
         )
         self._reducer = BucketReducer(self.flat, self._dp, overlap=overlap)
-        self._update = Update(self.flat, optim, plan=self.plan, precision=precision, seed=seed, clock=self.clock)
+        self._update = Update(self.flat, optim, plan=self.plan, precision=precision, seed=seed, spans=self.spans)
         self.stage.draw(seed)  # last: what it needs meanwhile is not held between buffers that stay
         can_graph = cuda_graph and self.device.type == "cuda" and mesh.world.size == 1 and not config.dropout
         self._graphs = Graphs(self.flat) if can_graph else None
@@ -98,8 +101,7 @@ class Engine:
         """
         self.flat.drop_grads()
         local = sum(int(m.is_target().sum()) for m in micro_batches)
-        with self.clock.running():
-            num_tokens = int(self.mesh.dp.reduce(local))
+        num_tokens = int(self.mesh.dp.reduce(local))
         scale = self.scaler.scale / max(num_tokens, 1)
         totals = Totals(self.num_sources)
 
@@ -128,7 +130,7 @@ class Engine:
             totals.fetch()
         with self.spans("totals"):
             totals.add_up()
-        return self._reduce(totals)
+        return totals.reduce(self.mesh.world)
 
     def _forward(self, micro: MicroBatch, x: torch.Tensor | None = None, step: int = 0) -> torch.Tensor:
         key = DropoutKey(seed=self.seed, step=step, rows=micro.rows) if self.config.dropout else None
@@ -162,10 +164,9 @@ class Engine:
                 counted += square
             else:
                 others += square
-        with self.clock.running():
-            total = np.array([counted if math.isfinite(others) else math.nan])
-            self.mesh.tp.allreduce_(total)
-            self.mesh.pp.allreduce_(total)
+        total = np.array([counted if math.isfinite(others) else math.nan])
+        self.mesh.tp.allreduce_(total)
+        self.mesh.pp.allreduce_(total)
         return math.sqrt(total[0]) / self.scaler.scale if math.isfinite(total[0]) else float(total[0])
 
     def has_finite_moments(self) -> bool:
@@ -227,12 +228,8 @@ class Engine:
             return y
 
         pipeline.run(micro_batches, self._pp, boundary=self.stage.boundary, forward=forward)
-        return self._reduce(totals)
-
-    def _reduce(self, totals: Totals) -> Sums:
         totals.add_up()
-        with self.clock.running():
-            return totals.reduce(self.mesh.world)
+        return totals.reduce(self.mesh.world)
 
     # ---- state by global names
 

@@ -16,28 +16,9 @@ import torch
 from torch import Tensor
 
 from fasttrain.optim.muon import Muon, orthogonalize
+from fasttrain.optim.muon_work import assign
 from fasttrain.parallel.plan import Cut, Plan
 from fasttrain.parallel.wire import Sending, Wire
-
-
-def flops(shape: tuple[int, ...]) -> int:
-    """Multiply-adds of one step of Newton-Schulz."""
-    small, large = sorted(shape)
-    return 2 * small**2 * large + small**3
-
-
-def assign(shapes: Sequence[tuple[int, ...]], size: int) -> list[list[int]]:
-    """Which matrices each of `size` ranks makes orthogonal, the dearest first: a pure function of the shapes.
-
-    The dearest that is left goes to the rank that has the least (Graham 1969: at most 4/3 of the best there is).
-    """
-    owned: list[list[int]] = [[] for _ in range(size)]
-    work = [0] * size
-    for i in sorted(range(len(shapes)), key=lambda i: (-flops(shapes[i]), i)):
-        rank = work.index(min(work))
-        owned[rank].append(i)
-        work[rank] += flops(shapes[i])
-    return owned
 
 
 class SharedMuon(Muon):

@@ -14,17 +14,15 @@ from torch import nn
 from fasttrain.core import pages
 from fasttrain.core.errors import ConfigError
 from fasttrain.core.precision import Precision
+from fasttrain.monitor.spans import Spans
 from fasttrain.optim.adamw import AdamW
 from fasttrain.optim.config import OptimConfig
+from fasttrain.optim.muon import muon_dtype
+from fasttrain.optim.muon_work import is_muons
 from fasttrain.parallel.data import FlatParameters
 from fasttrain.parallel.muon import SharedMuon
 from fasttrain.parallel.plan import Plan
-from fasttrain.parallel.wire import Clock, Wire
-
-
-def is_muons(optim: OptimConfig, name: str, shape: tuple[int, ...]) -> bool:
-    """Whether Muon updates a parameter: then it has momentum (`optim.m.*`) and no mean square (`optim.v.*`)."""
-    return optim.name == "muon" and name.startswith("blocks.") and len(shape) == 2
+from fasttrain.parallel.wire import Wire
 
 
 class Update:
@@ -38,13 +36,15 @@ class Update:
         plan: Plan,
         precision: Precision,
         seed: int = 0,
-        clock: Clock | None = None,
+        spans: Spans | None = None,
     ) -> None:
-        """Args: seed: of stochastic rounding. clock: counts what Muon waits for other ranks.
+        """Args: seed: of stochastic rounding. spans: count what Muon exchanges with other ranks.
 
         Raises ConfigError: Muon under width transfer.
         """
-        if optim.name == "muon" and any(group.lr_scale != 1.0 for group in flat.groups):
+        matrices = [n for n, span in flat.spans.items() if is_muons(optim, n, span.shape)]
+        scaled = [group.part for group in flat.groups if group.lr_scale != 1.0]
+        if any(part.start <= flat.spans[n].start < part.stop for n in matrices for part in scaled):
             raise ConfigError(
                 "optim.name: the rates of model.mup_base_dim are AdamW's, muon's scale with width is another; leave "
                 'model.mup_base_dim out or set optim.name = "adamw"'
@@ -52,10 +52,9 @@ class Update:
         self._flat, self._plan, self._seed = flat, plan, seed
         self.m = pages.zeros((flat.size,), torch.float32, flat.device)
         self._v: list[tuple[int, torch.Tensor]] = []  # where each piece starts in the flat buffer
-        matrices = [n for n, span in flat.spans.items() if is_muons(optim, n, span.shape)]
         self._optimizers: list[AdamW | SharedMuon] = [self._make_adamw(optim)]
         if matrices:
-            wire = Wire(plan.mesh.stage, clock or Clock())
+            wire = Wire(plan.mesh.stage, spans or Spans())
             self._optimizers.append(self._make_muon(matrices, optim, precision, wire))
 
     def _pieces(self, optim: OptimConfig) -> list[tuple[int, int, dict[str, Any]]]:
@@ -111,7 +110,7 @@ class Update:
             lr=optim.lr,
             momentum=optim.momentum,
             weight_decay=optim.weight_decay,
-            dtype=torch.float32 if precision == "fp32" else torch.bfloat16,
+            dtype=muon_dtype(precision),
             seed=self._seed,
         )
         for group, name in zip(groups, names):

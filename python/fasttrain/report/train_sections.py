@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from fasttrain.report.figures import Figures
 from fasttrain.report.gather import RunData
 from fasttrain.report.html import Html, any_data, cell, duration, join, number, pairs, table, tag, words
@@ -108,14 +110,17 @@ def training(data: RunData, figures: Figures) -> Html | None:
         ("tokens_per_s", "Throughput, tokens a second", "tokens/s"),
         ("mfu", "Model FLOPs utilisation (MFU)", "part of the peak"),
         ("memory_bytes", "Memory of a rank, bytes", "bytes"),
-        ("comm_s", "Exposed communication, seconds a step", "s"),
     ]
     drawn = [
         figures.lines(title, {name: curves.curve(name)}, y=y, from_zero=True)
         for name, title, y in small
         if len(curves.curve(name)[0]) > 0
     ]
+    exposed = {"communication": curves.curve("comm_s"), "of it waiting for other ranks": curves.curve("comm_wait_s")}
+    if curves.curve("comm_s")[0]:
+        drawn.append(figures.lines("Exposed communication, seconds a step", exposed, y="s", from_zero=True))
     parts.append(tag("div", *drawn, class_="two"))
+    parts.append(_seconds(curves))
     formula = curves.start.get("mfu_formula")
     if formula:
         parts.append(tag("p", _mfu(curves, str(formula)), class_="note"))
@@ -133,6 +138,33 @@ def _packing(packing: dict[str, dict[str, float]]) -> Html:
     ]
     head = ("source", "sequences an epoch", "padding", "documents cut", "tokens without their document's beginning")
     return table(head, rows, caption="Packing", numbers=(1, 2, 3, 4))
+
+
+_SECONDS = (
+    ("step_s", "a step"),
+    ("outside_s", "outside forward, backward and optimizer"),
+    ("host_s", "… of that, own work: batches, totals, guard, metrics"),
+    ("data_s", "… … of that, waiting for the batch"),
+    ("comm_s", "communication, wherever it lies"),
+    ("comm_wait_s", "… of that, waiting for ranks that came later"),
+)
+
+
+def _seconds(curves: Curves) -> Html:
+    """Where a step's seconds go: medians, and whom the ranks wait for."""
+    steps = curves.columns.get("step_s")
+    if steps is None or "outside_s" not in curves.columns:
+        return Html("")
+    rows = [[name, f"{1e3 * np.nanmedian(column):.2f}", f"{np.nanmedian(column / steps):.2%}"]
+            for key, name in _SECONDS if (column := curves.columns.get(key)) is not None]  # fmt: skip
+    caption = "Where a step's seconds go on rank 0 (medians)"
+    slowest = curves.columns.get("slowest_rank")
+    if slowest is not None:
+        ranks, counts = np.unique(slowest[np.isfinite(slowest)], return_counts=True)
+        caption += (
+            f"; the others wait for rank {ranks[counts.argmax()]:.0f} in {counts.max() / counts.sum():.0%} of steps"
+        )
+    return table(("", "ms", "of the step"), rows, caption=caption, numbers=(1, 2))
 
 
 def _mfu(curves: Curves, formula: str) -> str:

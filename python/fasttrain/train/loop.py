@@ -27,8 +27,8 @@ from fasttrain.model.config import ModelConfig
 from fasttrain.model.cost import flops_per_token
 from fasttrain.model.recompute import every
 from fasttrain.monitor.guard import Decision, Guard, GuardConfig
-from fasttrain.monitor.spans import ASIDE, outside
-from fasttrain.monitor.throughput import memory_bytes
+from fasttrain.monitor.memory import PeakMemory
+from fasttrain.monitor.spans import ASIDE, WAITING, shares
 from fasttrain.optim.config import OptimConfig, learning_rate
 from fasttrain.parallel.engine import Engine
 from fasttrain.parallel.sums import Sums
@@ -128,6 +128,7 @@ class Loop:
         self.setup, self.device, self.precision, self.stop = setup, device, precision, stop
         self.world, self.train, self.num_steps = setup.world, setup.train, setup.num_steps
         check_layout(setup.model, setup.batch, setup.layout, setup.world.size)
+        self.memory = PeakMemory(device)
         self.mesh = build_mesh(setup.world, setup.layout)
         self.order = setup.open_order()
         probe = open_shards(setup.folder.shards / "probe")
@@ -145,6 +146,7 @@ class Loop:
             recompute=every(setup.train.recompute),
             cuda_graph=setup.train.cuda_graph == "auto" and not setup.profile,
         )
+        self.world = self.engine.mesh.world  # the same ranks, and what is waited for them is counted
         self.guard = Guard(setup.guard)
         self.state = State()
         self.keeper = Keeper(setup.folder.checkpoints, setup.checkpoint, setup.world, identity=self._identity())
@@ -252,7 +254,6 @@ class Loop:
 
     def _step(self, feed: Prefetch[Rows], bar: Progress) -> bool:
         """Do one step, or go back to a checkpoint; return False when some rank was asked to stop."""
-        self.engine.clock.take()  # of evaluations
         state, spans = self.state, self.engine.spans
         index = self._batch_of(state.step)
         with spans("data"):
@@ -307,7 +308,8 @@ class Loop:
         state, sums = self.state, found.sums
         num_tokens = sums.num_tokens if sums else 0
         flops = flops_per_token(self.setup.model, self.setup.batch.piece_len(index))
-        memory = int(self.world.reduce(memory_bytes(self.device), "max"))
+        mine = [self.memory.look(), self.engine.spans.of(WAITING)]
+        memory, waited = self.world.allgather_array(np.array(mine, np.float64)).T
         seconds = self.engine.spans.take()
         rates = self.journal.throughput.step(num_tokens, flops, aside_s=sum(seconds.get(name, 0.0) for name in ASIDE))
         state.tokens += num_tokens
@@ -318,10 +320,8 @@ class Loop:
             "grad_norm": found.norm,
             "lr": lr,
             **rates,
-            "comm_s": self.engine.clock.take(),
-            "data_s": seconds.get("data", 0.0),
-            "outside_s": outside(seconds, rates["step_s"]),
-            "memory_bytes": memory,
+            **shares(seconds, rates["step_s"], waited),
+            "memory_bytes": int(memory.max()),
             "epochs": {name: round(times, 6) for name, times in self.order.epochs(index + 1).items()},
             "guard": word,
             "batch": index,

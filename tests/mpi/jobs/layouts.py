@@ -96,7 +96,7 @@ class Run:
     def __init__(self, group, layout, model, noise=None):
         mesh = build_mesh(group, LayoutConfig(dp=layout[0], tp=layout[1], pp=layout[2]))
         recompute = 2 if model == "tied" and group.size > 1 else 0
-        optim = ADAMW.model_copy(update={"name": "muon"}) if model.startswith("muon") else ADAMW
+        optim = ADAMW.model_copy(update={"name": "muon", "embed_lr_ratio": 2.0}) if model.startswith("muon") else ADAMW
         precision = "bf16_stochastic" if model.endswith("stochastic") else "fp32"
         keys = {"seed": 11, "num_sources": S, "precision": precision}
         engine = Engine(MODELS[model], mesh, optim, bucket_bytes=4000, recompute=recompute, **keys)

@@ -11,8 +11,8 @@ import torch
 from fasttrain.comm.group import SoloGroup, world
 from fasttrain.comm.mesh import LayoutConfig, build_mesh
 from fasttrain.optim.config import OptimConfig
+from fasttrain.optim.muon_work import is_muons
 from fasttrain.parallel.engine import Engine
-from fasttrain.parallel.update import is_muons
 from fasttrain.parallel.wire import Wire
 from parallel.made_mesh import SMALL
 

@@ -4,7 +4,9 @@ import math
 import os
 import signal
 import sys
+import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -176,6 +178,28 @@ def check_batch_on_one_rank(name, **layout):
     assert [line["batch"] for line in steps(folder)] == [*range(5), *range(6, 13)]
 
 
+def check_slow_rank(name, **layout):
+    """The last rank takes longer than the others: their lines tell that they wait, and for whom."""
+    folder, forward_backward = make(name), Engine.forward_backward
+
+    def slow(self, micro_batches, *, step):
+        if EVERYONE.rank == LAST:
+            time.sleep(0.2)
+        return forward_backward(self, micro_batches, step=step)
+
+    Engine.forward_backward = slow
+    made_run.run(folder, EVERYONE, train__eval_every=0, **layout)
+    Engine.forward_backward = forward_backward
+    lines = steps(folder)
+    assert sum(line["slowest_rank"] == LAST for line in lines) > 0.7 * len(lines)
+    assert median(line["comm_wait_s"] for line in lines) >= 0.18
+    assert median(line["comm_s"] - line["comm_wait_s"] for line in lines) < 0.1
+    assert median(line["host_s"] for line in lines) < 0.1, "waiting is not this rank's own work"
+    for line in lines:
+        assert line["comm_wait_s"] <= min(line["comm_s"], line["comm_wait_max_s"])
+        assert line["host_s"] <= line["outside_s"] <= line["step_s"]
+
+
 if __name__ == "__main__":
     expected = check_same_layout("data", **DATA)
     check_same_layout("tensor", **TENSOR)
@@ -189,3 +213,4 @@ if __name__ == "__main__":
     check_moments_on_one_rank("moments-data", expected, **DATA)
     check_moments_on_one_rank("moments-pipe", pipe, **PIPE)
     check_batch_on_one_rank("batch-data", **DATA)
+    check_slow_rank("slow-data", **DATA)
