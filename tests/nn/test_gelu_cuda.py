@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fasttrain.nn.gelu import gelu
-from fasttrain.nn.gelu_cuda import gelu_op
+from fasttrain.nn.gelu_cuda import gelu_backward_op, gelu_op
 from made_card import ON_CARD, to_card
 from nn.made_error import assert_same_bits, hold_error, poisoned_memory
 from nn.test_gelu import DTYPES, SHAPES, draw, run, terms
@@ -48,4 +48,6 @@ def test_the_ends(dtype):
 
 
 def test_opcheck():
-    torch.library.opcheck(gelu_op.overload, (torch.randn(3, 5, device="cuda", requires_grad=True),))
+    x = torch.randn(3, 5, device="cuda", requires_grad=True)
+    torch.library.opcheck(gelu_op.overload, (x,))
+    torch.library.opcheck(gelu_backward_op.overload, (torch.randn(3, 5, device="cuda"), x.detach()))

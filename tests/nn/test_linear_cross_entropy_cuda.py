@@ -5,7 +5,7 @@ import torch
 
 from fasttrain.nn import linear_cross_entropy_cuda as op
 from fasttrain.nn.linear_cross_entropy import linear_cross_entropy, linear_token_loss
-from made_card import ON_CARD, to_card
+from made_card import ON_CARD, nobody_waits, to_card
 from nn.made_error import assert_same_bits, hold_error, poisoned_memory
 from nn.test_linear_cross_entropy import DTYPES, LOSSES, SHAPES, draw, run, terms
 
@@ -187,12 +187,8 @@ def test_a_promise_spares_the_waits_and_changes_no_bit(dtype, z_loss):
         return torch.autograd.grad((nll.sum() + z_loss * z2.sum()) * factor, leaves)
 
     expected = gradients(False)
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with nobody_waits():
         got = gradients(True)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     for a, b in zip(got, expected, strict=True):
         assert torch.equal(a, b)
         assert a.any()

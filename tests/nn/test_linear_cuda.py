@@ -79,7 +79,7 @@ def test_gradients_that_lie_side_by_side_are_multiplied_where_they_are(shape):
     found = []
     for dys in (apart, both.chunk(2, -1), swapped.chunk(2, -1)[::-1], (gap[..., :64], gap[..., 128:])):
         ys = linear(x, weights, [None, None])
-        with torch.profiler.profile() as profile:
+        with torch.profiler.profile(acc_events=True) as profile:
             found.append(torch.autograd.grad(ys, [x, *weights], dys))
         copies = sum(event.count for event in profile.key_averages() if event.key == "aten::cat")
         assert copies == (0 if dys[0].data_ptr() == both.data_ptr() else 1)
@@ -102,7 +102,7 @@ def test_a_copy_in_bf16_is_made_once_and_kept():
             ys = linear(x, weights, [None, None])
         assert ((torch.bfloat16, (128, 96)) in kept) == (copies > 0)
         both = torch.randn(40, 128, device="cuda", dtype=torch.bfloat16)
-        with torch.profiler.profile() as profile:
+        with torch.profiler.profile(acc_events=True) as profile:
             torch.autograd.grad(ys, [x, *weights], both.chunk(2, -1))
         made = sum(event.count for event in profile.key_averages() if event.key == "aten::copy_")
         assert made == (0 if copies else 4), "stacked for dx, and each gradient out of the stacked one"

@@ -4,7 +4,7 @@ import torch
 
 from fasttrain.optim.muon import Muon, muon_step_, orthogonalize
 from fasttrain.optim.muon_cuda import muon_step_cuda_
-from made_card import ON_CARD
+from made_card import ON_CARD, nobody_waits
 from optim.test_muon_passes import STEP, arrays, by_halves
 
 pytestmark = ON_CARD
@@ -69,16 +69,12 @@ def test_products_are_as_near_to_exact_as_the_cpus(shape, dtype):
     assert not orthogonalize(torch.zeros(shape, device="cuda"), dtype=dtype).any()
 
 
-@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_nobody_waits_for_the_card():
     p = torch.nn.Parameter(torch.randn(33, 70, device="cuda"))
     p.grad, optimizer = torch.randn_like(p), Muon([p])
     optimizer.step()  # kernels are loaded
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with nobody_waits():
         optimizer.step(grad_scale=0.5, zero_grad=True)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,8 @@ def _are_cut(parts: Sequence[Tensor], shape: tuple[int, int]) -> bool:
     memory, at = parts[0].untyped_storage().data_ptr(), parts[0].storage_offset()
     for part in parts:
         is_next = part.storage_offset() == at and part.untyped_storage().data_ptr() == memory
-        if not is_next or part.stride() != (shape[1], 1) or part.dtype != parts[0].dtype:
+        is_next = is_next and part.stride(1) == 1 and (shape[0] == 1 or part.stride(0) == shape[1])
+        if not is_next or part.dtype != parts[0].dtype:
             return False
         at += part.shape[1]
     return True

@@ -131,7 +131,7 @@ def _run(
 ) -> None:
     nll, z2, dx, sums = outputs
     matrix, V = weight.to(x.dtype), len(weight)
-    buffer = x.new_empty((_chunk_rows(x, V), _pitch(V)))
+    buffer = x.new_empty((_chunk_rows(x, V), pitch(V)))
     is_bf16, wants_gradient = x.dtype == torch.bfloat16, bool(dx.numel() or sums.numel())
     native = backend.native("linear_cross_entropy_cuda")
     for rows in slices(len(x), len(buffer)):
@@ -154,13 +154,14 @@ def _run(
         sums.zero_()
 
 
-def _pitch(V: int) -> int:
+def pitch(V: int) -> int:
+    """Values from one row of logits to the next."""
     return -(-V // _PITCH) * _PITCH
 
 
 def _chunk_rows(x: Tensor, V: int) -> int:
     """Tokens of a chunk: even chunks, of whole tiles of the products where they are that long."""
-    tile, most = 128, max(1, LOGITS_BYTES // (_pitch(V) * x.element_size()))
+    tile, most = 128, max(1, LOGITS_BYTES // (pitch(V) * x.element_size()))
     most = most // tile * tile or most
     even = -(-len(x) // max(1, -(-len(x) // most)))
     return max(1, min(len(x), even if most < tile else -(-even // tile) * tile))

@@ -10,6 +10,7 @@ Whole-network capture, as torch describes it (docs.pytorch.org/docs/stable/notes
 does it for a whole iteration; here the optimizer stays outside, because the guard decides in front of it.
 """
 
+import gc
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -76,6 +77,9 @@ class Graphs:
                 return None
             captured = self._capture(micro, scale, forward, descend)
             if captured is None:
+                # What is left of the passes holds nodes that add gradients up in the capture's stream: each later
+                # backward would take those again, and wait for that stream.
+                gc.collect()
                 return None
             self._captured[kind] = captured
         if held.arrived != captured.before.arrived:
@@ -117,7 +121,7 @@ class Graphs:
             for p in self._flat.parameters.values():
                 p.grad = None
             self._is_off = True
-            cause = error.__context__ or error
+            cause = str(error.__context__ or error)  # words alone: the frames of an error that a log keeps hold y
             log.warning("train: steps go on without a CUDA graph, for one could not be captured: %s", cause)
             return None
         after = self._flat.held()
