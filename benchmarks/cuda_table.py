@@ -20,11 +20,15 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fasttrain.dedup.sketch_cuda import sketch_cuda
+from fasttrain.nn import linear_cross_entropy_cuda
 from fasttrain.nn.attention_cuda import attention_tensor_op
+from fasttrain.nn.gelu import gelu
+from fasttrain.nn.linear_cross_entropy import linear_cross_entropy
 from fasttrain.nn.rms_norm import rms_norm_residual
+from fasttrain.nn.rope import positions, rope, rope_tables
 from fasttrain.nn.segments import key_ranges
 from fasttrain.nn.swiglu import swiglu
-from fasttrain.optim.adamw_cuda import adamw_cuda_, clip_cuda
+from fasttrain.optim.adamw_cuda import adamw_cuda_, clip_cuda, sum_squares_cuda
 
 ROWS = []
 COPY = [0.0]
@@ -128,6 +132,92 @@ def gated():
     compare_and_time(f"SwiGLU {{}} {N} bf16", calls, leaves, [dout], (3, 5), N * 2 / 1e9)
 
 
+def torch_gelu(x):
+    return F.gelu(x, approximate="tanh")
+
+
+def activation():
+    N = 1 << 28
+    x, dout = (torch.randn(N, device="cuda").to(BF16) for _ in range(2))
+    leaves = [x.requires_grad_()]
+    calls = {
+        "ours": partial(gelu, *leaves, impl="cuda"),
+        "torch": partial(torch_gelu, *leaves),
+        "torch.compile": partial(torch.compile(torch_gelu), *leaves),
+    }
+    compare_and_time(f"GELU {{}} {N} bf16", calls, leaves, [dout], (2, 3), N * 2 / 1e9)
+
+
+def turned(x, cos, sin):
+    first, second = x.float().chunk(2, -1)
+    return (x.float() * cos + torch.cat((-second, first), -1) * sin).to(x.dtype)
+
+
+def rotary():
+    for H, D in ((12, 64), (32, 128)):
+        B, T = (1 << 28) // (H * D * 1024), 1024
+        x, dout = (torch.randn(B, T, H, D, device="cuda").to(BF16) for _ in range(2))
+        tables = rope_tables(positions(T, device=x.device), D, 1e4)
+        leaves = [x.requires_grad_()]
+        calls = {
+            "ours": partial(rope, *leaves, *tables, impl="cuda"),
+            "torch": partial(turned, *leaves, *tables),
+            "torch.compile": partial(torch.compile(turned), *leaves, *tables),
+        }
+        what = f"RoPE {{}} {B}x{T}, {H} heads of {D}, bf16"
+        compare_and_time(what, calls, leaves, [dout], (2, 2), x.numel() * 2 / 1e9)
+        torch._dynamo.reset()
+
+
+def torch_loss(x, weight, targets):
+    with torch.autocast("cuda", BF16):
+        logits = F.linear(x, weight)
+    return F.cross_entropy(logits.float(), targets)
+
+
+def our_loss(x, weight, targets, logits_bytes=linear_cross_entropy_cuda.LOGITS_BYTES):
+    before, linear_cross_entropy_cuda.LOGITS_BYTES = linear_cross_entropy_cuda.LOGITS_BYTES, logits_bytes
+    try:
+        with torch.autocast("cuda", BF16):
+            return linear_cross_entropy(x, weight, targets, impl="cuda")
+    finally:
+        linear_cross_entropy_cuda.LOGITS_BYTES = before
+
+
+def loss():
+    for N, C, V in ((32768, 768, 50304), (16384, 4096, 128256)):
+        loss_of(N, C, V)
+        torch._dynamo.reset()
+        torch.cuda.empty_cache()
+
+
+def loss_of(N, C, V):
+    x = torch.randn(N, C, device="cuda").to(BF16).requires_grad_()
+    weight = (torch.randn(V, C, device="cuda") / C**0.5).requires_grad_()
+    targets = torch.randint(V, (N,), device="cuda")
+    calls = {"ours": our_loss, "torch": torch_loss, "torch.compile": torch.compile(torch_loss)}
+    for mib in (256, 512, 2048):
+        calls[f"ours, {mib} MiB of logits"] = partial(our_loss, logits_bytes=mib << 20)
+
+    def step(call):
+        value = call(x, weight, targets)
+        return value, *torch.autograd.grad(value, (x, weight))
+
+    what, expected, peaks = f"linear + cross-entropy {N} tokens, {C} wide, {V} words", step(our_loss), []
+    for who, call in calls.items():
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        near(step(call), expected, f"{what}, {who}")
+        peaks.append((torch.cuda.max_memory_allocated() - before) / 2**30)
+    times = milliseconds(*(partial(step, call) for call in calls.values()))
+    for who, ms, peak in zip(calls, times, peaks):
+        row(what + ", both ways", who, ms, 6 * N * C * V / 1e12, "TFLOP/s", f"{peak:.2f} GiB beyond its inputs")
+    with torch.no_grad():
+        for who, ms in zip(calls, milliseconds(*(partial(call, x, weight, targets) for call in calls.values()))):
+            row(what + ", no gradient", who, ms, 2 * N * C * V / 1e12, "TFLOP/s")
+
+
 def adamw():
     N = 250_000_000
     param, grad, m = (torch.randn(N, device="cuda") for _ in range(3))
@@ -151,6 +241,10 @@ def adamw():
     ours, torchs = milliseconds(lambda: clip_cuda(grad, 1.0), lambda: torch.linalg.vector_norm(grad))
     row(f"norm of {N} fp32 (ours in fp64, the CPU's bits)", "ours", ours, 4 * N / 1e9, "GB/s")
     row(f"norm of {N} fp32 (ours in fp64, the CPU's bits)", "torch", torchs, 4 * N / 1e9, "GB/s")
+    many = list(grad[:121_000_000].split(1_100_000))
+    ours, torchs = milliseconds(lambda: sum_squares_cuda(many), lambda: torch._foreach_norm(many))
+    row("norms of 110 tensors of 1100000 fp32", "ours, on the host", ours, 4 * 0.121, "GB/s")
+    row("norms of 110 tensors of 1100000 fp32", "torch, on the card", torchs, 4 * 0.121, "GB/s")
 
 
 def with_backend(q, k, v, which, causal=True, mask=None):
@@ -225,8 +319,8 @@ def train():
 
 
 SECTIONS = {
-    "ceilings": ceilings, "rms_norm": rms_norm, "swiglu": gated, "adamw": adamw, "attention": attention,
-    "sketch": sketch, "train": train,
+    "ceilings": ceilings, "rms_norm": rms_norm, "swiglu": gated, "gelu": activation, "rope": rotary, "loss": loss,
+    "adamw": adamw, "attention": attention, "sketch": sketch, "train": train,
 }  # fmt: skip
 
 

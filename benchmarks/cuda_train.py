@@ -1,12 +1,15 @@
-"""A training step of a model like GPT-2's smallest on a card: the engine against a plain torch twin.
+"""A training step on a card: the engine against a plain torch twin, for a model like GPT-2's smallest, whose
+kernels are short enough for the host to matter, and for one of 720 M parameters.
 
 The twin has the same architecture and the same first weights, bf16 autocast, SDPA, fused AdamW and clipping, written as
 one writes it in torch alone, eager and under torch.compile. Both see the same random tokens; the losses of the first
 steps are compared.
 """
 
+import gc
 import statistics
 import time
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +25,25 @@ from fasttrain.parallel.engine import Engine
 from fasttrain.parallel.stage import MicroBatch
 from fasttrain.train.machine import torch_settings
 
-CONFIG = ModelConfig(vocab_size=50304, num_layers=12, dim=768, num_heads=12, max_seq_len=1024, tied_embeddings=True)
-B, T, STEPS, WARM = 32, 1024, 12, 4
 DEVICE = torch.device("cuda")
+
+
+@dataclass(frozen=True)
+class Case:
+    what: str
+    config: ModelConfig
+    rows: int
+    steps: int
+    warm: int = 4
+
+    @property
+    def tokens(self):
+        return self.config.max_seq_len
+
+
+SHAPE = {"vocab_size": 50304, "num_layers": 12, "tied_embeddings": True}
+SMALL = Case("GPT-2 124M's shape", ModelConfig(dim=768, num_heads=12, max_seq_len=1024, **SHAPE), 32, 12)
+LARGE = Case("12 layers of 2048", ModelConfig(dim=2048, num_heads=16, max_seq_len=2048, **SHAPE), 16, 7)
 
 
 class Layer(nn.Module):
@@ -56,7 +75,7 @@ class Twin(nn.Module):
         self.embed = nn.Embedding(c.vocab_size, c.dim)
         self.layers = nn.ModuleList(Layer(c) for _ in range(c.num_layers))
         self.norm = nn.RMSNorm(c.dim, c.norm_eps)
-        angles = torch.arange(T)[:, None] / c.rope_theta ** (torch.arange(0, c.D, 2) / c.D)
+        angles = torch.arange(c.max_seq_len)[:, None] / c.rope_theta ** (torch.arange(0, c.D, 2) / c.D)
         angles = torch.cat((angles, angles), -1)
         self.register_buffer("cos", angles.cos())
         self.register_buffer("sin", angles.sin())
@@ -69,10 +88,9 @@ class Twin(nn.Module):
         return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
-def twin_of(engine):
-    """The twin with the engine's weights."""
-    named = engine.stage.named
-    twin = Twin(CONFIG).to(DEVICE)
+def twin_of(config, first):
+    """The twin with the engine's first weights."""
+    twin = Twin(config).to(DEVICE)
     pairs = [(twin.embed, "embed"), (twin.norm, "norm")]
     for i, layer in enumerate(twin.layers):
         at = f"blocks.{i}"
@@ -81,41 +99,53 @@ def twin_of(engine):
         pairs += [(getattr(layer, name), f"{at}.ffn.w_{name}") for name in ("gate", "up", "down")]
     with torch.no_grad():
         for module, name in pairs:
-            module.weight.copy_(named[f"{name}.weight"])
+            module.weight.copy_(first[f"{name}.weight"])
     return twin
 
 
-def batches():
+def batches(case):
     g = torch.Generator().manual_seed(7)
-    tokens = torch.randint(CONFIG.vocab_size, (B, T + 1), generator=g)
+    tokens = torch.randint(case.config.vocab_size, (case.rows, case.tokens + 1), generator=g)
     return tokens[:, :-1].contiguous().to(DEVICE), tokens[:, 1:].contiguous().to(DEVICE)
 
 
-def timed(step):
+def timed(case, step):
     losses, times = [], []
+    gc.collect()
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    for n in range(STEPS):
+    for n in range(case.steps):
         torch.cuda.synchronize()
         start = time.perf_counter()
         losses.append(step(n))
         torch.cuda.synchronize()
-        if n >= WARM:
+        if n >= case.warm:
             times.append(time.perf_counter() - start)
     return losses, statistics.median(times), torch.cuda.max_memory_allocated() / 2**30
 
 
-def new_engine():
+def new_engine(case, *, cuda_graph=True):
     alone = Mesh(world=SoloGroup(), dp=SoloGroup(), tp=SoloGroup(), pp=SoloGroup(), stage=SoloGroup())
-    return Engine(CONFIG, alone, OptimConfig(lr=1e-3), seed=3, precision="bf16", device=DEVICE)
+    optim = OptimConfig(lr=1e-3)
+    return Engine(case.config, alone, optim, seed=3, precision="bf16", device=DEVICE, cuda_graph=cuda_graph)
 
 
-def of_engine(document=None):
-    engine, (tokens, targets) = new_engine(), batches()
-    segments = None
+def of_engine(case, first=None, *, document=None, cuda_graph=True):
+    """Args: first: where its first weights are put."""
+    engine, (tokens, targets) = new_engine(case, cuda_graph=cuda_graph), batches(case)
+    if first is not None:
+        first.update({name: p.detach().to("cpu", copy=True) for name, p in engine.stage.named.items()})
+    segments, shape = None, tokens.shape
     if document:
-        segments = (torch.arange(T, device=DEVICE) // document).int().expand(B, T).contiguous()
-    sources = torch.zeros(B, T, dtype=torch.int64)
-    micro = MicroBatch(tokens=tokens, targets=targets, segments=segments, sources=sources, rows=tuple(range(B)))
+        segments = (torch.arange(case.tokens, device=DEVICE) // document).int().expand(shape).contiguous()
+    micro = MicroBatch(
+        tokens=tokens,
+        targets=targets,
+        segments=segments,
+        sources=torch.zeros(shape, dtype=torch.int64),
+        rows=tuple(range(case.rows)),
+        counted=torch.ones(shape, dtype=torch.bool),
+    )
 
     def step(n):
         sums = engine.forward_backward([micro], step=n)
@@ -123,12 +153,12 @@ def of_engine(document=None):
         return sums.mean_loss
 
     with torch_settings(4):
-        return timed(step)
+        return timed(case, step)
 
 
-def of_twin(compiled):
-    twin, (tokens, targets) = twin_of(new_engine()), batches()
-    forward = torch.compile(twin) if compiled else twin
+def of_twin(case, first, *, compiled):
+    twin, (tokens, targets) = twin_of(case.config, first), batches(case)
+    forward = torch.compile(twin, dynamic=False) if compiled else twin  # the second case is not the first's with sizes
     decayed = [[p for p in twin.parameters() if (p.ndim >= 2) == matrix] for matrix in (True, False)]
     groups = [{"params": decayed[0], "weight_decay": 0.1}, {"params": decayed[1], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), eps=1e-8, fused=True)
@@ -142,30 +172,46 @@ def of_twin(compiled):
         optimizer.zero_grad(set_to_none=True)
         return loss.item()
 
-    return timed(step)
+    return timed(case, step)
 
 
-def rows():
+def rows_of(case, runs):
     """(what, who, ms, tokens, note) of each."""
-    peak, per_token = peak_flops(DEVICE, torch.bfloat16).flops, flops_per_token(CONFIG, T)
-    what = f"training step, {B}x{T} tokens, GPT-2 124M's shape"
-    expected = None
-    for who, run in {
-        "ours": of_engine,
-        "torch, eager": lambda: of_twin(False),
-        "torch.compile": lambda: of_twin(True),
-        "ours, documents of 256": lambda: of_engine(256),
-    }.items():
-        losses, seconds, gib = run()
-        mfu = B * T / seconds * per_token / peak
-        yield (
-            what,
-            who,
-            1e3 * seconds,
-            B * T,
-            f"MFU {100 * mfu:.1f} %, {gib:.1f} GiB, loss {losses[0]:.4f} {losses[5]:.4f}",
-        )
+    peak, per_token = peak_flops(DEVICE, torch.bfloat16).flops, flops_per_token(case.config, case.tokens)
+    num_tokens, expected = case.rows * case.tokens, None
+    what = f"training step, {case.rows}x{case.tokens} tokens, {case.what}"
+    for who, run in runs.items():
+        try:
+            losses, seconds, gib = run()
+        except torch.OutOfMemoryError:
+            print(f"{what}: {who}: no memory", flush=True)
+            continue
+        mfu = num_tokens / seconds * per_token / peak
+        note = f"MFU {100 * mfu:.1f} %, {gib:.1f} GiB, loss {losses[0]:.4f} {losses[5]:.4f}"
+        yield what, who, 1e3 * seconds, num_tokens, note
         if "documents" not in who:
             expected = expected or losses
             assert all(abs(x - y) <= 0.02 * y for x, y in zip(losses[:6], expected)), (who, losses, expected)
-        torch.cuda.empty_cache()
+
+
+def rows():
+    first = {}
+    yield from rows_of(
+        SMALL,
+        {
+            "ours": lambda: of_engine(SMALL, first),
+            "ours, without a CUDA graph": lambda: of_engine(SMALL, cuda_graph=False),
+            "torch, eager": lambda: of_twin(SMALL, first, compiled=False),
+            "torch.compile": lambda: of_twin(SMALL, first, compiled=True),
+            "ours, documents of 256": lambda: of_engine(SMALL, document=256),
+        },
+    )
+    first.clear()
+    yield from rows_of(
+        LARGE,
+        {
+            "ours": lambda: of_engine(LARGE, first),
+            "torch, eager": lambda: of_twin(LARGE, first, compiled=False),
+            "torch.compile": lambda: of_twin(LARGE, first, compiled=True),
+        },
+    )

@@ -39,7 +39,8 @@ if ((memcheck)); then
   done
 fi
 if ((tests)); then
-  "$python" -m pytest -q -m gpu -p no:cacheprovider tests 2>&1 | tee "$out/tests.log" | tail -40 || failed=1
+  mapfile -t files < <(grep -rlE 'ON_CARD|mark\.gpu' tests --include='test_*.py')  # what others import is not wanted
+  "$python" -m pytest -q -m gpu -p no:cacheprovider --durations=15 "${files[@]}" 2>&1 | tee "$out/tests.log" | tail -40 || failed=1
 fi
 if ((benchmarks)); then
   "$python" benchmarks/cuda_table.py --out "$out/figures.json" "${sections[@]}" 2>&1 | tee "$out/benchmarks.log"

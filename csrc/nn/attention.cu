@@ -71,7 +71,7 @@ __global__ void attention_kernel(AttentionCudaArgs p) {
       v_tile[i] = real ? read(v + (n0 + j) * kv_row + d) : 0.0f;
     }
     __syncthreads();
-    float s[queries_of_warp] = {};
+    float s[queries_of_warp] = {}, factor[queries_of_warp];
     const float* q_mine = q_tile + warp * queries_of_warp * D;
     for (int d = 0; d < D; ++d) {
       const float key = k_tile[lane * (D + 1) + d];
@@ -82,19 +82,19 @@ __global__ void attention_kernel(AttentionCudaArgs p) {
     for (int i = 0; i < queries_of_warp; ++i) {
       const int from = lo[i] > n0 ? lo[i] : n0, to = hi[i] < n0 + keys_of_tile ? hi[i] : n0 + keys_of_tile;
       if (from >= to) {  // the same for the whole warp
-        s[i] = 0.0f;
+        s[i] = 0.0f, factor[i] = 1.0f;
         continue;
       }
       const bool seen = n0 + lane >= from && n0 + lane < to;
       const float most = warp_max(seen ? s[i] : -INFINITY), next = fmaxf(top[i], most);
       // fmaxf drops a NaN, so that an all-NaN row keeps next = -inf and its P is NaN: what is not finite shows.
       s[i] = seen ? expf(s[i] - next) : 0.0f;
-      const float factor = top[i] == next ? 1.0f : expf(top[i] - next);
-      sum[i] = sum[i] * factor + warp_sum(s[i]);
+      factor[i] = top[i] == next ? 1.0f : expf(top[i] - next);
+      sum[i] = sum[i] * factor[i] + warp_sum(s[i]);
       top[i] = next;
-#pragma unroll
-      for (int r = 0; r < R; ++r) out[i][r] *= factor;
     }
+    // A tile is summed up apart: roundings grow with keys_of_tile + Tk / keys_of_tile, not with Tk.
+    float part[queries_of_warp][R] = {};
     for (int j = 0; j < keys_of_tile; ++j) {
       float value[R];
 #pragma unroll
@@ -103,9 +103,13 @@ __global__ void attention_kernel(AttentionCudaArgs p) {
       for (int i = 0; i < queries_of_warp; ++i) {
         const float weight = __shfl_sync(~0u, s[i], j);
 #pragma unroll
-        for (int r = 0; r < R; ++r) out[i][r] = fmaf(weight, value[r], out[i][r]);
+        for (int r = 0; r < R; ++r) part[i][r] = fmaf(weight, value[r], part[i][r]);
       }
     }
+#pragma unroll
+    for (int i = 0; i < queries_of_warp; ++i)
+#pragma unroll
+      for (int r = 0; r < R; ++r) out[i][r] = fmaf(out[i][r], factor[i], part[i][r]);
   }
   for (int i = 0; i < queries_of_warp; ++i) {
     const int t = q0 + warp * queries_of_warp + i;

@@ -25,8 +25,8 @@ __device__ float group_sum(float x, int warps, float (&slot)[2][threads / 32], i
   return x;
 }
 
-// X: type of x; R: of residual, r, y. V: chunks of a lane.
-template <typename X, typename R, int V>
+// X: type of x; R: of residual and r; Y: of y. V: chunks of a lane.
+template <typename X, typename R, typename Y, int V>
 __global__ void __launch_bounds__(threads) rms_norm_kernel(RmsNormArgs p, int warps) {
   __shared__ float slot[2][threads / 32];
   const int lanes = warps * 32, lane = static_cast<int>(threadIdx.x) % lanes, groups = threads / lanes;
@@ -72,31 +72,32 @@ __global__ void __launch_bounds__(threads) rms_norm_kernel(RmsNormArgs p, int wa
     float weight[8];
     to_floats(weight, weight8[v]);
     for (int i = 0; i < 8; ++i) r[v][i] = r[v][i] * rstd * weight[i];
-    store8<R>(p.y, row + chunk, r[v]);
+    store8<Y>(p.y, row + chunk, r[v]);
   }
 }
 
 // What a lane reads of a row.
-template <typename R, int V>
+template <typename R, typename Y, int V>
 struct Row {
-  Raw8<R> r[V], dy[V], dr[V];
+  Raw8<R> r[V], dr[V];
+  Raw8<Y> dy[V];
   float rstd;
 };
 
-template <typename R, int V>
-__device__ void load_row(Row<R, V>& row, const RmsNormArgs& p, std::size_t n, int lane, int lanes) {
+template <typename R, typename Y, int V>
+__device__ void load_row(Row<R, Y, V>& row, const RmsNormArgs& p, std::size_t n, int lane, int lanes) {
   const int chunks = static_cast<int>(p.C) / 8;
   row.rstd = n < p.N ? p.rstd[n] : 0.0f;
 #pragma unroll
   for (int v = 0; v < V; ++v) {
     const int chunk = lane + v * lanes;
     if (n >= p.N || chunk >= chunks) continue;
-    row.r[v] = load8<R>(p.r, n * chunks + chunk), row.dy[v] = load8<R>(p.dy, n * chunks + chunk);
+    row.r[v] = load8<R>(p.r, n * chunks + chunk), row.dy[v] = load8<Y>(p.dy, n * chunks + chunk);
     if (p.dr) row.dr[v] = load8<R>(p.dr, n * chunks + chunk);
   }
 }
 
-template <typename X, typename R, int V>
+template <typename X, typename R, typename Y, int V>
 __global__ void __launch_bounds__(threads, 2) rms_norm_backward_kernel(RmsNormArgs p, int warps) {
   constexpr bool ahead = sizeof(R) == 2 && V < 4;  // more would not fit twice into the registers
   extern __shared__ float added[];                 // (groups, C)
@@ -107,7 +108,7 @@ __global__ void __launch_bounds__(threads, 2) rms_norm_backward_kernel(RmsNormAr
   const std::size_t stride = gridDim.x * static_cast<std::size_t>(groups);
   float dweight[V][8] = {};
   int parity = 0;
-  Row<R, V> row, next;
+  Row<R, Y, V> row, next;
   if constexpr (ahead) load_row(next, p, blockIdx.x * static_cast<std::size_t>(groups) + group, lane, lanes);
   // Every group makes as many rounds, for the barrier inside the sum.
   for (std::size_t n0 = blockIdx.x * static_cast<std::size_t>(groups); n0 < p.N; n0 += stride, parity ^= 1) {
@@ -182,44 +183,49 @@ int warps_of(std::size_t C) {  // of a row
   return warps;
 }
 
-template <typename X, typename R, int V>
+template <typename X, typename R, typename Y, int V>
 int launch(const RmsNormArgs& p, bool backward, cudaStream_t stream) {
   const int warps = warps_of(p.C), groups = threads / 32 / warps;
   const std::size_t blocks = (p.N + groups - 1) / groups;
   if (!backward) {
-    rms_norm_kernel<X, R, V><<<static_cast<unsigned>(blocks), threads, 0, stream>>>(p, warps);
+    rms_norm_kernel<X, R, Y, V><<<static_cast<unsigned>(blocks), threads, 0, stream>>>(p, warps);
     return static_cast<int>(cudaGetLastError());
   }
   const int C = static_cast<int>(p.C), bytes = groups * C * static_cast<int>(sizeof(float));
   const int parts = static_cast<int>(blocks < rms_norm_cuda_parts ? blocks : rms_norm_cuda_parts);
-  rms_norm_backward_kernel<X, R, V><<<static_cast<unsigned>(parts), threads, bytes, stream>>>(p, warps);
+  rms_norm_backward_kernel<X, R, Y, V><<<static_cast<unsigned>(parts), threads, bytes, stream>>>(p, warps);
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return static_cast<int>(error);
   dweight_kernel<<<static_cast<unsigned>((C + 31) / 32), 256, 0, stream>>>(p.parts, p.dweight, C, parts);
   return static_cast<int>(cudaGetLastError());
 }
 
-template <typename X, typename R>
+template <typename X, typename R, typename Y>
 int of_width(const RmsNormArgs& p, bool backward, cudaStream_t stream) {
   const std::size_t lanes = static_cast<std::size_t>(warps_of(p.C)) * 32, chunks = (p.C / 8 + lanes - 1) / lanes;
   switch (chunks) {
-    case 1: return launch<X, R, 1>(p, backward, stream);
-    case 2: return launch<X, R, 2>(p, backward, stream);
-    case 3: return launch<X, R, 3>(p, backward, stream);
-    default: return launch<X, R, 4>(p, backward, stream);
+    case 1: return launch<X, R, Y, 1>(p, backward, stream);
+    case 2: return launch<X, R, Y, 2>(p, backward, stream);
+    case 3: return launch<X, R, Y, 3>(p, backward, stream);
+    default: return launch<X, R, Y, 4>(p, backward, stream);
   }
 }
 
-int of_types(const RmsNormArgs& p, bool backward, void* stream) {
+int of_types(const RmsNormArgs& p, bool y_bf16, bool backward, void* stream) {
   if (p.N == 0 || p.C == 0) return 0;  // dweight is the face's zeros
   if (p.C % 8 != 0 || p.C > rms_norm_cuda_max_C) return static_cast<int>(cudaErrorInvalidValue);
   const auto s = static_cast<cudaStream_t>(stream);
-  if (p.r_bf16) return of_width<bf16, bf16>(p, backward, s);
-  return p.x_bf16 ? of_width<bf16, float>(p, backward, s) : of_width<float, float>(p, backward, s);
+  if (p.r_bf16) return of_width<bf16, bf16, bf16>(p, backward, s);
+  if (y_bf16) return p.x_bf16 ? of_width<bf16, float, bf16>(p, backward, s) : of_width<float, float, bf16>(p, backward, s);
+  return p.x_bf16 ? of_width<bf16, float, float>(p, backward, s) : of_width<float, float, float>(p, backward, s);
 }
 
 }  // namespace
 
-int rms_norm_cuda(const RmsNormArgs& p, void* stream) noexcept { return of_types(p, false, stream); }
-int rms_norm_backward_cuda(const RmsNormArgs& p, void* stream) noexcept { return of_types(p, true, stream); }
+int rms_norm_cuda(const RmsNormArgs& p, bool y_bf16, void* stream) noexcept {
+  return of_types(p, y_bf16, false, stream);
+}
+int rms_norm_backward_cuda(const RmsNormArgs& p, bool y_bf16, void* stream) noexcept {
+  return of_types(p, y_bf16, true, stream);
+}
 
 }  // namespace fasttrain::nn

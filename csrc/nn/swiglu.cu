@@ -1,5 +1,7 @@
 // Bound by memory: eight values a thread in 16-byte accesses, the last N % 8 one by one.
 
+#include <cstdint>
+
 #include "core/device.cuh"
 #include "nn/swiglu_cuda.h"
 
@@ -51,23 +53,27 @@ __global__ void __launch_bounds__(threads) swiglu_kernel(SwigluArgs p) {
 }
 
 template <typename T>
-__global__ void __launch_bounds__(threads) swiglu_backward_kernel(SwigluArgs p) {
+__global__ void __launch_bounds__(threads) swiglu_backward_kernel(SwigluArgs p, unsigned columns) {
   const std::size_t chunk = blockIdx.x * static_cast<std::size_t>(threads) + threadIdx.x, at = chunk * 8;
-  if (at + 8 <= p.N) {
+  if (columns % 8 == 0) {
+    if (at >= p.N) return;
     float dout[8], gate[8], up[8];
     const Raw8<T> dout8 = load8<T>(p.dout, chunk), gate8 = load8<T>(p.gate, chunk), up8 = load8<T>(p.up, chunk);
     to_floats(dout, dout8), to_floats(gate, gate8), to_floats(up, up8);
 #pragma unroll
     for (int i = 0; i < 8; ++i) backward<T>(dout[i], gate[i], up[i], gate[i], up[i]);
-    store8<T>(p.dgate, chunk, gate);
-    store8<T>(p.dup, chunk, up);
+    const unsigned chunks = columns / 8;  // of a row; N / 8 fits in 32 bits, and in them a division is cheap
+    const std::size_t to = chunk + static_cast<std::size_t>(static_cast<unsigned>(chunk) / chunks) * chunks;
+    store8<T>(p.dgate, to, gate);
+    store8<T>(p.dgate, to + chunks, up);
   } else {
-    for (std::size_t i = at; i < p.N; ++i) {
+    for (std::size_t i = at; i < p.N && i < at + 8; ++i) {
+      const std::size_t to = i + i / columns * columns;
       float dgate, dup;
       backward<T>(to_float(static_cast<const T*>(p.dout)[i]), to_float(static_cast<const T*>(p.gate)[i]),
                   to_float(static_cast<const T*>(p.up)[i]), dgate, dup);
-      write(static_cast<T*>(p.dgate) + i, dgate);
-      write(static_cast<T*>(p.dup) + i, dup);
+      write(static_cast<T*>(p.dgate) + to, dgate);
+      write(static_cast<T*>(p.dgate) + to + columns, dup);
     }
   }
 }
@@ -83,10 +89,11 @@ int swiglu_cuda(const SwigluArgs& p, void* stream) noexcept {
   return static_cast<int>(cudaGetLastError());
 }
 
-int swiglu_backward_cuda(const SwigluArgs& p, void* stream) noexcept {
+int swiglu_backward_cuda(const SwigluArgs& p, std::size_t columns, void* stream) noexcept {
   if (p.N == 0) return 0;
+  if (columns == 0 || columns > UINT32_MAX || p.N / 8 > UINT32_MAX) return static_cast<int>(cudaErrorInvalidValue);
   const auto kernel = p.bf16 ? swiglu_backward_kernel<bf16> : swiglu_backward_kernel<float>;
-  kernel<<<blocks_of(p.N), threads, 0, static_cast<cudaStream_t>(stream)>>>(p);
+  kernel<<<blocks_of(p.N), threads, 0, static_cast<cudaStream_t>(stream)>>>(p, static_cast<unsigned>(columns));
   return static_cast<int>(cudaGetLastError());
 }
 

@@ -9,6 +9,7 @@
 namespace fasttrain::nn {
 
 int swiglu_cuda(const SwigluArgs&, void* stream) noexcept;
-int swiglu_backward_cuda(const SwigluArgs&, void* stream) noexcept;
+// Gradients lie side by side: `columns` of dgate, then as many of dup, row by row; dup = dgate + columns.
+int swiglu_backward_cuda(const SwigluArgs&, std::size_t columns, void* stream) noexcept;
 
 }  // namespace fasttrain::nn

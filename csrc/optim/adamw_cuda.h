@@ -27,8 +27,14 @@ struct AdamwCudaArgs {
 
 int adamw_flat_cuda(const AdamwCudaArgs&, void* stream) noexcept;
 
-// out (ceil(N / sum_squares_block),) fp64 of x (N,) fp32.
-int sum_squares_cuda(const float* x, double* out, std::size_t N, void* stream) noexcept;
+struct SumSquaresPiece {
+  const float* x;     // (N,)
+  std::size_t N;
+  std::size_t first;  // of its ceil(N / sum_squares_block) blocks in `out`: those of the pieces before it come first
+};
+
+// out (blocks of all pieces,) fp64 of K pieces, together: one alone is too short to fill a card.
+int sum_squares_cuda(const SumSquaresPiece* pieces, std::size_t K, double* out, void* stream) noexcept;
 
 // out[0] = the root of the sum of P blocks, added in order; out[1] = what gradients of that norm are multiplied by to
 // have norm `clip` at most (1 when clip = 0).

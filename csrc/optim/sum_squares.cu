@@ -1,5 +1,6 @@
 // A warp a block of values, a lane a sum: the additions of the CPU's in the CPU's order. A lane has sixteen loads on
-// their way before it adds, for a card holds few such warps.
+// their way before it adds, for a card holds few such warps. Many tensors go by one launch: a warp takes 0.1 ms for its
+// block, and a matrix of a million values has sixteen of them, which leave a card empty.
 
 #include <cuda_runtime.h>
 
@@ -10,14 +11,31 @@ namespace fasttrain::optim {
 namespace {
 
 constexpr int warps = 4, lanes = static_cast<int>(sum_squares_lanes), ahead = 16;
+constexpr int most = 128;  // pieces of a launch: their table is a parameter, of which 4 KB may be
 static_assert(lanes == 32);
 
-__global__ void __launch_bounds__(warps * 32) sum_squares_kernel(const float* x, double* out, std::size_t N,
-                                                                 std::size_t P) {
-  const std::size_t block = blockIdx.x * static_cast<std::size_t>(warps) + threadIdx.x / 32;
-  if (block >= P) return;
+struct Table {
+  SumSquaresPiece piece[most];
+};
+static_assert(sizeof(Table) <= 3072 + 16);
+
+std::size_t blocks_of(std::size_t N) { return (N + sum_squares_block - 1) / sum_squares_block; }
+
+// Blocks [begin_block, end_block) of `out`, those of the first K pieces of the table.
+__global__ void __launch_bounds__(warps * 32) sum_squares_kernel(const __grid_constant__ Table table, int K,
+                                                                 double* out, std::size_t begin_block,
+                                                                 std::size_t end_block) {
+  const std::size_t block = begin_block + blockIdx.x * static_cast<std::size_t>(warps) + threadIdx.x / 32;
+  if (block >= end_block) return;
+  int low = 0, high = K;  // the last piece whose first block is not behind this one, which empty pieces never are
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    (table.piece[middle].first <= block ? low : high) = middle;
+  }
+  const float* const x = table.piece[low].x;
+  const std::size_t N = table.piece[low].N;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const std::size_t begin = block * sum_squares_block;
+  const std::size_t begin = (block - table.piece[low].first) * sum_squares_block;
   const std::size_t end = begin + sum_squares_block < N ? begin + sum_squares_block : N;
   double sum = 0.0;
   std::size_t i = begin + lane;
@@ -50,12 +68,20 @@ __global__ void clip_kernel(const double* blocks, float* out, std::size_t P, flo
 
 }  // namespace
 
-int sum_squares_cuda(const float* x, double* out, std::size_t N, void* stream) noexcept {
-  if (N == 0) return 0;
-  const std::size_t P = (N + sum_squares_block - 1) / sum_squares_block;
-  const auto blocks = static_cast<unsigned>((P + warps - 1) / warps);
-  sum_squares_kernel<<<blocks, warps * 32, 0, static_cast<cudaStream_t>(stream)>>>(x, out, N, P);
-  return static_cast<int>(cudaGetLastError());
+int sum_squares_cuda(const SumSquaresPiece* pieces, std::size_t K, double* out, void* stream) noexcept {
+  for (std::size_t k = 0; k < K; k += most) {
+    Table table{};
+    const std::size_t count = K - k < most ? K - k : most;
+    for (std::size_t i = 0; i < count; ++i) table.piece[i] = pieces[k + i];
+    const SumSquaresPiece& last = pieces[k + count - 1];
+    const std::size_t begin = pieces[k].first, end = last.first + blocks_of(last.N);
+    if (begin == end) continue;
+    const auto blocks = static_cast<unsigned>((end - begin + warps - 1) / warps);
+    sum_squares_kernel<<<blocks, warps * 32, 0, static_cast<cudaStream_t>(stream)>>>(table, static_cast<int>(count),
+                                                                                     out, begin, end);
+    if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return static_cast<int>(error);
+  }
+  return 0;
 }
 
 int clip_cuda(const double* blocks, float* out, std::size_t P, float clip, void* stream) noexcept {

@@ -21,6 +21,7 @@ __all__: list[str] = [
     "adamw",
     "adamw_cuda",
     "adamw_impls",
+    "adamw_pieces_cuda",
     "arena_bytes",
     "arena_empty",
     "arena_trim",
@@ -44,6 +45,7 @@ __all__: list[str] = [
     "cpu_isas",
     "cuda_built",
     "dropout",
+    "dropout_cuda",
     "dropout_impls",
     "embedding_backward",
     "embedding_impls",
@@ -55,6 +57,7 @@ __all__: list[str] = [
     "fasttext_windows",
     "gelu",
     "gelu_backward",
+    "gelu_cuda",
     "gelu_impls",
     "hash128",
     "hash128_impls",
@@ -66,6 +69,7 @@ __all__: list[str] = [
     "line_hashes",
     "line_hashes_impls",
     "linear_cross_entropy",
+    "linear_cross_entropy_cuda",
     "linear_cross_entropy_impls",
     "linear_dweight",
     "linear_loss",
@@ -95,6 +99,7 @@ __all__: list[str] = [
     "rms_norm_impls",
     "rms_norm_parts",
     "rope",
+    "rope_cuda",
     "rope_impls",
     "sentencepiece_bpe",
     "sentencepiece_bpe_impls",
@@ -270,6 +275,17 @@ def adamw_cuda(
     """
 
 def adamw_impls() -> list[str]: ...
+def adamw_pieces_cuda(
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    coefficients: numpy.typing.NDArray[numpy.float32],
+    zero: bool,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    param (fp32), grad, m, v, copy of each piece on the device; values of each; coefficients (K, 8).
+    """
+
 def arena_bytes() -> tuple[int, int]:
     """
     Bytes of the arena in use, and held from the system.
@@ -448,6 +464,21 @@ def dropout(
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
+def dropout_cuda(
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    seed: typing.SupportsInt | typing.SupportsIndex,
+    step: typing.SupportsInt | typing.SupportsIndex,
+    site: typing.SupportsInt | typing.SupportsIndex,
+    threshold: typing.SupportsInt | typing.SupportsIndex,
+    scale: typing.SupportsFloat | typing.SupportsIndex,
+    bf16: bool,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    x, rows, out on the device; B, E.
+    """
+
 def dropout_impls() -> list[str]: ...
 def embedding_backward(
     dout: numpy.ndarray,
@@ -527,6 +558,17 @@ def gelu_backward(
     dout, x and dx by their addresses, N values each.
     """
 
+def gelu_cuda(
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    N: typing.SupportsInt | typing.SupportsIndex,
+    bf16: bool,
+    backward: bool,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    x, out, dout, dx on the device.
+    """
+
 def gelu_impls() -> list[str]: ...
 def hash128(
     data: numpy.typing.NDArray[numpy.uint8],
@@ -594,6 +636,18 @@ def linear_cross_entropy(
     threads: typing.SupportsInt | typing.SupportsIndex,
     impl: str,
 ) -> None: ...
+def linear_cross_entropy_cuda(
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    z_loss: typing.SupportsFloat | typing.SupportsIndex,
+    bf16: bool,
+    gradient: bool,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    logits, targets, dnll, dz2, nll, z2 on the device; N, V, pitch.
+    """
+
 def linear_cross_entropy_impls() -> list[str]: ...
 def linear_dweight(
     exps: numpy.typing.NDArray[numpy.uint32],
@@ -782,6 +836,7 @@ def rms_norm_cuda(
     eps: typing.SupportsFloat | typing.SupportsIndex,
     x_bf16: bool,
     r_bf16: bool,
+    y_bf16: bool,
     backward: bool,
     stream: typing.SupportsInt | typing.SupportsIndex,
 ) -> int:
@@ -807,6 +862,17 @@ def rope(
 ) -> None:
     """
     x, cos, sin and out by their addresses, contiguous; shape: B, T, H, D.
+    """
+
+def rope_cuda(
+    pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    bf16: bool,
+    inverse: bool,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    x, cos, sin, out on the device; B, T, H, D, Bt.
     """
 
 def rope_impls() -> list[str]: ...
@@ -875,11 +941,15 @@ def sum_squares(
     impl: str,
 ) -> None: ...
 def sum_squares_cuda(
-    x: typing.SupportsInt | typing.SupportsIndex,
+    tensors: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     out: typing.SupportsInt | typing.SupportsIndex,
-    N: typing.SupportsInt | typing.SupportsIndex,
     stream: typing.SupportsInt | typing.SupportsIndex,
-) -> int: ...
+) -> int:
+    """
+    fp32 tensors and fp64 sums of their blocks on the device.
+    """
+
 def sum_squares_impls() -> list[str]: ...
 def swiglu(
     gate: typing.SupportsInt | typing.SupportsIndex,
@@ -905,13 +975,13 @@ def swiglu_backward(
 ) -> None: ...
 def swiglu_cuda(
     pointers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
-    N: typing.SupportsInt | typing.SupportsIndex,
+    sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
     bf16: bool,
     backward: bool,
     stream: typing.SupportsInt | typing.SupportsIndex,
 ) -> int:
     """
-    gate, up, out, dout, dgate, dup on the device.
+    gate, up, out, dout, and dgate with dup at its side, on the device; sizes: rows, columns.
     """
 
 def swiglu_impls() -> list[str]: ...

@@ -182,6 +182,38 @@ def test_gradients_of_one_micro_batch_move_in_where_activations_were():
     assert two.gradients == 4 * params, "those of the first lie beside the activations of the second"
 
 
+def test_what_a_card_keeps_by_hand():
+    """Gradients of a graph, copies in bf16, the second summand of a recomputed layer's input."""
+
+    def held(precision="bf16", config=SMALL, pp=1, **keys):
+        layout = LayoutConfig(dp=1, pp=pp)
+        return memory.rank_memory(config, layout, micro_tokens=64, num_micro=1, precision=precision, **keys)
+
+    (params, matrices), N, C, L = memory.rank_params(SMALL, LayoutConfig(dp=1)), 64, SMALL.dim, SMALL.num_layers
+    copies = 2 * (matrices - 2 * SMALL.vocab_size * C)
+    for precision, extra in (("fp32", 0), ("bf16", copies), ("fp16", copies), ("bf16_stochastic", 0)):
+        card = held(precision, device="cuda")
+        assert card.activations == held(precision).activations + extra, precision
+        assert card.gradients == max(0, 4 * params - card.activations - card.head)
+        assert held(precision, device="cuda", cuda_graph=True).gradients == 4 * params
+        again = held(precision, recompute=1).activations + L * N * C * memory._width(precision)
+        assert held(precision, device="cuda", recompute=1).activations == again + extra // L
+    assert held(device="cuda", recompute=1, pp=2).activations == held(recompute=1, pp=2).activations + copies // L
+    dropping = SMALL.model_copy(update={"dropout": 0.1})
+    for other in (held(cuda_graph=True), held(device="cuda", cuda_graph=True, config=dropping)):
+        assert other.gradients < 4 * params, "there is no graph"
+
+
+def test_the_loss_on_a_card_by_hand(monkeypatch):
+    ends, sums, row = 64 * 64 * 12, 500 * 64 * 4, 512 * 2
+    card = {precision: memory.head_bytes(SMALL, 64, precision, device="cuda") for precision in ("fp32", "bf16")}
+    assert card["fp32"] == ends + sums + max(64 * row * 2, sums + 64 * 64 * 4)
+    assert card["bf16"] == ends + sums + max(64 * row + 500 * 64 * 2, sums + 64 * 64 * 2)
+    monkeypatch.setattr(memory.linear_cross_entropy_cuda, "LOGITS_BYTES", 200 * row)
+    many = memory.head_bytes(SMALL, 1000, "bf16", device="cuda")
+    assert many == 1000 * 64 * 12 + sums + max(200 * row + 500 * 64 * 2, sums + 1000 * 64 * 2)
+
+
 def test_sums_over_replicas_take_room_that_a_checkpoints_files_do_not_leave(monkeypatch):
     def held(dp):
         return memory.rank_memory(SMALL, LayoutConfig(dp=dp), micro_tokens=64, num_micro=1, precision="fp32").exchange

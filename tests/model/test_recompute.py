@@ -11,7 +11,7 @@ from fasttrain.core.errors import ConfigError
 from fasttrain.estimate.memory import activation_bytes, recomputed_bytes
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.init import init_
-from fasttrain.model.recompute import every
+from fasttrain.model.recompute import _run_apart, every
 from fasttrain.model.transformer import Transformer
 from fasttrain.nn.dropout import DropoutKey
 from fasttrain.train.config import TrainConfig
@@ -52,6 +52,17 @@ def test_the_bits_are_the_same(name, recompute, precision):
     model = init_(Transformer(ModelConfig.load(MODELS[name])), 3)
     plain, again = (gradients(model, k, precision) for k in (0, recompute))
     assert all(torch.equal(a, b) for a, b in zip(plain, again, strict=True))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("recompute", [0, 1, 2])
+@pytest.mark.parametrize("name", MODELS)
+def test_sums_left_to_the_norm_behind_as_on_a_card_have_the_same_bits(name, recompute, precision, monkeypatch):
+    model = init_(Transformer(ModelConfig.load(MODELS[name])), 3)
+    whole = gradients(model, 0, precision)
+    monkeypatch.setattr("fasttrain.model.transformer.run_to_norm", _run_apart)
+    apart = gradients(model, recompute, precision)
+    assert all(torch.equal(a, b) for a, b in zip(whole, apart, strict=True))
 
 
 @pytest.mark.parametrize(("recompute", "blocks"), [(0, 5), (1, 10), (2, 8), (3, 7), (9, 6)])

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from fasttrain.nn.elementwise import add
 from fasttrain.nn.gelu import gelu
-from fasttrain.nn.linear import Linear, Recipe, linear, project
+from fasttrain.nn.linear import Linear, Recipe, _are_cut, linear, project
 from fasttrain.nn.rms_norm import RMSNorm
 from nn.made_error import assert_same_bits, hold_error, hold_the_same_bits, poisoned_memory
 
@@ -32,7 +32,7 @@ def run(tensors, function, num, precision=torch.float32):
     t = {name: x.detach().to(exact) for name, x in tensors.items()}
     leaves = {name: x.requires_grad_() for name, x in t.items() if not name.startswith("dy")}
     weights, biases = ([t.get(f"{name}{i}") for i in range(num)] for name in ("weight", "bias"))
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+    with torch.autocast(t["x"].device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
         ys = function(t["x"], weights, biases)
     dys = [t[f"dy{i}"].to(y.dtype) for i, y in enumerate(ys)]
     gradients = torch.autograd.grad(ys, list(leaves.values()), dys)
@@ -133,3 +133,16 @@ def test_a_sum_is_torchs(dtype):
     assert torch.equal(got, expected)
     for a, b in zip(*(torch.autograd.grad(out, (x, y), dout) for out in (got, expected))):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3), (1,), (1, 1)])
+def test_gradients_side_by_side_are_known_as_such_also_of_one_row(shape):
+    """Of one row torch may give any stride of rows."""
+    both = torch.zeros(*shape, 12)
+    parts = [part.reshape(-1, part.shape[-1]) for part in both.split([4, 8], -1)]
+    whole = len(parts[0]), 12
+    assert _are_cut(parts, whole)
+    assert not _are_cut(parts[::-1], whole)
+    assert not _are_cut([parts[0], parts[1].clone()], whole)
+    assert not _are_cut([parts[0], both.view(-1, 12)[:, 3:11]], whole)
+    assert not _are_cut([parts[0], both.view(-1, 12).int()[:, 4:]], whole)

@@ -45,7 +45,7 @@ def run(tensors, loss, how, dtype=None):
     x, weight = (tensors[name].detach().to(dtype or tensors[name].dtype).requires_grad_() for name in ("x", "weight"))
     nll, z2 = linear_token_loss(x, weight, tensors["targets"], z_loss=1e-2, impl=how)
     factors = LOSSES[loss](tensors["targets"], torch.Generator().manual_seed(5))
-    dx, dweight = torch.autograd.grad((nll, z2), (x, weight), [f.to(nll.dtype) for f in factors])
+    dx, dweight = torch.autograd.grad((nll, z2), (x, weight), [f.to(nll) for f in factors])
     return {"nll": nll.detach(), "z2": z2.detach(), "dx": dx, "dweight": dweight}
 
 
@@ -63,7 +63,7 @@ def terms(tensors, loss):
     """What dx and dweight are sums of: of a token whose loss is nearly 0 they nearly cancel (softmax - onehot)."""
     x, weight, targets = (tensors[name] for name in ("x", "weight", "targets"))
     dnll, _ = LOSSES[loss](targets, torch.Generator().manual_seed(5))
-    onehot = F.one_hot(targets.clamp(min=0), len(weight)).double() * (dnll * (targets >= 0))[:, None]
+    onehot = F.one_hot(targets.clamp(min=0), len(weight)).double() * (dnll.to(x.device) * (targets >= 0))[:, None]
     return {"dx": onehot @ weight.double(), "dweight": onehot.T @ x.double()}
 
 
@@ -415,6 +415,7 @@ X, W, T = torch.zeros(2, 3), torch.zeros(5, 3), torch.zeros(2, dtype=torch.int64
         ),
         ((X, W[:0], T), {}, ValueError, r"got \(2, 3\) and \(0, 3\)"),
         ((X, W, T[:1]), {}, ValueError, r"targets must have shape \(2,\), got \(1,\)"),
+        ((X, W, T.to("meta")), {}, ValueError, "must be on one device, got cpu, cpu and meta"),
         ((X, W, T.int()), {}, TypeError, "targets must have dtype int64, got torch.int32"),
         ((X, W, T + 5), {"impl": "scalar"}, ValueError, r"targets must be -100 or lie in \[0, 5\), got 5"),
         ((X, W, T - 1), {"impl": "scalar"}, ValueError, r"targets must be -100 or lie in \[0, 5\), got -1"),

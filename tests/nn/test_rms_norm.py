@@ -50,6 +50,27 @@ def run(tensors, impl, dtype=None):
     return {"y": y.detach(), "r": r.detach(), **dict(zip([f"d{name}" for name in leaves], gradients))}
 
 
+@pytest.mark.parametrize("dtypes", DTYPES)
+@pytest.mark.parametrize("how", EVERY)
+def test_a_result_in_another_dtype_is_rounded_behind_the_norm(how, dtypes):
+    t = draw((5, 67), dtypes)
+    if t["residual"] is None:
+        x, weight = t["x"].requires_grad_(), t["weight"]
+        y, expected = rms_norm(x, weight, 1e-5, impl=how, dtype=BF16), rms_norm(x, weight, 1e-5, impl=how)
+        assert torch.equal(rms_norm(x.detach(), weight, 1e-5, impl=how, dtype=BF16), expected.to(BF16))
+    else:
+        x, summands = t["x"].requires_grad_(), (t["residual"], t["weight"])
+        y, r = rms_norm_residual(x, *summands, 1e-5, impl=how, dtype=BF16)
+        expected, other = rms_norm_residual(x, *summands, 1e-5, impl=how)
+        assert torch.equal(r, other)
+        assert torch.equal(rms_norm_residual(x.detach(), *summands, 1e-5, impl=how, dtype=BF16)[0], expected.to(BF16))
+    assert y.dtype == BF16
+    assert torch.equal(y, expected.to(BF16))
+    dy = t["dy"].to(BF16)
+    (got,), (dx,) = torch.autograd.grad(y, x, dy), torch.autograd.grad(expected.to(BF16), x, dy)
+    assert torch.equal(got, dx)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtypes", DTYPES)
 @pytest.mark.parametrize("how", [*NATIVE, "reference"])

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from fasttrain.nn.rms_norm import rms_norm, rms_norm_residual
 from fasttrain.nn.rms_norm_cuda import rms_norm_backward_op, rms_norm_op, rms_norm_residual_op
 from made_card import ON_CARD, to_card
 from nn.made_error import assert_same_bits, hold_error, poisoned_memory
@@ -45,6 +46,26 @@ def test_rows_that_begin_anywhere(dtypes):
     assert_same_bits(run(tensors | shifted, "cuda"), run(tensors, "cuda"))
 
 
+@pytest.mark.parametrize("shape", [(37, 768), (1000, 1032), (301, 4096), (33, 8192)])
+@pytest.mark.parametrize("dtypes", ["fp32 alone", "bf16 on an fp32 stream", "fp32", "bf16"])
+def test_a_result_in_bf16_has_the_bits_of_a_cast_behind_the_norm(dtypes, shape):
+    tensors = to_card(draw(shape, dtypes))
+    results = []
+    for dtype in (BF16, None):
+        leaves = {n: tensors[n].clone().requires_grad_() for n in ("x", "residual", "weight") if tensors[n] is not None}
+        if "residual" in leaves:
+            y, r = rms_norm_residual(*leaves.values(), 1e-5, dtype=dtype)
+        else:
+            y, r = rms_norm(*leaves.values(), 1e-5, dtype=dtype), None
+        y = y.to(BF16)
+        outputs, gradients = (
+            ([y], [tensors["dy"].to(BF16)]) if r is None else ([y, r], [tensors["dy"].to(BF16), tensors["dr"]])
+        )
+        made = torch.autograd.grad(outputs, list(leaves.values()), gradients)
+        results.append(dict(zip(["y", *leaves], [y, *made])) | ({} if r is None else {"r": r}))
+    assert_same_bits(*results)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_shows_in_its_row(value):
     tensors = to_card(draw((3, 40), "bf16"))
@@ -59,8 +80,8 @@ def test_opcheck():
     x = torch.randn(5, 16, dtype=BF16, device="cuda", requires_grad=True)
     residual = torch.randn(5, 16, dtype=F32, device="cuda", requires_grad=True)
     weight = torch.randn(16, device="cuda", requires_grad=True)
-    torch.library.opcheck(rms_norm_op.overload, (x, weight, 1e-5))
-    torch.library.opcheck(rms_norm_residual_op.overload, (x, residual, weight, 1e-5))
+    torch.library.opcheck(rms_norm_op.overload, (x, weight, 1e-5, BF16))
+    torch.library.opcheck(rms_norm_residual_op.overload, (x, residual, weight, 1e-5, BF16))
     gradients = torch.randn(5, 16, dtype=BF16, device="cuda"), None
     kept = x.detach(), weight.detach(), torch.rand(5, device="cuda"), BF16
     torch.library.opcheck(rms_norm_backward_op.overload, (*gradients, *kept))

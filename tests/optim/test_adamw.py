@@ -1,4 +1,5 @@
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 
 from fasttrain.optim import adamw_ref
 from fasttrain.optim.adamw import AdamW, adamw_, decay_groups
+from fasttrain.optim.adamw_torch import adamw_torch_
 from made_card import HAS_CARD
 from nn.made_error import assert_same_bits, poisoned_memory
 
@@ -81,6 +83,25 @@ def test_the_reference_in_float64_is_torchs():
         p.grad = torch.from_numpy(grad * t)
         optimizer.step()
     np.testing.assert_allclose(param, p.detach().numpy(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_torchs_operations_give_the_same_bits_but_for_a_root(bf16):
+    """What a card does that the compiled kernels do not run on. On the CPU torch's root is off by a rounding, and so is
+    what is taken off a parameter."""
+    arrays = draw(4099)
+    param, grad, m, v = (torch.from_numpy(a.copy()) for a in arrays)
+    half = torch.full((4099,), math.nan, dtype=torch.bfloat16) if bf16 else None
+    adamw_torch_(param, grad, m, v, **SETTINGS | {"step": 3, "grad_scale": 0.37}, copy=half, zero_grad=bf16, stream=2)
+    expected = step(arrays, impl="reference")
+    for got, i in ((m, 2), (v, 3)):
+        np.testing.assert_array_equal(got.numpy(), expected[i])
+    eps, moved = np.finfo(np.float32).eps, np.abs(expected[0] - arrays[0])
+    assert (np.abs(param.numpy() - expected[0]) <= 2 * eps * moved + eps * np.abs(expected[0])).all()
+    assert half is None or torch.equal(half, param.bfloat16())
+    assert bool(grad.any()) is not bf16
+    with pytest.raises(TypeError, match="adamw: param must be float32 on cpu"):
+        adamw_torch_(param.bfloat16(), grad, m, v, **SETTINGS, step=3)
 
 
 def test_expanded_gradients_are_read_as_what_they_are():

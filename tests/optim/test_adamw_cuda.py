@@ -6,7 +6,7 @@ import torch
 
 from fasttrain.optim import adamw_ref
 from fasttrain.optim.adamw import AdamW, adamw_
-from fasttrain.optim.adamw_cuda import adamw_cuda_, clip_cuda, sum_squares_cuda
+from fasttrain.optim.adamw_cuda import adamw_cuda_, adamw_pieces_cuda_, clip_cuda, sum_squares_cuda
 from fasttrain.optim.clip import clip_coefficient, global_norm
 from fasttrain.optim.sum_squares import sum_squares
 from made_card import ON_CARD, to_card
@@ -41,6 +41,25 @@ def test_the_copy_the_zeros_and_a_scale_on_the_card(size):
         np.testing.assert_array_equal(got.cpu().numpy(), want)
     assert torch.equal(copy, param.bfloat16())
     assert not grad.any()
+
+
+@pytest.mark.parametrize("zero_grad", [False, True])
+def test_many_pieces_have_the_bits_of_each_alone(zero_grad):
+    rates, together, alone = [0.1, 0.3], [], []
+    for n, size in enumerate([*SIZES, 70_001]):
+        settings = SETTINGS | {"step": 3, "grad_scale": 0.37, "lr": rates[n % 2]}
+        tensors = to_card(tuple(torch.from_numpy(a) for a in draw(size, seed=n + 1)))
+        copies = [torch.full((size,), math.nan, dtype=torch.bfloat16, device="cuda") if n % 3 else None] * 2
+        if copies[0] is not None:
+            copies[1] = copies[0].clone()
+        other = tuple(x.clone() for x in tensors)
+        together.append(((*tensors, copies[0]), settings))
+        adamw_cuda_(*other, **settings, copy=copies[1], zero_grad=zero_grad)
+        alone.append((*other, copies[1]))
+    adamw_pieces_cuda_(together, zero_grad=zero_grad)
+    for (got, _), expected in zip(together, alone, strict=True):
+        assert all(x is y is None or torch.equal(x, y) for x, y in zip(got, expected, strict=True))
+    adamw_pieces_cuda_([])
 
 
 PLACES = [{}, {"seed": 2**63 + 11, "stream": 5, "offset": 12_345}]
@@ -92,10 +111,18 @@ def test_sums_of_squares_have_the_bits_of_the_cpu(size):
 
 
 def test_many_tensors_are_told_apart():
-    arrays = [draw(n, seed=n + 1)[0] for n in (5, 0, 70_000, 1)]
+    sizes = (0, 5, 0, 70_000, 1, 0)
+    arrays = [draw(n, seed=n + 1)[0] for n in sizes]
     tensors = [torch.from_numpy(a).cuda() for a in arrays]
     assert sum_squares_cuda(tensors) == [sum_squares(a) for a in arrays]
     assert global_norm(tensors) == global_norm(torch.from_numpy(a) for a in arrays)
+
+
+@pytest.mark.parametrize("count", [127, 128, 129, 300])
+def test_more_tensors_than_one_launch_takes(count):
+    """Of several blocks, of one and of none, in another order at each launch's ends."""
+    arrays = [draw([0, 1, 65_537, 300][n % 4 if n % 128 else 0], seed=n + 1)[0] for n in range(count)]
+    assert sum_squares_cuda([torch.from_numpy(a).cuda() for a in arrays]) == [sum_squares(a) for a in arrays]
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0, 1e9])
@@ -134,7 +161,7 @@ def test_the_optimizer_gives_the_bits_of_the_cpu_and_leaves_gradients_where_they
     start, grads = torch.from_numpy(draw(1003)[0]).to(dtype), torch.from_numpy(draw(1003)[1]).to(dtype)
     results = []
     for device in ("cpu", "cuda"):
-        p, flat = torch.nn.Parameter(start.to(device)), torch.cat([grads, grads]).to(device)
+        p, flat = torch.nn.Parameter(start.to(device, copy=True)), torch.cat([grads, grads]).to(device)
         p.grad = flat[:1003]
         optimizer = AdamW([p], **SETTINGS, bf16=bf16, seed=9)
         for _ in range(3):

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from fasttrain.optim.muon import Muon, muon_step_
+from fasttrain.optim.muon import Muon, muon_step_, orthogonalize
 from fasttrain.optim.muon_cuda import muon_step_cuda_
-from made_card import ON_CARD
+from made_card import ON_CARD, nobody_waits
 from optim.test_muon_passes import STEP, arrays, by_halves
 
 pytestmark = ON_CARD
@@ -48,14 +48,33 @@ def test_the_optimizer_is_that_of_the_cpu_but_for_its_products(dtype, monkeypatc
     start, grads = (torch.randn(33, 70, generator=g).to(dtype) for _ in range(2))
     results = []
     for device in ("cpu", "cuda"):
-        p = torch.nn.Parameter(start.to(device))
+        p = torch.nn.Parameter(start.to(device, copy=True))
         optimizer = Muon([p], lr=1e-2, seed=9)
         for _ in range(3):
-            p.grad = grads.to(device)
+            p.grad = grads.to(device, copy=True)
             optimizer.step(grad_scale=0.5, zero_grad=True)
             assert not p.grad.any()
         results.append(p.detach().cpu())
     assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 5), (96, 40), (64, 256), (128, 128)])
+def test_products_are_as_near_to_exact_as_the_cpus(shape, dtype):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    exact = orthogonalize(x.double(), dtype=torch.float64)
+    ours, theirs = (orthogonalize(y, dtype=dtype).double().cpu() for y in (x.cuda(), x))
+    rounding = torch.finfo(dtype).eps * exact.norm()
+    assert (ours - exact).norm() <= 2 * (theirs - exact).norm() + rounding
+    assert not orthogonalize(torch.zeros(shape, device="cuda"), dtype=dtype).any()
+
+
+def test_nobody_waits_for_the_card():
+    p = torch.nn.Parameter(torch.randn(33, 70, device="cuda"))
+    p.grad, optimizer = torch.randn_like(p), Muon([p])
+    optimizer.step()  # kernels are loaded
+    with nobody_waits():
+        optimizer.step(grad_scale=0.5, zero_grad=True)
 
 
 @pytest.mark.parametrize(

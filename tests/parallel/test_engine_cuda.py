@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fasttrain.model.config import ModelConfig
+from fasttrain.parallel.stage import Stage
 from fasttrain.train.machine import torch_settings
 from made_card import ON_CARD
 from parallel.made_mesh import engine, rows
@@ -43,6 +44,16 @@ def test_loss_and_gradients_are_as_near_to_fp32_as_torchs(monkeypatch, documents
     for name, grad in exact.items():
         off, their_off = ((g[name] - grad).norm() for g in (ours, theirs))
         assert off <= 2 * their_off + eps / 2 * grad.norm(), name
+
+
+@pytest.mark.parametrize("documents", [False, True])
+def test_norms_that_make_bf16_at_once_change_no_bit(monkeypatch, documents):
+    _, loss, narrow = gradients(monkeypatch, "bf16", documents)
+    monkeypatch.setattr(Stage, "_narrow_norms", lambda stage: None)
+    _, other_loss, wide = gradients(monkeypatch, "bf16", documents)
+    assert loss == other_loss
+    for name, grad in wide.items():
+        assert torch.equal(narrow[name], grad), name
 
 
 def test_steps_have_the_same_bits_twice():

@@ -35,6 +35,7 @@ def test_replicas_share_a_growing_batch(ranks, size):
         assert whole.tokens.shape == ((10, 8) if index < 2 else (7, 16))
         for name in ("tokens", "targets", "segments", "sources"):
             assert torch.equal(torch.cat([getattr(m, name) for m in parts]), getattr(whole, name))
+        assert torch.equal(torch.cat([m.is_target() for m in parts]), whole.targets >= 0)
         assert [row for m in parts for row in m.rows] == list(whole.rows) == list(range(len(whole.tokens)))
         assert all(len(m.tokens) <= (size * 16 // T or 10) for m in parts), "as many tokens go through at once"
 

@@ -105,7 +105,9 @@ def test_a_run_that_moves_keeps_what_auto_meant(tmp_path, monkeypatch):
     assert events(folder) == {"start": "bf16", "resume": "bf16"}
 
 
-def test_stochastic_rounding_is_refused_on_a_card():
-    with pytest.raises(ConfigError, match="train.precision: bf16_stochastic runs on the CPU"):
+def test_stochastic_rounding_is_refused_on_a_card_without_kernels(monkeypatch):
+    monkeypatch.setattr("fasttrain.core.cuda._BUILT", False)
+    monkeypatch.setattr(machine, "has_bf16", lambda device: True)
+    with pytest.raises(ConfigError, match="train.precision: bf16_stochastic needs a build with CUDA on a card"):
         machine.choose_precision("bf16_stochastic", torch.device("cuda"), SoloGroup())
     assert machine.choose_precision("bf16_stochastic", CPU, SoloGroup()) == "bf16_stochastic"

@@ -66,6 +66,7 @@ def estimate_recipe(
         optim=recipe.optim,
         warmup=recipe.batch.warmup,
         recompute=every(recipe.train.recompute),
+        cuda_graph=recipe.train.cuda_graph == "auto",
         async_write=recipe.checkpoint.async_write,
         device=str(device),
         run_calibration=calibrate,

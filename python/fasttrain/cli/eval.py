@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fasttrain.cli.options import RunArgument, Session, Verbose, console, reopen
+from fasttrain.cli.options import RunArgument, Session, Verbose, console, device_of, reopen
 
 if TYPE_CHECKING:
     from fasttrain.eval.result import EvalResult
@@ -41,4 +41,11 @@ def run_eval(session: Session, checkpoint: str = "newest") -> "EvalResult":
     from fasttrain.tokenizer.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(session.folder.tokenizer)
-    return evaluation.run(session.folder, session.recipe.eval, tokenizer, world=session.world, checkpoint=checkpoint)
+    return evaluation.run(
+        session.folder,
+        session.recipe.eval,
+        tokenizer,
+        world=session.world,
+        checkpoint=checkpoint,
+        device=device_of(session),
+    )

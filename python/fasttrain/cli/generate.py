@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fasttrain.cli.options import RunArgument, console, reopen
+from fasttrain.cli.options import RunArgument, console, device_of, reopen
 
 
 def add(app: typer.Typer) -> None:
@@ -28,6 +28,7 @@ def generate(
     from fasttrain.tokenizer.tokenizer import Tokenizer
 
     session = reopen(run)
+    device = device_of(session)
     if not session.world.is_root:
         return
     found = evaluation.generate_from(
@@ -39,5 +40,6 @@ def generate(
         top_k=top_k,
         seed=seed,
         checkpoint=checkpoint,
+        device=device,
     )
     console().print(format_generations(found))

@@ -114,6 +114,17 @@ def reopen(run: Path, assignments: list[str] | None = None, *, verbose: bool = F
     return Session(recipe, Path.cwd(), folder, ranks)
 
 
+def device_of(session: Session) -> str:
+    """Where a command computes with a run's model: where the run trained, the CPU on a machine without a card.
+
+    Every rank must call it.
+    """
+    from fasttrain.train.machine import choose_device, local_rank
+
+    rank = local_rank(session.world)[0]
+    return str(choose_device("cpu" if session.recipe.train.device == "cpu" else "auto", rank))
+
+
 def console() -> Console:
     """Where tables are printed: as wide as the terminal, wide enough for whole origins in a file or a pipe."""
     return Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)

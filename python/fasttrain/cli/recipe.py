@@ -33,7 +33,7 @@ from fasttrain.train.config import TrainConfig
 # Not among them although they look alike: train.device (dropout draws differ), train.eval_* and checkpoint.every_steps
 # (which step is the best, where a rollback returns to), batch sizes of stages (in the stages' own fingerprints).
 _FREE = {
-    "train": ("threads", "micro_batch", "overlap", "recompute", "prefetch", "peak_flops", "tensorboard"),
+    "train": ("threads", "micro_batch", "overlap", "recompute", "cuda_graph", "prefetch", "peak_flops", "tensorboard"),
     "checkpoint": ("keep", "keep_best", "keep_every", "async_write"),
     "guard": tuple(GuardConfig.model_fields),
 }

@@ -8,6 +8,7 @@ from torch import Tensor
 from fasttrain.core import backend
 
 _BUILT = backend.is_cuda_built()  # here, because torch.compile warns of a cached function inside
+_LEAVES_FP32 = hasattr(torch.ops.aten.mm, "dtype_out")
 
 
 def aligned(x: Tensor) -> Tensor:
@@ -29,9 +30,19 @@ def launch(op: str, device: torch.device, start: Callable[[int], int]) -> None:
         raise RuntimeError(f"{op}: the CUDA kernel must launch, got cudaError {status}")
 
 
+def mm_fp32(a: Tensor, b: Tensor) -> Tensor:
+    """The product of two bf16 matrices on a card, in fp32; a torch older than 2.8 rounds it to bf16 first."""
+    return torch.mm(a, b, out_dtype=torch.float32) if _LEAVES_FP32 else torch.mm(a, b).float()
+
+
 def is_built(x: Tensor) -> bool:
     """Whether `x` is on a card that the compiled kernels run on (Ampere or newer)."""
     return _BUILT and x.is_cuda and _is_ampere(x.device.index)
+
+
+def is_built_for(device: torch.device) -> bool:
+    """Whether a device is such a card."""
+    return _BUILT and device.type == "cuda" and _is_ampere(device.index)
 
 
 def is_hopper(x: Tensor) -> bool:

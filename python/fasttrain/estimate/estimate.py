@@ -72,6 +72,7 @@ def estimate(
     optim: OptimConfig | None = None,
     warmup: Sequence[BatchWarmup] = (),
     recompute: int = 0,
+    cuda_graph: bool = False,
     async_write: bool = True,
     device: str = "cpu",
     run_calibration: bool = True,
@@ -88,6 +89,7 @@ def estimate(
         optim: AdamW when None.
         warmup: stretches of smaller batches or shorter sequences, which the whole run's figures count.
         recompute: every how many blocks one is computed again in backward; 0: none.
+        cuda_graph: whether micro-batches become CUDA graphs where that can be.
         async_write: whether training goes on while a checkpoint is written.
         layout, num_ranks: of the run that is estimated, which need not be the one that estimates.
         price_per_rank_hour: what a rank costs an hour.
@@ -123,7 +125,7 @@ def estimate(
     priced = total_s is not None and price_per_rank_hour is not None
     memory = rank_memory(model, mesh, micro_tokens=micro_rows * seq_len, num_micro=num_micro, precision=precision,
                          recompute=recompute, async_write=async_write, optim=optim, process=process,
-                         device=device)  # fmt: skip
+                         device=device, cuda_graph=cuda_graph)  # fmt: skip
     return Estimate(
         params=asdict(num_params(model)),
         flops_formula=FLOPS_FORMULA,

@@ -48,6 +48,8 @@ class Context:
     """(B or 1, T, 1, D) fp32: RoPE's sines."""
     segments: Tensor | None = None
     """(B, T) int32 document ids; None: one document a row."""
+    ranges: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+    """(lo, hi), each (B, T) int32: the keys that each token sees in its document; None: attention asks the segments."""
     dropout: DropoutKey | None = None
     """What the dropout masks depend on; None: no dropout."""
     cache: Cache | None = None

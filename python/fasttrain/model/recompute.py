@@ -6,7 +6,7 @@ et al. 2016 (arXiv:1604.06174); every k-th block, as torchtitan's selective mode
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,3 +38,27 @@ def run_blocks(blocks: Iterable[nn.Module], x_BTC: Tensor, context: Context) -> 
         else:
             x_BTC = block(x_BTC, context)
     return x_BTC
+
+
+def run_to_norm(blocks: Iterable[nn.Module], x_BTC: Tensor, context: Context, norm: Any) -> Tensor:
+    """`norm` of what `run_blocks` gives. On a card a block's last sum is made by the norm that reads it, one pass less
+    over the stream forward and one backward; a block that is recomputed keeps both summands there.
+
+    Args: norm: an RMSNorm or LayerNorm.
+    """
+    if not x_BTC.is_cuda:
+        y: Tensor = norm(run_blocks(blocks, x_BTC, context))
+        return y
+    return _run_apart(blocks, x_BTC, context, norm)
+
+
+def _run_apart(blocks: Iterable[nn.Module], x_BTC: Tensor, context: Context, norm: Any) -> Tensor:
+    branch: Tensor | None = None
+    for block in blocks:
+        apart: Any = block.apart
+        if torch.is_grad_enabled() and is_recomputed(int(block.layer), context.recompute):  # type: ignore[arg-type]
+            x_BTC, branch = checkpoint(apart, x_BTC, branch, context, use_reentrant=False, preserve_rng_state=False)
+        else:
+            x_BTC, branch = apart(x_BTC, branch, context)
+    y: Tensor = norm(x_BTC) if branch is None else norm.of_sum(branch, x_BTC)[0]
+    return y

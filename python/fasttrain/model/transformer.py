@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fasttrain.model.config import ModelConfig
 from fasttrain.model.context import Cache, Context
-from fasttrain.model.recompute import run_blocks
+from fasttrain.model.recompute import run_to_norm
 from fasttrain.model.width import attention_scale, output_scale
 from fasttrain.nn.attention import attention
 from fasttrain.nn.dropout import DropoutKey, dropout
@@ -26,7 +26,7 @@ from fasttrain.nn.linear_cross_entropy import linear_token_loss
 from fasttrain.nn.loss import IGNORED
 from fasttrain.nn.rms_norm import RMSNorm
 from fasttrain.nn.rope import positions, rope, rope_tables
-from fasttrain.nn.segments import check_segments
+from fasttrain.nn.segments import check_segments, key_ranges
 from fasttrain.nn.swiglu import swiglu
 
 
@@ -58,7 +58,11 @@ class Attention(nn.Module):
             q, k = rope(q, context.cos, context.sin), rope(k, context.cos, context.sin)
         if context.cache is not None:
             k, v = context.cache.append(self.layer, k, v)
-        out = attention(q, k, v, causal=True, segments=context.segments, scale=self.scale, impl=context.impl)
+        seen = context.ranges
+        segments = context.segments if seen is None else None
+        out = attention(
+            q, k, v, causal=seen is None, segments=segments, ranges=seen, scale=self.scale, impl=context.impl
+        )
         y: Tensor = self.wo(out.flatten(-2))
         return y
 
@@ -93,15 +97,26 @@ class Block(nn.Module):
 
     def forward(self, x_BTC: Tensor, context: Context) -> Tensor:
         """Shapes: x (B, T, C) -> (B, T, C)."""
-        key = context.dropout
-        branch = self.attn(self.attn_norm(x_BTC), context, self.attn_norm.recipe(x_BTC))
-        normed, x = self.ffn_norm.of_sum(dropout(branch, self.dropout, key, self.layer, "attn"), x_BTC)
+        return add(*self.apart(x_BTC, None, context))
+
+    def apart(self, x_BTC: Tensor, branch_BTC: Tensor | None, context: Context) -> tuple[Tensor, Tensor]:
+        """Return the two summands of `forward(x + branch)`, so that the norm behind adds them in its own pass."""
+        key, x = context.dropout, x_BTC
+        if branch_BTC is None:
+            normed = self.attn_norm(x)
+        else:
+            normed, x = self.attn_norm.of_sum(branch_BTC, x)
+        branch = self.attn(normed, context, self.attn_norm.recipe(x))
+        normed, x = self.ffn_norm.of_sum(dropout(branch, self.dropout, key, self.layer, "attn"), x)
         branch = self.ffn(normed, self.ffn_norm.recipe(x))
-        return add(x, dropout(branch, self.dropout, key, self.layer, "ffn"))
+        return x, dropout(branch, self.dropout, key, self.layer, "ffn")
 
 
 class Head(nn.Module):
     """The output matrix (V, C), its own or the embedding's, and the loss of each token."""
+
+    even = False
+    """Promised of targets and losses (`linear_token_loss`). Whoever checks the one and makes the other may set it."""
 
     def __init__(self, config: ModelConfig, embed: nn.Embedding) -> None:
         super().__init__()
@@ -126,7 +141,7 @@ class Head(nn.Module):
 
     def forward(self, x_BTC: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (nll, z2), each (B, T) fp32: -log p(target) and logsumexp(logits)^2; 0 where target is -100."""
-        return linear_token_loss(self.scaled(x_BTC), self.matrix(), targets_BT, z_loss=self.z_loss)
+        return linear_token_loss(self.scaled(x_BTC), self.matrix(), targets_BT, z_loss=self.z_loss, even=self.even)
 
 
 class Transformer(nn.Module):
@@ -171,11 +186,15 @@ class Transformer(nn.Module):
                 f"context: learned positions hold at most max_seq_len = {config.max_seq_len} tokens, got "
                 f"{start + num_tokens}; use shorter sequences"
             )
+        ranges = None
+        if segments is not None and segments.is_cuda:  # once, for what it takes there is a launch for each small step
+            ranges = key_ranges(num_tokens, num_tokens, causal=True, segments=segments)
         return Context(
             positions=where,
             cos=cos,
             sin=sin,
             segments=segments,
+            ranges=ranges,
             dropout=dropout,
             cache=cache,
             recompute=recompute,
@@ -193,9 +212,7 @@ class Transformer(nn.Module):
 
     def hidden(self, tokens_BT: Tensor, context: Context) -> Tensor:
         """Shapes: tokens (B, T) -> (B, T, C), after the last norm."""
-        x = run_blocks(self.blocks, self.embed_tokens(tokens_BT, context), context)
-        y: Tensor = self.norm(x)
-        return y
+        return run_to_norm(self.blocks, self.embed_tokens(tokens_BT, context), context, self.norm)
 
     def forward(
         self,

@@ -133,8 +133,7 @@ def _short(name: str) -> str:
 def outside_share(events: Sequence[Mapping[str, Any]], wall_s: float) -> float:
     """Part of the steps' time (`wall_s`, without what is aside) outside forward, backward and the optimizer."""
     compute = sum(span_s(events, name) for name in COMPUTE)
-    inner = span_s(events, "totals")  # lies in backward, and is none of it
-    return max(1.0 - (compute - inner) / wall_s, 0.0)
+    return max(1.0 - compute / wall_s, 0.0)
 
 
 def span_s(events: Sequence[Mapping[str, Any]], name: str) -> float:

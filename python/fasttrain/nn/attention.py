@@ -70,7 +70,8 @@ def attention(
         _check_mask(op, q, k, *mask)
     impl = impl or os.environ.get("FASTTRAIN_IMPL") or _default(q, scale, softcap, masked=not plain)
     if softcap and impl in ("cuda", "torch"):
-        raise ValueError(f"{op}: impl {impl!r} has no softcap; choose from {list(_IMPLS)}")
+        names = list(_IMPLS) if q.is_cpu else ["reference"]
+        raise ValueError(f"{op}: impl {impl!r} has no softcap; choose from {names}")
     if impl == "torch":
         return _torch(q, k, v, causal, None if plain else _ranges(q, k, *mask), scale)
     if impl == "cuda":

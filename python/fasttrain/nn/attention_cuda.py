@@ -14,6 +14,7 @@ from fasttrain.core import backend, cuda
 from fasttrain.core.operator import operator
 from fasttrain.nn.attention_op import like_backward
 
+_BUILT = backend.is_cuda_built()  # here, because torch.compile warns of a cached function inside
 _MAX_D = 256  # csrc/nn/attention.h
 _TENSOR_D = (64, 128)  # csrc/nn/attention_cuda.h
 
@@ -35,8 +36,8 @@ def is_faster(q: Tensor, scale: float, *, documents: bool) -> bool:
 
 def attention(op: str, q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float) -> Tensor:
     """Return (B, Tq, H, D); lo and hi (B or 1, Tq) int32 are the keys that each query sees."""
-    if not backend.is_cuda_built() or q.device.type != "cuda" or q.dtype not in (torch.float32, torch.bfloat16):
-        built = "with" if backend.is_cuda_built() else "without"
+    if not _BUILT or q.device.type != "cuda" or q.dtype not in (torch.float32, torch.bfloat16):
+        built = "with" if _BUILT else "without"
         raise ValueError(
             f"{op}: impl 'cuda' takes fp32 or bf16 on a GPU, got {q.dtype} on {q.device.type} in a build {built} CUDA"
         )

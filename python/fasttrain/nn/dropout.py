@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fasttrain.core import backend
-from fasttrain.nn import dropout_ref
+from fasttrain.core import backend, cuda
+from fasttrain.nn import dropout_cuda, dropout_ref
 from fasttrain.nn.dropout_op import dropout_op
 
 SITES = ("embed", "attn", "ffn")
@@ -47,8 +47,9 @@ def dropout(
     Shapes: x (B, T, C), key.rows (B) -> (B, T, C).
     Args:
         layer, site: at least -1, and one of SITES.
-        impl: "reference" (by definition), "torch" (a mask drawn on the CPU, multiplied on x's device) or a native name
-            (CPU, fp32 and bf16); when None, what FASTTRAIN_IMPL names, else the fastest that runs here.
+        impl: "reference" (by definition), "torch" (a mask multiplied into x, drawn on the CPU where x's device has no
+            kernel), a native name (CPU, fp32 and bf16) or "cuda" (the same on a card); when None, what FASTTRAIN_IMPL
+            names, else the fastest that runs here.
     Raises: ValueError: a wrong p, key, layer, site or impl.
     """
     if key is None or p == 0.0:
@@ -68,21 +69,39 @@ def dropout(
     impl = _choose(x_BTC, impl)
     seed = (key.seed & 0xFFFFFFFFFFFFFFFF ^ 1 << 63) - (1 << 63)  # the operator's integers have a sign
     settings = seed, key.step, (layer + 1) * len(SITES) + SITES.index(site), p
-    rows = torch.tensor(key.rows, dtype=torch.int64)
     flat = x_BTC.reshape(len(x_BTC), x_BTC.numel() // max(1, len(x_BTC)))
+    if impl == "torch":
+        factor = _factor(flat, key.rows, settings).view(x_BTC.shape)
+        return x_BTC * factor.to(x_BTC.device, x_BTC.dtype)
+    if impl == "cuda":
+        out: Tensor = dropout_cuda.dropout_op(flat.contiguous(), dropout_cuda.on_card(key.rows, flat.device), *settings)
+        return out.view(x_BTC.shape)
+    rows = torch.tensor(key.rows, dtype=torch.int64)
     if impl == "reference":
         return dropout_ref.dropout(flat, rows, *settings).view(x_BTC.shape)
-    if impl == "torch":
-        ones, native = torch.ones(flat.shape), _IMPLS[0] != "reference"
-        factor = dropout_op(ones, rows, *settings, _IMPLS[0]) if native else dropout_ref.dropout(ones, rows, *settings)
-        return x_BTC * factor.view(x_BTC.shape).to(x_BTC.device, x_BTC.dtype)
-    out: Tensor = dropout_op(flat.contiguous(), rows, *settings, impl)
+    out = dropout_op(flat.contiguous(), rows, *settings, impl)
     return out.view(x_BTC.shape)
+
+
+def _factor(flat: Tensor, rows: tuple[int, ...], settings: tuple[int, int, int, float]) -> Tensor:
+    """What each value of x is multiplied by (B, E), fp32."""
+    if cuda.is_built(flat):
+        on_card: Tensor = dropout_cuda.dropout_op(
+            torch.ones(flat.shape, device=flat.device), dropout_cuda.on_card(rows, flat.device), *settings
+        )
+        return on_card
+    ones, index = torch.ones(flat.shape), torch.tensor(rows, dtype=torch.int64)
+    if _IMPLS[0] == "reference":
+        return dropout_ref.dropout(ones, index, *settings)
+    factor: Tensor = dropout_op(ones, index, *settings, _IMPLS[0])
+    return factor
 
 
 def _choose(x: Tensor, impl: str | None) -> str:
     is_native = x.device.type == "cpu" and x.dtype in _NATIVE_DTYPES
     impl = impl or os.environ.get("FASTTRAIN_IMPL")
+    if impl in (None, "cuda") and x.dtype in _NATIVE_DTYPES and cuda.is_built(x):
+        return "cuda"
     if impl is None:
         return _IMPLS[0] if is_native and _IMPLS[0] != "reference" else "torch"
     if impl not in ("torch", *_IMPLS):

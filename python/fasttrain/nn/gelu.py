@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fasttrain.core import backend
-from fasttrain.nn import gelu_ref
+from fasttrain.core import backend, cuda
+from fasttrain.nn import gelu_cuda, gelu_ref
 from fasttrain.nn.dispatch import needs_operator
 from fasttrain.nn.gelu_op import forward, gelu_op
 
@@ -21,8 +21,9 @@ def gelu(x: Tensor, *, impl: str | None = None) -> Tensor:
 
     Shapes: x (...,) -> (...,), contiguous.
     Args:
-        impl: "reference" (by definition), "torch" (F.gelu) or a native name (CPU, fp32 and bf16); when None, what
-            FASTTRAIN_IMPL names, else the fastest that runs here, which for a compiler is torch's: it fuses that.
+        impl: "reference" (by definition), "torch" (F.gelu), a native name (CPU, fp32 and bf16) or "cuda" (the same on a
+            card); when None, what FASTTRAIN_IMPL names, else the fastest that runs here, which for a compiler is
+            torch's: it fuses that.
     Raises: ValueError: a wrong impl.
     """
     impl = _choose(x, impl)
@@ -30,6 +31,9 @@ def gelu(x: Tensor, *, impl: str | None = None) -> Tensor:
         return F.gelu(x, approximate="tanh")
     if impl == "reference":
         return gelu_ref.gelu(x)
+    if impl == "cuda":
+        on_card: Tensor = gelu_cuda.gelu_op(x.contiguous())
+        return on_card
     run = gelu_op if needs_operator(x) else forward
     out: Tensor = run(x.contiguous(), impl)
     return out
@@ -38,9 +42,12 @@ def gelu(x: Tensor, *, impl: str | None = None) -> Tensor:
 def _choose(x: Tensor, impl: str | None) -> str:
     is_native = x.device.type == "cpu" and x.dtype in _NATIVE_DTYPES
     impl = impl or os.environ.get("FASTTRAIN_IMPL")
+    if impl is None and torch.compiler.is_compiling():
+        return "torch"
+    if impl in (None, "cuda") and x.dtype in _NATIVE_DTYPES and cuda.is_built(x):
+        return "cuda"
     if impl is None:
-        is_best = is_native and _IMPLS[0] != "reference" and not torch.compiler.is_compiling()
-        return _IMPLS[0] if is_best else "torch"
+        return _IMPLS[0] if is_native and _IMPLS[0] != "reference" else "torch"
     if impl not in ("torch", *_IMPLS):
         raise ValueError(f"gelu: impl {impl!r} cannot run here; choose from {['torch', *_IMPLS]}")
     if impl not in ("torch", "reference") and not is_native:

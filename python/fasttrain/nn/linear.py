@@ -3,7 +3,8 @@
 Under autocast torch keeps each weight's bf16 copy from forward to backward, 2 bytes a parameter, and each layer's input
 in bf16. Here the copy is made twice (6 bytes a weight of traffic, against 2 T flops for T tokens), and an input that is
 a cheap function of what is kept anyway, a norm or an activation, is a recipe: made again in backward, with the same
-bits. That is activation recomputation of what costs no product (Korthikanti et al. 2022, arXiv:2205.05198).
+bits. That is activation recomputation of what costs no product (Korthikanti et al. 2022, arXiv:2205.05198). A card
+keeps the copies: products are so fast there that the traffic and the launches show, and activations are larger.
 
 The gradient of an input that several layers share is one product, dx = [dy1, dy2] [W1; W2], which adds up in fp32
 before it is rounded.
@@ -18,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fasttrain.core import pages
+from fasttrain.core import cuda, pages
 from fasttrain.nn.elementwise import cast
 
 
@@ -37,23 +38,27 @@ class _Linear(torch.autograd.Function):
         weights, biases = parameters[:num], parameters[num:]
         ctx.dtype, ctx.num, ctx.make = product_dtype(x), num, recipe and recipe.make
         rows = _rows(x, ctx.dtype)
-        ctx.save_for_backward(*weights, *(recipe.tensors if recipe else (rows,)))
+        ctx.keeps_matrix = x.is_cuda and weights[0].dtype != ctx.dtype
+        matrix = _stacked(weights, ctx.dtype) if ctx.keeps_matrix else None
+        ctx.save_for_backward(*weights, *([] if matrix is None else [matrix]), *(recipe.tensors if recipe else (rows,)))
         ctx.shape, ctx.x_dtype = x.shape, x.dtype
         ctx.bias_dtypes = [None if bias is None else bias.dtype for bias in biases]
+        if matrix is not None:
+            weights = torch.split(matrix, [len(w) for w in weights])
         return tuple(_product(rows, w, b).view(*x.shape[:-1], len(w)) for w, b in zip(weights, biases))
 
     @staticmethod
     def backward(ctx: Any, *dys: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
-        weights, kept = saved[: ctx.num], saved[ctx.num :]
+        weights, kept, matrix = saved[: ctx.num], saved[ctx.num :], None
+        if ctx.keeps_matrix:
+            matrix, *kept = kept
         parts = [dy.reshape(-1, dy.shape[-1]) for dy in dys]
-        dy = parts[0].contiguous()
-        if len(parts) > 1:
-            dy = torch.cat(parts, 1, out=pages.new_empty(dy, (len(dy), sum(part.shape[1] for part in parts))))
+        dy = _side_by_side(parts)
         dx = dweights = dbiases = None
         if ctx.needs_input_grad[0]:
             dx = pages.new_empty(dy, (len(dy), weights[0].shape[1]))
-            dx = torch.mm(dy, _stacked(weights, ctx.dtype), out=dx).view(ctx.shape)
+            dx = torch.mm(dy, _stacked(weights, ctx.dtype) if matrix is None else matrix, out=dx).view(ctx.shape)
             dx = cast(dx, ctx.x_dtype)
         if any(ctx.needs_input_grad[3 : 3 + ctx.num]):
             rows = _rows(ctx.make(*kept), ctx.dtype) if ctx.make else kept[0]
@@ -65,6 +70,28 @@ class _Linear(torch.autograd.Function):
             ]
         nothing = [None] * ctx.num
         return dx, None, None, *(dweights or nothing), *(dbiases or nothing)
+
+
+def _side_by_side(parts: list[Tensor]) -> Tensor:
+    """[dy1, dy2, ..] (N, sum of O_i), contiguous; without a copy where it is what they are cut of."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first.contiguous()
+    shape = len(first), sum(part.shape[1] for part in parts)
+    if first.is_cuda and _are_cut(parts, shape):
+        return first.as_strided(shape, (shape[1], 1))
+    return torch.cat(parts, 1, out=pages.new_empty(first, shape))
+
+
+def _are_cut(parts: Sequence[Tensor], shape: tuple[int, int]) -> bool:
+    memory, at = parts[0].untyped_storage().data_ptr(), parts[0].storage_offset()
+    for part in parts:
+        is_next = part.storage_offset() == at and part.untyped_storage().data_ptr() == memory
+        is_next = is_next and part.stride(1) == 1 and (shape[0] == 1 or part.stride(0) == shape[1])
+        if not is_next or part.dtype != parts[0].dtype:
+            return False
+        at += part.shape[1]
+    return True
 
 
 def product_dtype(x: Tensor) -> torch.dtype:
@@ -115,11 +142,14 @@ def _stacked(weights: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
 
 def _split(dy: Tensor, rows: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
     """dy^T rows, cut into the weights' gradients, each in its weight's dtype."""
+    sizes = [len(w) for w in weights]
+    if dy.is_cuda and dy.dtype == torch.bfloat16 and all(w.dtype == torch.float32 for w in weights):
+        return list(torch.split(cuda.mm_fp32(dy.t(), rows), sizes))  # in fp32 from the product on, without a copy
     gradients = [pages.new_empty(w, w.shape) for w in weights]
     if len(weights) == 1 and weights[0].dtype == dy.dtype:
         return [torch.mm(dy.t(), rows, out=gradients[0])]
     dmatrix = torch.mm(dy.t(), rows, out=_scratch(dy, (dy.shape[1], rows.shape[1]), dy.dtype))
-    for gradient, part in zip(gradients, torch.split(dmatrix, [len(w) for w in weights])):
+    for gradient, part in zip(gradients, torch.split(dmatrix, sizes)):
         gradient.copy_(part)
     return gradients
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fasttrain.core import backend
-from fasttrain.nn import linear_cross_entropy_ref
+from fasttrain.core import backend, cuda
+from fasttrain.nn import linear_cross_entropy_cuda, linear_cross_entropy_ref
 from fasttrain.nn.linear_cross_entropy_op import linear_cross_entropy_op
 from fasttrain.nn.loss import IGNORED, sums_by_source, token_loss
 
@@ -74,7 +74,7 @@ def linear_cross_entropy(
 
 
 def linear_token_loss(
-    x: Tensor, weight: Tensor, targets: Tensor, *, z_loss: float = 0.0, impl: str | None = None
+    x: Tensor, weight: Tensor, targets: Tensor, *, z_loss: float = 0.0, even: bool = False, impl: str | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return (nll, z2) of each token: -log softmax(logits)[target], logsumexp(logits)^2, logits = x weight^T.
 
@@ -84,9 +84,11 @@ def linear_token_loss(
     Shapes: x (..., C), weight (V, C), targets (...) int64 -> (...) fp32 twice, 0 where the target is -100.
     Args:
         z_loss: the weight that z2 will have in the loss.
-        impl: "reference" (by definition), "torch" (F.linear and `token_loss`) or a native name (CPU, fp32 and bf16);
-            when None, what FASTTRAIN_IMPL names, else the fastest that runs here.
-    Raises: ValueError: a wrong shape or impl, a target that is no word. TypeError: targets of another dtype.
+        even: whether the caller promises targets that are words, and a loss that is such a multiple, of every token's:
+            then "cuda" never waits for the card. A broken promise gives NaN there; others ask all the same.
+        impl: "reference" (by definition), "torch" (F.linear and `token_loss`), a native name (CPU, fp32 and bf16) or
+            "cuda" (the same on a card); when None, what FASTTRAIN_IMPL names, else the fastest that runs here.
+    Raises: ValueError: a wrong shape, device or impl, a target that is no word. TypeError: targets of another dtype.
     """
     _check(x, weight, targets)
     dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
@@ -99,9 +101,13 @@ def linear_token_loss(
     if impl == "reference":
         nll, z2 = linear_cross_entropy_ref.linear_cross_entropy(rows, weight, index)
     else:
+        operands = rows, weight.contiguous(), index, z_loss
         grads = [torch.is_grad_enabled() and t.requires_grad for t in (x, weight)]
-        in_place = not torch.compiler.is_compiling()
-        nll, z2, *_ = linear_cross_entropy_op(rows, weight.contiguous(), index, z_loss, *grads, in_place, impl)
+        if impl == "cuda":
+            nll, z2, *_ = linear_cross_entropy_cuda.linear_cross_entropy_op(*operands, *grads, even)
+        else:
+            in_place = not torch.compiler.is_compiling()
+            nll, z2, *_ = linear_cross_entropy_op(*operands, *grads, in_place, impl)
     return nll.view(targets.shape), z2.view(targets.shape)
 
 
@@ -113,6 +119,10 @@ def _check(x: Tensor, weight: Tensor, targets: Tensor) -> None:
         )
     if targets.shape != x.shape[:-1]:
         raise ValueError(f"{op}: targets must have shape {tuple(x.shape[:-1])}, got {tuple(targets.shape)}")
+    if not x.device == weight.device == targets.device:
+        raise ValueError(
+            f"{op}: x, weight and targets must be on one device, got {x.device}, {weight.device} and {targets.device}"
+        )
     if targets.dtype != torch.int64:
         raise TypeError(f"{op}: targets must have dtype int64, got {targets.dtype}")
 
@@ -120,8 +130,11 @@ def _check(x: Tensor, weight: Tensor, targets: Tensor) -> None:
 def _choose(x: Tensor, weight: Tensor, dtype: torch.dtype, impl: str | None) -> str:
     op = "linear_cross_entropy"
     # Without autocast torch's own linear wants one dtype too; an fp32 weight under bf16 products is what autocast does.
-    is_native = x.device.type == "cpu" and dtype in _NATIVE_DTYPES and weight.dtype in _NATIVE_DTYPES
+    takes = dtype in _NATIVE_DTYPES and weight.dtype in _NATIVE_DTYPES
+    is_native = x.device.type == "cpu" and takes
     impl = impl or os.environ.get("FASTTRAIN_IMPL")
+    if impl in (None, "cuda") and takes and cuda.is_built(x):
+        return "cuda"
     if impl is None:
         return _IMPLS[0] if is_native and _IMPLS[0] != "reference" else "torch"
     if impl not in ("torch", *_IMPLS):

@@ -52,7 +52,7 @@ def linear_cross_entropy_op(
     backward may change dx and dweight, for a caller who does not look at them and is not traced.
     """
     outputs = _outputs(x, weight, grad_x, grad_weight)
-    _check_targets(targets, len(weight))
+    check_targets(targets, len(weight))
     _run(x, weight, targets, None, outputs, z_loss, impl)
     return outputs
 
@@ -136,7 +136,8 @@ def _is_multiple(dnll: Tensor, dz2: Tensor, scale: float, z_loss: float) -> bool
     return bool((dnll == scale).all()) and bool(near.all())
 
 
-def _check_targets(targets: Tensor, num_words: int) -> None:
+def check_targets(targets: Tensor, num_words: int) -> None:
+    """Raise ValueError unless each is a word or IGNORED."""
     wrong = targets[((targets < 0) & (targets != IGNORED)) | (targets >= num_words)]
     if len(wrong):
         raise ValueError(

@@ -1,6 +1,7 @@
 """RMSNorm on a card as torch operators with fake kernels and gradients, so that torch.compile sees through them.
 
-Contiguous x (N,C), fp32 or bf16; residual (N,C) of the stream's dtype; weight (C,) fp32: the face makes it so.
+Contiguous x (N,C), fp32 or bf16; residual (N,C) of the stream's dtype; weight (C,) fp32; y of the stream's dtype, or
+bf16 beside a stream in fp32: the face makes it so.
 """
 
 from typing import Any
@@ -21,20 +22,22 @@ def takes(x: Tensor) -> bool:
 
 
 @operator("fasttrain::rms_norm_cuda", "cuda")
-def rms_norm_op(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def rms_norm_op(x: Tensor, weight: Tensor, eps: float, y_dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return (y (N,C), rstd (N,))."""
-    y, rstd = _like_norm(x)
+    y, rstd = _like_norm(x, y_dtype)
     x, weight = cuda.aligned(x), cuda.aligned(weight)
-    _launch([x, None, weight, None, y, rstd, *[None] * 6], eps, x.dtype, y.dtype, backward=False)
+    _launch([x, None, weight, None, y, rstd, *[None] * 6], eps, (x.dtype, x.dtype, y_dtype), backward=False)
     return y, rstd
 
 
 @operator("fasttrain::rms_norm_residual_cuda", "cuda")
-def rms_norm_residual_op(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def rms_norm_residual_op(
+    x: Tensor, residual: Tensor, weight: Tensor, eps: float, y_dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return (y (N,C), r (N,C), rstd (N,)), r = x + residual."""
-    (y, rstd), r = _like_norm(residual), residual.new_empty(residual.shape)
+    (y, rstd), r = _like_norm(residual, y_dtype), residual.new_empty(residual.shape)
     x, residual, weight = (cuda.aligned(t) for t in (x, residual, weight))
-    _launch([x, residual, weight, r, y, rstd, *[None] * 6], eps, x.dtype, y.dtype, backward=False)
+    _launch([x, residual, weight, r, y, rstd, *[None] * 6], eps, (x.dtype, r.dtype, y_dtype), backward=False)
     return y, r, rstd
 
 
@@ -52,23 +55,22 @@ def rms_norm_backward_op(
     dr = None if dr is None else cuda.aligned(dr)
     r, weight = cuda.aligned(r), cuda.aligned(weight)
     tensors = [None, None, weight, r, None, rstd, cuda.aligned(dy), dr, dresidual, dx_or_none, dweight, parts]
-    _launch(tensors, 0.0, x_dtype, r.dtype, backward=True)
+    _launch(tensors, 0.0, (x_dtype, r.dtype, dy.dtype), backward=True)
     return gradients
 
 
 def _launch(
-    tensors: list[Tensor | None], eps: float, x_dtype: torch.dtype, r_dtype: torch.dtype, *, backward: bool
+    tensors: list[Tensor | None], eps: float, dtypes: tuple[torch.dtype, torch.dtype, torch.dtype], *, backward: bool
 ) -> None:
     rows = tensors[3] if backward else tensors[0]
     assert rows is not None
     addresses, sizes = cuda.pointers(tensors), list(rows.shape)
-    dtypes = x_dtype == torch.bfloat16, r_dtype == torch.bfloat16
-    native = backend.native("rms_norm_cuda")
-    cuda.launch("rms_norm", rows.device, lambda stream: native(addresses, sizes, eps, *dtypes, backward, stream))
+    halves, native = [dtype == torch.bfloat16 for dtype in dtypes], backend.native("rms_norm_cuda")
+    cuda.launch("rms_norm", rows.device, lambda stream: native(addresses, sizes, eps, *halves, backward, stream))
 
 
-def _like_norm(stream: Tensor) -> tuple[Tensor, Tensor]:
-    return stream.new_empty(stream.shape), stream.new_empty(stream.shape[0], dtype=torch.float32)
+def _like_norm(stream: Tensor, y_dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return stream.new_empty(stream.shape, dtype=y_dtype), stream.new_empty(stream.shape[0], dtype=torch.float32)
 
 
 def _like_backward(r: Tensor, weight: Tensor, x_dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,13 +79,13 @@ def _like_backward(r: Tensor, weight: Tensor, x_dtype: torch.dtype) -> tuple[Ten
 
 
 @rms_norm_op.register_fake
-def _(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    return _like_norm(x)
+def _(x: Tensor, weight: Tensor, eps: float, y_dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return _like_norm(x, y_dtype)
 
 
 @rms_norm_residual_op.register_fake
-def _(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    y, rstd = _like_norm(residual)
+def _(x: Tensor, residual: Tensor, weight: Tensor, eps: float, y_dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    y, rstd = _like_norm(residual, y_dtype)
     return y, residual.new_empty(residual.shape), rstd
 
 
@@ -95,7 +97,7 @@ def _(
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, weight, _ = inputs
+    x, weight, *_ = inputs
     ctx.save_for_backward(x, weight, output[1])
     ctx.mark_non_differentiable(output[1])
 
@@ -103,11 +105,11 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
 def _backward(ctx: Any, dy: Tensor, _drstd: Tensor) -> tuple[Tensor | None, ...]:
     x, weight, rstd = ctx.saved_tensors
     dx, _, dweight = rms_norm_backward_op(dy, None, x, weight, rstd, x.dtype)
-    return dx, dweight, None
+    return dx, dweight, None, None
 
 
 def _setup_residual(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    x, _, weight, _ = inputs
+    x, _, weight, *_ = inputs
     ctx.x_dtype = x.dtype
     ctx.save_for_backward(output[1], weight, output[2])
     ctx.mark_non_differentiable(output[2])
@@ -119,9 +121,9 @@ def _backward_residual(
 ) -> tuple[Tensor | None, ...]:
     r, weight, rstd = ctx.saved_tensors
     if dy is None:
-        return None if dr is None else dr.to(ctx.x_dtype), dr, None, None
+        return None if dr is None else dr.to(ctx.x_dtype), dr, None, None, None
     dresidual, dx, dweight = rms_norm_backward_op(dy, dr, r, weight, rstd, ctx.x_dtype)
-    return dresidual if ctx.x_dtype == r.dtype else dx, dresidual, dweight, None
+    return dresidual if ctx.x_dtype == r.dtype else dx, dresidual, dweight, None, None
 
 
 rms_norm_op.register_autograd(_backward, setup_context=_setup)

@@ -6,8 +6,8 @@ import os
 import torch
 from torch import Tensor
 
-from fasttrain.core import backend
-from fasttrain.nn import rope_ref
+from fasttrain.core import backend, cuda
+from fasttrain.nn import rope_cuda, rope_ref
 from fasttrain.nn.dispatch import needs_operator
 from fasttrain.nn.rope_op import forward, rope_op
 from fasttrain.nn.rope_scaling import RopeScaling
@@ -45,8 +45,8 @@ def rope(x_BTHD: Tensor, cos: Tensor, sin: Tensor, *, impl: str | None = None) -
 
     Shapes: x (B, T, H, D); cos, sin (B or 1, T, 1, D) of `rope_tables`, whose two halves are equal -> (B, T, H, D).
     Args:
-        impl: "reference" (by definition), "torch" or a native name (CPU, fp32 and bf16, fp32 tables without a
-            gradient); when None, what FASTTRAIN_IMPL names, else the fastest that runs here.
+        impl: "reference" (by definition), "torch", a native name (CPU, fp32 and bf16, fp32 tables without a gradient)
+            or "cuda" (the same on a card); when None, what FASTTRAIN_IMPL names, else the fastest that runs here.
     Raises: ValueError: a wrong shape or impl.
     """
     impl = _choose(x_BTHD, cos, sin, impl)
@@ -56,6 +56,9 @@ def rope(x_BTHD: Tensor, cos: Tensor, sin: Tensor, *, impl: str | None = None) -
         x = x_BTHD.to(torch.promote_types(x_BTHD.dtype, torch.float32))
         first, second = x.chunk(2, -1)
         return (x * cos + torch.cat((-second, first), -1) * sin).to(x_BTHD.dtype)
+    if impl == "cuda":
+        on_card: Tensor = rope_cuda.rope_op(x_BTHD.contiguous(), cos.contiguous(), sin.contiguous(), False)
+        return on_card
     run = rope_op if needs_operator(x_BTHD, cos, sin) else forward
     out: Tensor = run(x_BTHD.contiguous(), cos.contiguous(), sin.contiguous(), False, impl)
     return out
@@ -70,9 +73,12 @@ def _choose(x: Tensor, cos: Tensor, sin: Tensor, impl: str | None) -> str:
             f"rope: cos and sin must have shape {(B, T, 1, D)} or {(1, T, 1, D)}, "
             f"got {tuple(cos.shape)} and {tuple(sin.shape)}"
         )
-    is_native = x.device.type == "cpu" and x.dtype in _NATIVE_DTYPES
-    is_native = is_native and all(t.dtype == torch.float32 and not t.requires_grad for t in (cos, sin))
+    tables = all(t.dtype == torch.float32 and not t.requires_grad and t.device == x.device for t in (cos, sin))
+    takes = tables and x.dtype in _NATIVE_DTYPES
+    is_native = takes and x.device.type == "cpu"
     impl = impl or os.environ.get("FASTTRAIN_IMPL")
+    if impl in (None, "cuda") and takes and cuda.is_built(x):
+        return "cuda"
     if impl is None:
         return _IMPLS[0] if is_native and _IMPLS[0] != "reference" else "torch"
     if impl not in ("torch", *_IMPLS):

@@ -34,6 +34,8 @@ def swiglu(gate: Tensor, up: Tensor, *, impl: str | None = None) -> Tensor:
     if impl == "reference":
         return swiglu_ref.swiglu(gate, up)
     if impl == "cuda":
+        if not gate.ndim:
+            return swiglu(gate[None], up[None], impl=impl)[0]
         on_card: Tensor = swiglu_cuda.swiglu_op(gate.contiguous(), up.contiguous())
         return on_card
     run = swiglu_op if needs_operator(gate, up) else forward

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fasttrain.core import backend, check
+from fasttrain.core import backend, check, cuda
 from fasttrain.optim import adamw_ref
-from fasttrain.optim.adamw_cuda import adamw_cuda_
+from fasttrain.optim.adamw_cuda import Arrays, adamw_cuda_, adamw_pieces_cuda_
+from fasttrain.optim.adamw_torch import adamw_torch_
 from fasttrain.optim.clip import clip_coefficient, global_norm, torch_threads
 from fasttrain.optim.groups import add_param_group
 from fasttrain.optim.stochastic import check_alone, check_place, flat, gradient
@@ -168,6 +169,7 @@ class AdamW(torch.optim.Optimizer):
                 raise RuntimeError(f"AdamW: the gradient's norm must be finite, got {self.grad_norm}; skip this batch")
             grad_scale *= clip_coefficient(self.grad_norm, self._clip_norm)
         stream = -1
+        on_cards: dict[torch.device, list[tuple[Arrays, dict[str, Any]]]] = {}
         for group in self.param_groups:
             settings = {key: group[key] for key in ("betas", "eps", "weight_decay")} | {"lr": float(group["lr"])}
             for p in group["params"]:
@@ -181,7 +183,9 @@ class AdamW(torch.optim.Optimizer):
                 grad = given.contiguous()  # an expanded gradient has stride 0
                 place = group.get("place") or {"stream": stream}
                 if p.is_cuda:
-                    self._step_cuda(p, grad, state, settings, place, zero_grad)
+                    piece = self._step_cuda(p, grad, state, settings, place, zero_grad)
+                    if piece is not None:
+                        on_cards.setdefault(p.device, []).append((piece, dict(settings)))
                 else:
                     half = p if "master" in state else None
                     arrays = (state.get("master", p), grad, state["exp_avg"], state["exp_avg_sq"])
@@ -196,6 +200,8 @@ class AdamW(torch.optim.Optimizer):
                     )
                 if zero_grad and grad is not given:
                     p.grad = torch.zeros_like(p)
+        for pieces in on_cards.values():
+            adamw_pieces_cuda_(pieces, zero_grad=zero_grad)
         return loss
 
     def _step_cuda(
@@ -206,13 +212,18 @@ class AdamW(torch.optim.Optimizer):
         settings: dict[str, Any],
         place: dict[str, int],
         zero_grad: bool,
-    ) -> None:
+    ) -> Arrays | None:
+        """Update a parameter that goes alone (stochastic rounding, no kernels); return the arrays of any other."""
         exact, wide = state.get("master", p), grad.float()
         arrays = exact, wide, state["exp_avg"], state["exp_avg_sq"]
-        keys = settings | place | {"seed": self._seed}
-        adamw_cuda_(*arrays, **keys, copy=None if exact is p else p, zero_grad=zero_grad)
+        is_built, copy = cuda.is_built(p), None if exact is p else p
+        is_alone = not is_built or exact.dtype == torch.bfloat16
+        if is_alone:
+            run = adamw_cuda_ if is_built else adamw_torch_
+            run(*arrays, **settings | place | {"seed": self._seed}, copy=copy, zero_grad=zero_grad)
         if zero_grad and wide is not grad:
             grad.zero_()
+        return None if is_alone else (*arrays, copy)
 
     def _state_of(self, p: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[p]

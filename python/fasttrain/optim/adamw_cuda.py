@@ -1,7 +1,8 @@
-"""AdamW and the sum of squares on a card: one launch each over a flat buffer, the bits of the CPU's."""
+"""AdamW and sums of squares on a card, over many arrays by one call; the bits of the CPU's."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,16 +45,7 @@ def adamw_cuda_(
     Raises: TypeError: another dtype or device. ValueError: a wrong shape, order, step, stream or offset.
     """
     op, is_half = "adamw", param.dtype == torch.bfloat16
-    for name, x in (("param", param), ("grad", grad), ("m", m), ("v", v), ("copy", copy)):
-        if x is None:
-            continue
-        dtype = torch.bfloat16 if name == "copy" or (name == "param" and is_half) else torch.float32
-        if x.dtype != dtype or not x.is_cuda or x.device != param.device:
-            raise TypeError(f"{op}: {name} must be {dtype} on param's CUDA device, got {x.dtype} on {x.device}")
-        if x.shape != param.shape or not x.is_contiguous():
-            raise ValueError(f"{op}: {name} must be contiguous with shape {tuple(param.shape)}, got {tuple(x.shape)}")
-    if is_half and copy is not None:
-        raise ValueError(f"{op}: copy must be None where param is bf16, which needs none")
+    _check(param, grad, m, v, copy)
     check_place(op, param.numel(), step=step, stream=stream, offset=offset, width=width, pitch=pitch)
     scale = grad_scale if isinstance(grad_scale, Tensor) else None
     if scale is not None and (scale.dtype != torch.float32 or scale.device != param.device or scale.numel() != 1):
@@ -64,6 +56,53 @@ def adamw_cuda_(
     addresses, native = cuda.pointers([exact, grad, m, v, half, scale]), backend.native("adamw_cuda")
     place = [seed & 0xFFFFFFFFFFFFFFFF, step, stream, offset, width, pitch]
     cuda.launch(op, param.device, lambda stream: native(addresses, param.numel(), c, zero_grad, place, stream))
+
+
+Arrays = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]
+"""param, grad, m, v, copy."""
+
+
+def adamw_pieces_cuda_(pieces: Sequence[tuple[Arrays, Mapping[str, Any]]], *, zero_grad: bool = False) -> None:
+    """Do `adamw_cuda_` of many pieces, one launch each, all by one call: from Python a launch takes longer than the
+    update of a matrix of a million values.
+
+    Args:
+        pieces: (param, grad, m, v, copy) as `adamw_cuda_` takes them, param float32, all on one device, and the step,
+            lr, betas, eps, weight_decay and grad_scale (a number) of each.
+    Raises: TypeError, ValueError: those of `adamw_cuda_`.
+    """
+    addresses: list[int] = []
+    sizes: list[int] = []
+    rows: list[Any] = []
+    made: dict[Any, Any] = {}  # most pieces share their settings
+    for arrays, s in pieces:
+        _check(*arrays)
+        if arrays[0].dtype != torch.float32 or arrays[0].device != pieces[0][0][0].device:
+            raise TypeError(f"adamw: param must be float32 on one device, got {arrays[0].dtype} on {arrays[0].device}")
+        key = (s["step"], s["lr"], tuple(s["betas"]), s["eps"], s["weight_decay"], s["grad_scale"])
+        if key not in made:
+            made[key] = adamw_ref.coefficients(*key).astype(np.float32)
+        rows.append(made[key])
+        addresses += cuda.pointers(arrays)
+        sizes.append(arrays[0].numel())
+    if not sizes:
+        return
+    native, c = backend.native("adamw_pieces_cuda"), np.stack(rows)
+    cuda.launch("adamw", pieces[0][0][0].device, lambda stream: native(addresses, sizes, c, zero_grad, stream))
+
+
+def _check(param: Tensor, grad: Tensor, m: Tensor, v: Tensor, copy: Tensor | None) -> None:
+    op, is_half = "adamw", param.dtype == torch.bfloat16
+    for name, x in (("param", param), ("grad", grad), ("m", m), ("v", v), ("copy", copy)):
+        if x is None:
+            continue
+        dtype = torch.bfloat16 if name == "copy" or (name == "param" and is_half) else torch.float32
+        if x.dtype != dtype or not x.is_cuda or x.device != param.device:
+            raise TypeError(f"{op}: {name} must be {dtype} on param's CUDA device, got {x.dtype} on {x.device}")
+        if x.shape != param.shape or not x.is_contiguous():
+            raise ValueError(f"{op}: {name} must be contiguous with shape {tuple(param.shape)}, got {tuple(x.shape)}")
+    if is_half and copy is not None:
+        raise ValueError(f"{op}: copy must be None where param is bf16, which needs none")
 
 
 def sum_squares_cuda(tensors: Iterable[Tensor]) -> list[float]:
@@ -100,11 +139,9 @@ def _num_blocks(x: Tensor) -> int:
 
 def _blocks(views: list[Tensor], counts: list[int]) -> Tensor:
     for x in views:
-        if x.dtype != torch.float32 or not x.is_cuda or not x.is_contiguous():
-            raise TypeError(f"sum_squares: tensors must be contiguous float32 on a card, got {x.dtype} on {x.device}")
+        if x.dtype != torch.float32 or not x.is_cuda or x.device != views[0].device or not x.is_contiguous():
+            raise TypeError(f"sum_squares: tensors must be contiguous float32 on one card, got {x.dtype} on {x.device}")
     out = torch.empty(sum(counts), dtype=torch.float64, device=views[0].device)
-    native, at = backend.native("sum_squares_cuda"), out.data_ptr()
-    for x, count in zip(views, counts):
-        cuda.launch("sum_squares", x.device, lambda s, x=x, at=at: native(x.data_ptr(), at, x.numel(), s))  # type: ignore[misc]
-        at += 8 * count
+    addresses, sizes, native = cuda.pointers(views), [x.numel() for x in views], backend.native("sum_squares_cuda")
+    cuda.launch("sum_squares", out.device, lambda stream: native(addresses, sizes, out.data_ptr(), stream))
     return out

@@ -15,6 +15,7 @@ from torch import Tensor
 from fasttrain.core import backend, check, cuda
 from fasttrain.core.precision import Precision
 from fasttrain.optim import adamw_ref, muon_ref
+from fasttrain.optim.adamw_cuda import clip_cuda
 from fasttrain.optim.clip import global_norm, torch_threads
 from fasttrain.optim.groups import add_param_group
 from fasttrain.optim.muon_cuda import muon_step_cuda_
@@ -108,12 +109,19 @@ def orthogonalize(x: Tensor, *, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     most n m min(n, m) multiply-adds. A matrix of zeros stays one.
     """
     is_tall = x.shape[0] > x.shape[1]
-    y: Tensor = (x / max(global_norm([x]), EPS)).to(dtype)  # a norm whose bits do not depend on threads
+    y: Tensor = (x / _norm(x)).to(dtype)
     y = y.mT.contiguous() if is_tall else y  # the smaller of the two Gram matrices
     for _ in range(STEPS):
         gram = y @ y.mT
         y = torch.addmm(y, torch.addmm(gram, gram, gram, beta=B, alpha=C), y, beta=A)
     return y.mT if is_tall else y
+
+
+def _norm(x: Tensor) -> float | Tensor:
+    """At least EPS; a norm whose bits do not depend on threads. On a card it stays there, and nobody waits for it."""
+    if cuda.is_built(x) and x.numel():
+        return clip_cuda(x.float().contiguous().view(-1), 0.0)[0].clamp(min=EPS)
+    return max(global_norm([x]), EPS)
 
 
 class Muon(torch.optim.Optimizer):

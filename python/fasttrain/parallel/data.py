@@ -55,6 +55,16 @@ class OptimizerGroup:
     """What the learning rate is multiplied by, and the decay divided by."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """Gradients between two micro-batches."""
+
+    memory: list[torch.Tensor | None]
+    """Of each bucket; None: no gradient has come."""
+    arrived: frozenset[str]
+    """Parameters whose gradients are there."""
+
+
 class FlatParameters:
     """The parameters of `named` moved into one buffer (bf16 matrices into another) and their gradients into buckets."""
 
@@ -145,6 +155,14 @@ class FlatParameters:
     def grads(self) -> torch.Tensor:
         """A copy of all gradients, in the order of the layout."""
         return torch.cat([self.bucket(i) for i in range(len(self.buckets))])
+
+    def held(self) -> Held:
+        """Which memory the gradients so far are in, and whose they are."""
+        return Held(memory=list(self._memory), arrived=frozenset(self._arrived))
+
+    def hold(self, held: Held) -> None:
+        """Let the gradients be those in this memory."""
+        self._memory, self._arrived = list(held.memory), set(held.arrived)
 
     def drop_grads(self) -> None:
         """Forget the gradients, and give their memory back."""

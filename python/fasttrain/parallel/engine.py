@@ -22,6 +22,7 @@ from fasttrain.optim.config import OptimConfig
 from fasttrain.optim.muon_work import is_muons
 from fasttrain.parallel import pipeline
 from fasttrain.parallel.data import ALONE_BUCKET_BYTES, BUCKET_BYTES, BucketReducer, FlatParameters
+from fasttrain.parallel.graph import Graphs
 from fasttrain.parallel.loss_scale import make_scaler
 from fasttrain.parallel.plan import Plan
 from fasttrain.parallel.stage import MicroBatch, Stage
@@ -50,6 +51,7 @@ class Engine:
         overlap: bool = True,
         ema_decay: float = 0.0,
         recompute: int = 0,
+        cuda_graph: bool = False,
     ) -> None:
         """Cut the model and draw its initial weights, a pure function of (config, seed).
 
@@ -60,6 +62,7 @@ class Engine:
             overlap: whether gradients are reduced while backward still runs; the bits are the same.
             ema_decay: of a running average of the weights, a step; 0: none is kept.
             recompute: every how many blocks one is computed again in backward, for memory; 0: none; the same bits.
+            cuda_graph: whether micro-batches become CUDA graphs where that can be (graph.py); the same bits.
         Raises: ConfigError: the model cannot be cut so.
         """
         self.spans = Spans()
@@ -80,6 +83,8 @@ class Engine:
         self._reducer = BucketReducer(self.flat, self._dp, overlap=overlap)
         self._update = Update(self.flat, optim, plan=self.plan, precision=precision, seed=seed, spans=self.spans)
         self.stage.draw(seed)  # last: what it needs meanwhile is not held between buffers that stay
+        can_graph = cuda_graph and self.device.type == "cuda" and mesh.world.size == 1 and not config.dropout
+        self._graphs = Graphs(self.flat) if can_graph else None
         self.ema_decay = ema_decay
         self._ema = self.flat.exact() if ema_decay else None
 
@@ -95,21 +100,20 @@ class Engine:
             step: what dropout masks depend on, beside the seed and the rows.
         """
         self.flat.drop_grads()
-        local = sum(int((m.targets >= 0).sum()) for m in micro_batches)
+        local = sum(int(m.is_target().sum()) for m in micro_batches)
         num_tokens = int(self.mesh.dp.reduce(local))
         scale = self.scaler.scale / max(num_tokens, 1)
         totals = Totals(self.num_sources)
 
         def forward(micro: MicroBatch, x: torch.Tensor | None) -> torch.Tensor:
-            key = DropoutKey(seed=self.seed, step=step, rows=micro.rows) if self.config.dropout else None
-            return self.stage.forward(micro, x, key)
+            y = self._graphs.run(micro, scale, self._forward, self._descend) if self._graphs is not None else None
+            return self._forward(micro, x, step) if y is None else y
 
         def backward(micro: MicroBatch, y: torch.Tensor) -> None:
             if not self.mesh.tp.rank:  # all tensor-parallel ranks know the same loss; one counts it
-                with self.spans("totals"):
-                    totals.add(micro, y)
-            loss = y[0].sum() + self.config.z_loss * y[1].sum() if self.config.z_loss else y[0].sum()
-            (loss * scale).backward()  # type: ignore[no-untyped-call]
+                totals.add(micro, y)
+            if y.requires_grad:  # a graph has done its backward
+                self._descend(y, scale)
 
         pipeline.run(
             micro_batches,
@@ -122,7 +126,19 @@ class Engine:
         )
         self._reducer.finish()
         self._sum_shared_gradients()
+        with self.spans("backward"):  # a card has still to do it
+            totals.fetch()
+        with self.spans("totals"):
+            totals.add_up()
         return totals.reduce(self.mesh.world)
+
+    def _forward(self, micro: MicroBatch, x: torch.Tensor | None = None, step: int = 0) -> torch.Tensor:
+        key = DropoutKey(seed=self.seed, step=step, rows=micro.rows) if self.config.dropout else None
+        return self.stage.forward(micro, x, key)
+
+    def _descend(self, y: torch.Tensor, scale: float | torch.Tensor) -> None:
+        loss = y[0].sum() + self.config.z_loss * y[1].sum() if self.config.z_loss else y[0].sum()
+        (loss * scale).backward()  # type: ignore[no-untyped-call]
 
     def _sum_shared_gradients(self) -> None:
         """Sum what several ranks hold a part of: the tied embedding of the outer stages, norms applied to own heads."""
@@ -158,7 +174,7 @@ class Engine:
 
         Cost: one pass over 8 bytes a parameter.
         """
-        return all(math.isfinite(tensor_sum_squares(moment)) for moment in self._update.moments())
+        return all(map(math.isfinite, tensor_sums_squares(self._update.moments())))
 
     def damaged(self) -> str | None:
         """Name of a weight or moment that is not finite on some rank; None when all are. Every rank must call it."""
@@ -212,6 +228,7 @@ class Engine:
             return y
 
         pipeline.run(micro_batches, self._pp, boundary=self.stage.boundary, forward=forward)
+        totals.add_up()
         return totals.reduce(self.mesh.world)
 
     # ---- state by global names

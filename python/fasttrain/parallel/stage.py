@@ -7,9 +7,10 @@ from torch import nn
 
 from fasttrain.core.precision import Precision, autocast
 from fasttrain.model.init import initial
-from fasttrain.model.recompute import run_blocks
+from fasttrain.model.recompute import run_blocks, run_to_norm
 from fasttrain.model.transformer import Block, Transformer
 from fasttrain.nn.dropout import DropoutKey
+from fasttrain.nn.rms_norm import RMSNorm
 from fasttrain.parallel.plan import Plan
 from fasttrain.parallel.tensor import RowParallelLinear, VocabParallelEmbedding, copy_to_group, vocab_parallel_loss
 from fasttrain.parallel.wire import Wire
@@ -29,6 +30,12 @@ class MicroBatch:
     """(B, T) int64, index of each target's source; on the CPU."""
     rows: tuple[int, ...]
     """Index of each row in the global batch."""
+    counted: torch.Tensor | None = None
+    """(B, T) bool on the CPU, where there is a target; None: as `targets` say, for which a card is waited for."""
+
+    def is_target(self) -> torch.Tensor:
+        """(B, T) bool on the CPU."""
+        return (self.targets >= 0).cpu() if self.counted is None else self.counted
 
 
 class Stage:
@@ -59,6 +66,9 @@ class Stage:
         self.blocks = [module for i in plan.layers if isinstance(module := self.model.blocks[i], Block)]
         if wire.size > 1:
             self._share_matrices()
+        elif device.type == "cuda" and precision in ("bf16", "bf16_stochastic"):
+            self._narrow_norms()
+        self.model.head.even = True  # targets are checked where batches are made (train/feed.py); losses are added up
         if precision == "bf16_stochastic":  # the residual stream is fp32 whatever the weights are
             for embedding in (self.model.embed, self.model.positions):
                 if embedding is not None:
@@ -74,6 +84,12 @@ class Stage:
         self.named[name] = parameter
         module, _, attribute = name.rpartition(".")
         setattr(self.model.get_submodule(module), attribute, parameter)
+
+    def _narrow_norms(self) -> None:
+        """Let norms make what the products behind them would make of it, bf16; no sum over ranks lies between."""
+        for module in self.model.modules():
+            if isinstance(module, RMSNorm):
+                module.dtype = torch.bfloat16
 
     def _share_matrices(self) -> None:
         wire = self._wire
@@ -102,10 +118,10 @@ class Stage:
             )
             if x is None:
                 x = self.model.embed_tokens(micro.tokens, context)
-            x = run_blocks(self.blocks, x, context)
             if not self.plan.mesh.is_last_stage:
-                return x.float()
-            return torch.stack(self._loss(self.model.norm(x), micro.targets))
+                return run_blocks(self.blocks, x, context).float()
+            x = run_to_norm(self.blocks, x, context, self.model.norm)
+            return torch.stack(self._loss(x, micro.targets))
 
     def _loss(self, x: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self._wire.size == 1:

@@ -45,19 +45,32 @@ class Totals:
         """Args: num_sources: S, sources are numbered 0..S-1 in `MicroBatch.sources`."""
         self._num_sources = num_sources
         self._values = np.zeros(2 + 2 * num_sources, np.float64)
+        self._outputs: list[tuple[MicroBatch, torch.Tensor]] = []
 
     def add(self, micro: MicroBatch, y: torch.Tensor) -> None:
-        """Add the last stage's output (2, B, T): nll and z2 of each token."""
-        nll, z2 = y.detach().to("cpu", torch.float64).numpy()
+        """Take the last stage's output (2, B, T), nll and z2 of each token; on a card it need not be there yet."""
+        self._outputs.append((micro, y.detach()))
+
+    def fetch(self) -> None:
+        """Bring what was taken to the CPU: a card is waited for here, once for all micro-batches."""
+        self._outputs = [(micro, y.cpu()) for micro, y in self._outputs]
+
+    def add_up(self) -> None:
+        """Add up what was taken, in its order."""
+        self.fetch()
+        outputs, self._outputs = self._outputs, []
+        for micro, y in outputs:
+            self._add(micro, *y.double().numpy())
+
+    def _add(self, micro: MicroBatch, nll: npt.NDArray[np.float64], z2: npt.NDArray[np.float64]) -> None:
         sources, S, values = micro.sources.numpy().ravel(), self._num_sources, self._values
-        is_target = (micro.targets >= 0).cpu().numpy().ravel()
         values[0] += nll.sum()
         values[1] += z2.sum()
         values[2 : 2 + S] += np.bincount(sources, nll.ravel(), minlength=S)
-        values[2 + S :] += np.bincount(sources, is_target, minlength=S)
+        values[2 + S :] += np.bincount(sources, micro.is_target().numpy().ravel(), minlength=S)
 
     def reduce(self, world: Group) -> Sums:
-        """Sum over the ranks; each calls it once."""
+        """Sum over the ranks; each calls it once, when all is added up."""
         world.allreduce_(self._values)
         S = self._num_sources
         by_source = self._values[2 + S :].astype(np.int64)

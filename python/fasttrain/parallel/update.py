@@ -88,7 +88,8 @@ class Update:
         ]
         optimizer = AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps, bf16="stochastic", seed=self._seed)
         sizes = [stop - start for start, stop, _ in pieces]
-        parts = torch.split(pages.zeros((sum(sizes),), torch.float32, self._flat.device), sizes)
+        self._all_v = pages.zeros((sum(sizes),), torch.float32, self._flat.device)
+        parts = torch.split(self._all_v, sizes)
         for group, (start, stop, _), v in zip(groups, pieces, parts):
             self._v.append((start, v))
             state = {"exp_avg": self.m[start:stop], "exp_avg_sq": self._v[-1][1], "step": 0}
@@ -134,7 +135,7 @@ class Update:
 
     def moments(self) -> list[torch.Tensor]:
         """All of its state, flat."""
-        return [self.m, *(v for _, v in self._v)]
+        return [self.m, self._all_v]
 
     def restart(self, steps: int | None) -> None:
         """Count from `steps`; None: from 0, with moments of 0."""

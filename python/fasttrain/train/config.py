@@ -20,7 +20,7 @@ class TrainConfig(Settings):
     """Sequences that go through the model together, on each replica; 0: all of the replica's share at once."""
     precision: Literal["auto", "fp32", "bf16", "bf16_stochastic", "fp16"] = "fp32"
     """Type of matrix products; weights, gradients and optimizer state are fp32. fp16 scales the loss.
-    bf16_stochastic (CPU): matrices are kept in bf16 alone and rounded stochastically at each step, for memory.
+    bf16_stochastic: matrices are kept in bf16 alone and rounded stochastically at each step, for memory.
     auto: bf16 where every rank's device computes it, else fp32; decided when a run starts, and kept when it resumes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: cuda where torch sees one, else cpu."""
@@ -41,6 +41,11 @@ class TrainConfig(Settings):
     recompute: Recompute = "none"
     """Blocks that keep only their input and are computed again in backward, for less memory and one more forward of
     each: none, block (all of them), or k for every k-th. The result has the same bits."""
+    cuda_graph: Literal["auto", "off"] = "auto"
+    """auto: a single rank on a card, without dropout, records forward and backward of a micro-batch once for each shape
+    and then starts all their kernels at once, so that a small model does not wait for Python. The same bits; gradients
+    keep their memory, 4 bytes a parameter, in forward too. off, and in a profiled run, whose kernels shall have names:
+    one by one."""
     peak_flops: float | None = Field(None, gt=0.0)
     """Peak FLOP/s of one rank's device for MFU; absent: known for the card, or measured."""
     init_from: str = ""

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from fasttrain.batch.order import Order
@@ -26,14 +28,21 @@ def micro_batches(
         rows = slice(start, min(start + size, num_rows))
         pieces.append(
             MicroBatch(
-                tokens=torch.from_numpy(batch.tokens[rows]).to(device),
-                targets=torch.from_numpy(batch.targets[rows]).to(device),
-                segments=torch.from_numpy(batch.segments[rows]).to(device) if document_mask else None,
+                tokens=_moved(batch.tokens[rows], device),
+                targets=_moved(batch.targets[rows], device),
+                segments=_moved(batch.segments[rows], device) if document_mask else None,
                 sources=torch.from_numpy(np.repeat(batch.sources[rows, None].astype(np.int64), T, axis=1)),
                 rows=tuple(range(first_row + rows.start, first_row + rows.stop)),
+                counted=torch.from_numpy(batch.targets[rows] >= 0),
             )
         )
     return pieces
+
+
+def _moved(array: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
+    """The array on the device; on a card without waiting for what that has still to do."""
+    x = torch.from_numpy(array)
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
 @dataclass(frozen=True, kw_only=True)

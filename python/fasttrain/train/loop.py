@@ -144,6 +144,7 @@ class Loop:
             overlap=setup.train.overlap,
             ema_decay=setup.train.ema_decay,
             recompute=every(setup.train.recompute),
+            cuda_graph=setup.train.cuda_graph == "auto" and not setup.profile,
         )
         self.world = self.engine.mesh.world  # the same ranks, and what is waited for them is counted
         self.guard = Guard(setup.guard)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 
 from fasttrain.comm.group import Group
+from fasttrain.core import cuda
 from fasttrain.core.errors import ConfigError
 from fasttrain.core.precision import Precision, has_bf16
 
@@ -42,13 +43,14 @@ def choose_precision(
     """The precision of a run, the same on every rank; every rank must call it.
 
     Args: started: of the run that is gone on with; what "auto" meant on the machine that started it stays.
-    Raises: ConfigError: stochastic rounding on a card, for which it is not written.
+    Raises: ConfigError: stochastic rounding on a card that the compiled kernels do not run on.
     """
     is_native = all(world.allgather(has_bf16(device)))
     chosen: Precision = name if name != "auto" else started or ("bf16" if is_native else "fp32")
-    if chosen == "bf16_stochastic" and device.type != "cpu":
+    if chosen == "bf16_stochastic" and device.type != "cpu" and not cuda.is_built_for(device):
         raise ConfigError(
-            f"train.precision: bf16_stochastic runs on the CPU, got train.device = {device.type}; use 'bf16'"
+            f"train.precision: bf16_stochastic needs a build with CUDA on a card, and Ampere or newer, got {device}; "
+            "use 'bf16'"
         )
     if chosen in ("bf16", "bf16_stochastic") and not is_native:
         why = "the run was started so" if name == "auto" else "use train.precision='auto' or 'fp32'"

@@ -57,7 +57,8 @@ class Profile:
             self._unprofiled_s = time.perf_counter() - self._last
             activities = [ProfilerActivity.CPU]
             activities += [ProfilerActivity.CUDA] if self.device.type == "cuda" else []
-            self._profiler = torch.profiler.profile(activities=activities, record_shapes=True)
+            # acc_events: torch 2.11 warns without it, even of a single cycle, that a next one would clear the events.
+            self._profiler = torch.profiler.profile(activities=activities, record_shapes=True, acc_events=True)
             self._profiler.start()
             self._start = time.perf_counter()
         elif self._step == WARMUP_STEPS + self.num_steps:
