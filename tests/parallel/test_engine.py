@@ -1,4 +1,6 @@
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -353,3 +355,12 @@ def test_averaged_bf16_weights_and_back():
     with e.averaged():
         assert torch.equal(e.stage.named["embed.weight"].detach(), state["ema.embed.weight"].bfloat16())
     assert torch.equal(e.stage.named["embed.weight"].detach(), state["embed.weight"])
+
+
+def test_an_engine_that_is_dropped_gives_its_memory_back():
+    e = engine(SMALL)
+    e.forward_backward([rows(0, [8, 8])], step=0)
+    kept = [weakref.ref(x) for x in (e.flat, e.flat.weights, e._update.m, next(iter(e.stage.named.values())))]
+    del e
+    gc.collect()
+    assert [x() for x in kept] == [None] * len(kept)

@@ -17,6 +17,7 @@ whatever finishes first, so that ranks agree and the sums have the same bits wit
 already divided by the tokens of the whole batch.
 """
 
+import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -181,22 +182,30 @@ class FlatParameters:
         return bucket[span.start - begin : span.stop - begin].view(span.shape)
 
     def _take(self, name: str) -> Callable[[torch.Tensor], None]:
+        mine = weakref.ref(self)  # Python's collector does not see hooks, and so no cycle through them
+
         def take(p: torch.Tensor) -> None:
+            flat = mine()
+            if flat is None:
+                return
             assert p.grad is not None
             grad, p.grad = p.grad, None
-            i = self._bucket_of.get(name)
-            if i is None:
-                return
-            if name in self._arrived:
-                self._place(name, self._memory_of(i)).add_(grad)
-                return
-            self._arrived.add(name)
-            if self.names_in[i] == [name] and grad.dtype == torch.float32 and grad.is_contiguous():
-                self._memory[i] = grad.view(-1)  # autograd has made it for this parameter alone
-            else:
-                self._place(name, self._memory_of(i)).copy_(grad)
+            flat._put(name, grad)
 
         return take
+
+    def _put(self, name: str, grad: torch.Tensor) -> None:
+        i = self._bucket_of.get(name)
+        if i is None:
+            return
+        if name in self._arrived:
+            self._place(name, self._memory_of(i)).add_(grad)
+            return
+        self._arrived.add(name)
+        if self.names_in[i] == [name] and grad.dtype == torch.float32 and grad.is_contiguous():
+            self._memory[i] = grad.view(-1)  # autograd has made it for this parameter alone
+        else:
+            self._place(name, self._memory_of(i)).copy_(grad)
 
 
 class BucketReducer:
@@ -233,16 +242,21 @@ class BucketReducer:
         self._started.append(self.wire.start_all_reduce_(self.flat.bucket(len(self._started))))
 
     def _hook(self, bucket: int) -> Callable[[torch.Tensor], None]:
+        mine = weakref.ref(self)
+
         def ready(_: torch.Tensor) -> None:
-            if not self._armed:
-                return
-            self._missing[bucket] -= 1
-            while len(self._started) < len(self.flat.buckets) and not self._missing[len(self._started)]:
-                self._start_next()
-            if self._started:  # Open MPI moves data only inside MPI calls
-                self._started[-1].test()
+            reducer = mine()
+            if reducer is not None and reducer._armed:
+                reducer._count(bucket)
 
         return ready
+
+    def _count(self, bucket: int) -> None:
+        self._missing[bucket] -= 1
+        while len(self._started) < len(self.flat.buckets) and not self._missing[len(self._started)]:
+            self._start_next()
+        if self._started:  # Open MPI moves data only inside MPI calls
+            self._started[-1].test()
 
 
 def _cut(spans: list[Span], size: int) -> list[tuple[int, int]]:
