@@ -4,7 +4,7 @@ A rank that comes early to a collective waits in it for the last one, and MPI do
 first: the time in a barrier is the wait ("comm_wait" of monitor/spans.py), and what the call behind it takes is its own
 ("comm"). A message is waited for until its head has come. What a sender waits for its receiver is "comm": it cannot be
 told from the sending.
-Cost: a barrier a collective, 1 to 2 us between two cores that are both at work.
+Cost: a barrier a collective, 0.3 us between two ranks that come at once (Open MPI 5.0.11, one machine).
 """
 
 from dataclasses import replace
