@@ -42,19 +42,12 @@ def write_shards(folder, recipe, num_tokens):
     write_shard(folder.shards / "train" / "drawn", **shard, pieces=[piece])
 
 
-def train(folder, recipe, everyone, steps):
+def train(folder, recipe, everyone):
     """Lines of the steps of a run."""
     loop.run(
         folder,
-        model=recipe.model,
-        optim=recipe.optim,
-        batch=recipe.batch,
-        layout=recipe.layout,
-        train=recipe.train.model_copy(update={"num_steps": steps, "eval_every": 0}),
-        guard=recipe.guard,
-        checkpoint=CheckpointConfig(every_steps=max(1, steps // 2)),
+        **recipe.training,
         mixture=Mixture(weights={"drawn": 1.0}, tokens={}, epochs={}, warnings=()),
-        seed=recipe.seed,
         world=everyone,
         fingerprints={"data": "made", "recipe": "made"},
     )
@@ -75,12 +68,15 @@ def main():
     batch = BatchConfig.load(recipe.batch.to_dict() | {"warmup": ()})
     recipe = recipe.model_copy(update={"batch": batch})
     found = estimate_recipe(recipe, everyone, ranks=everyone.size)
+    shorter = recipe.train.model_copy(update={"num_steps": options.steps, "eval_every": 0})
+    saved = CheckpointConfig(every_steps=max(1, options.steps // 2))
+    recipe = recipe.model_copy(update={"train": shorter, "checkpoint": saved})
     root = everyone.bcast(tempfile.mkdtemp() if everyone.is_root else None)
     folder = RunFolder(Path(root))
     if everyone.is_root:
         write_shards(folder, recipe, batch.num_tokens(options.steps))
     everyone.barrier()
-    lines = train(folder, recipe, everyone, options.steps)
+    lines = train(folder, recipe, everyone)
     if not everyone.is_root:
         return
     print(f"{options.recipe}, {everyone.size} rank(s), {recipe.optim.name}, {found.precision}:")

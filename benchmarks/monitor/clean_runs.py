@@ -59,15 +59,8 @@ def train(prepared: Path, out: Path, seed: int, steps: int, changes: tuple[str, 
     mixture = Mixture.load(manifest.read(data.stage("mixture")).extra["mixture"])
     loop.run(
         folder,
-        model=recipe.model,
-        optim=recipe.optim,
-        batch=recipe.batch,
-        layout=recipe.layout,
-        train=recipe.train,
-        guard=recipe.guard,
-        checkpoint=recipe.checkpoint,
+        **recipe.training,
         mixture=mixture,
-        seed=seed,
         world=SoloGroup(),
         fingerprints={"recipe": recipe.identity_fingerprint()},
     )

@@ -74,15 +74,8 @@ def train(base: str, prepared: Path, out: Path, name: str, seed: int, changes: t
     started = time.process_time()
     done = loop.run(
         folder,
-        model=recipe.model,
-        optim=recipe.optim,
-        batch=recipe.batch,
-        layout=recipe.layout,
-        train=recipe.train,
-        guard=recipe.guard,
-        checkpoint=recipe.checkpoint,
+        **recipe.training,
         mixture=Mixture.load(manifest.read(data.stage("mixture")).extra["mixture"]),
-        seed=seed,
         world=SoloGroup(),
         fingerprints={"recipe": recipe.identity_fingerprint()},
     )

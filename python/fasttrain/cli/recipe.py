@@ -110,6 +110,12 @@ class Recipe(Settings):
         names = ("corpus", "filter", "dedup", "passages", "decontam", "split", "tokenizer", "shards", "mixture")
         return PrepareConfig(**{name: getattr(self, name) for name in names})
 
+    @property
+    def training(self) -> dict[str, Any]:
+        """The part that shapes the training, as `train.loop.run` takes it."""
+        names = ("model", "optim", "batch", "layout", "train", "guard", "checkpoint", "seed")
+        return {name: getattr(self, name) for name in names}
+
     def micro_rows(self, num_ranks: int) -> int:
         """Sequences of one forward pass of one rank."""
         share = self.batch.global_batch // self.layout.resolve(num_ranks).dp

@@ -42,15 +42,8 @@ def run_train(session: Session, *, profile: int = 0) -> None:
     shards = manifest.read(folder.shards)
     result = loop.run(
         folder,
-        model=recipe.model,
-        optim=recipe.optim,
-        batch=recipe.batch,
-        layout=recipe.layout,
-        train=recipe.train,
-        guard=recipe.guard,
-        checkpoint=recipe.checkpoint,
+        **recipe.training,
         mixture=Mixture.load(manifest.read(folder.stage("mixture")).extra["mixture"]),
-        seed=recipe.seed,
         world=session.world,
         fingerprints={"data": shards.content_fingerprint, "recipe": recipe.identity_fingerprint()},
         base=Path(atomic.read_json(folder.base)["base"]) if folder.base.exists() else session.base,
