@@ -1,4 +1,4 @@
-"""Workload: the loss of 4096 tokens, C 768, V 32000, with z-loss, bf16 products, forward and backward, one thread.
+"""Workload: the loss of 4096 tokens, C 768, V 32000, with z-loss, bf16 products, both ways, on one thread and two.
 
 Rivals, torch 2.13: a plain linear and `cross_entropy`, with the z-loss and without (which is less work); the chunked
 `F.linear_cross_entropy` by its default options, which multiply in fp32 on a CPU, and by the fastest ones found, which
@@ -80,9 +80,10 @@ def bench_linear_cross_entropy(benchmark, record, impl):
 
 
 @pytest.mark.rival("torch")
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("rival", RIVALS)
-def bench_gate_linear_cross_entropy(gate, record, rival):
-    torch.set_num_threads(1)
+def bench_gate_linear_cross_entropy(gate, record, rival, threads):
+    torch.set_num_threads(threads)
     keep_pages()
     theirs, z_loss, at_least, turns = RIVALS[rival]
     leaves = draw()
@@ -99,8 +100,9 @@ def bench_gate_linear_cross_entropy(gate, record, rival):
 
 
 @pytest.mark.rival("torch, its three products")
-def bench_gate_products_alone(gate, record):
-    torch.set_num_threads(1)
+@pytest.mark.parametrize("threads", [1, 2])
+def bench_gate_products_alone(gate, record, threads):
+    torch.set_num_threads(threads)
     keep_pages()
     leaves = draw()
     logits = torch.randn(N // 2, V).bfloat16()

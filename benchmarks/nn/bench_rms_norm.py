@@ -1,4 +1,4 @@
-"""Workload: RMSNorm of (4096, 4096) in bf16 with a residual, and alone, forward and backward, one thread.
+"""Workload: RMSNorm of (4096, 4096) in bf16 with a residual, and alone, both ways, on one thread and two.
 
 Rivals, torch 2.13: `rms_norm` of a sum (composite on CPU), and `layer_norm`, its fastest norm. Memory is kept by malloc
 for all. GB/s count what must move: with a residual x, residual, r, y forward and dy, dr, r, dx backward; alone x, y and
@@ -80,9 +80,10 @@ def compare(leaves, gradients, rival, norm):
 
 
 @pytest.mark.rival("torch")
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("rival", GATES)
-def bench_gate_rms_norm(gate, record, rival):
-    torch.set_num_threads(1)
+def bench_gate_rms_norm(gate, record, rival, threads):
+    torch.set_num_threads(threads)
     keep_pages()
     theirs, ours, at_least = GATES[rival]
     leaves, gradients = draw()

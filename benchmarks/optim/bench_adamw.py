@@ -1,8 +1,8 @@
 """Workload: 25 M fp32 parameters, one array, one thread. Rival: torch.optim.AdamW(fused=True) 2.13, same thread count.
 
-Both are bound by memory (28 bytes a parameter); the gate runs them in turn. A second gate does what a training step
-does: clip 50 M gradients by their global norm, update, and leave a bf16 copy (34 bytes a parameter: the norm reads 4,
-the pass reads 16 and writes 14; torch's three calls move 46).
+Both are bound by memory (28 bytes a parameter); the gate runs them in turn. A second gate, also on two threads, does
+what a training step does: clip 50 M gradients by their global norm, update, and leave a bf16 copy (34 bytes a
+parameter: the norm reads 4, the pass reads 16 and writes 14; torch's three calls move 46).
 """
 
 import numpy as np
@@ -53,7 +53,7 @@ STEP_SIZE, STEP_BYTES = 50_000_000, 34
 SETTINGS = {"lr": 1e-3, "betas": (0.9, 0.95), "weight_decay": 0.1}
 
 
-def draw_step():
+def draw_step(threads):
     p, theirs = make(torch.optim.AdamW, STEP_SIZE, fused=True)
     ours = [p.detach().clone(), p.grad.clone(), *(torch.zeros(STEP_SIZE) for _ in range(2))]
     copies = [torch.zeros(STEP_SIZE, dtype=torch.bfloat16) for _ in range(2)]  # not empty: pages are there
@@ -67,16 +67,17 @@ def draw_step():
     def our_step():
         scale = clip_coefficient(global_norm([ours[1]]), 1.0)
         arrays, copy = (x.numpy() for x in ours), copies[1].view(torch.uint16).numpy()
-        adamw_(*arrays, copy=copy, step=next(steps), grad_scale=scale, threads=1, **SETTINGS)
+        adamw_(*arrays, copy=copy, step=next(steps), grad_scale=scale, threads=threads, **SETTINGS)
 
     return rivals_step, our_step, p, ours[0], copies
 
 
 @pytest.mark.rival("torch AdamW(fused=True), clip_grad_norm_, copy_")
-def bench_gate_clipped_step_with_a_bf16_copy(gate, record, note):
-    torch.set_num_threads(1)
+@pytest.mark.parametrize("threads", [1, 2])
+def bench_gate_clipped_step_with_a_bf16_copy(gate, record, threads):
+    torch.set_num_threads(threads)
     keep_pages()
-    rivals_step, our_step, p, q, copies = draw_step()
+    rivals_step, our_step, p, q, copies = draw_step(threads)
     rivals_step(), our_step()
     np.testing.assert_allclose(q.numpy(), p.detach().numpy(), rtol=1e-5, atol=1e-6)
     assert torch.equal(copies[1], q.bfloat16())
