@@ -13,7 +13,8 @@ void bind_nn_embedding(py::module_& m) {
   m.def(
       "embedding_backward",
       [](const py::array& dout, const bind::Array<std::int64_t>& ids, py::array& dweight,
-         bind::Array<std::int64_t>& order, bind::Array<std::int64_t>& starts, bool is_zeroed, int threads, const std::string& impl) {
+         bind::Array<std::int64_t>& order, bind::Array<std::int64_t>& starts, bool is_zeroed, int threads,
+         const std::string& impl) {
         const auto fn = pick(nn::embedding_impls(), "embedding", impl);
         nn::EmbeddingArgs p{};
         p.dout = dout.data(), p.ids = ids.data(), p.dweight = dweight.mutable_data();
